@@ -1,0 +1,1 @@
+"""Installing and compiling on the machine that will run the line."""

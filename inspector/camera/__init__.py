@@ -1,0 +1,1 @@
+"""Where frames come from: a device, a stream, files or the simulator."""

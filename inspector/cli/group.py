@@ -1,0 +1,48 @@
+"""The command group of both command lines: commands load when they are called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from inspector.errors import InspectionError
+
+
+class LazyGroup(click.Group):
+    """A group that knows where its commands live and imports only the one that runs.
+
+    Start-up stays short and the line works without what other commands need.
+    """
+
+    def __init__(self, *args: object, commands_at: dict[str, str], **kwargs: object) -> None:
+        """commands_at: command name -> `module:attribute`, in the order of the help page."""
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self._commands_at = commands_at
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self._commands_at)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self._commands_at:
+            return None
+        module, attribute = self._commands_at[cmd_name].split(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+
+def run_group(group: click.Group, program: str) -> int:
+    """Run a command line and return its exit code; a known failure becomes one sentence on stderr."""
+    try:
+        result = group.main(prog_name=program, standalone_mode=False)
+    except click.exceptions.Abort:
+        click.echo(f"{program}: interrupted", err=True)
+        return 130
+    except click.ClickException as error:
+        error.show(sys.stderr)
+        return error.exit_code
+    except InspectionError as error:
+        click.echo(f"{program}: {error}", err=True)
+        return error.exit_code
+    return result if isinstance(result, int) else 0

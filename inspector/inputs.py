@@ -1,0 +1,67 @@
+"""The input policy: one function that makes a network input of any picture, for trainer and line.
+
+8-bit gray or BGR as the package says; RGBA drops alpha; 16-bit by a fixed shift, never
+stretched for each frame; EXIF rotation ignored, so that masks fit.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from inspector.errors import DatasetError, ShapeMismatch
+from inspector.types import Image
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"})
+
+
+def decode_image(data: bytes, name: str) -> NDArray[Any]:
+    """The picture as stored: gray (H, W), BGR (H, W, 3) or BGRA (H, W, 4), uint8 or uint16.
+
+    Raises DatasetError naming the file when the bytes are no picture that OpenCV reads whole.
+    """
+    flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+    except cv2.error:
+        decoded = None
+    if decoded is None:
+        raise DatasetError(f"{name} is not an image that can be read; replace it or take it out.")
+    return np.asarray(decoded)
+
+
+def read_image(path: Path) -> NDArray[Any]:
+    """decode_image of a file. Raises DatasetError when it is missing or no picture."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read ({error.strerror}); check the path.") from error
+    return decode_image(data, str(path))
+
+
+def to_input(image: NDArray[Any], channels: int, shift_16bit: int = 8) -> Image:
+    """The picture as the network takes it: uint8, (H, W) for one channel, (H, W, 3) BGR for three.
+
+    shift_16bit: how many low bits a 16-bit picture drops; values above 255 after it saturate.
+    Raises ShapeMismatch for a dtype or channel count that no rule covers.
+    """
+    if image.dtype == np.uint16:
+        image = np.minimum(image >> shift_16bit, 255).astype(np.uint8)
+    if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3, 4)):
+        raise ShapeMismatch(
+            f"A picture of shape {image.shape} and type {image.dtype} is not gray, BGR or BGRA of 8 or 16 bits;"
+            " convert it first."
+        )
+    if image.ndim == 3 and image.shape[2] == 1:
+        image = image[:, :, 0]
+    if image.ndim == 3 and image.shape[2] == 4:
+        image = image[:, :, :3]
+    if channels == 1 and image.ndim == 3:
+        image = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_BGR2GRAY)
+    elif channels == 3 and image.ndim == 2:
+        image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
+    return np.ascontiguousarray(image)

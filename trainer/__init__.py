@@ -1,0 +1,1 @@
+"""Offline: defect masks in, a model package that the line can serve out."""

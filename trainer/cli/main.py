@@ -1,0 +1,31 @@
+"""`trainer`: everything that happens offline."""
+
+from __future__ import annotations
+
+import click
+
+from inspector import __version__
+from inspector.cli.group import LazyGroup, run_group
+
+COMMANDS = {
+    "fit": "trainer.cli.fit:fit",
+    "evaluate": "trainer.cli.evaluate:evaluate",
+    "export": "trainer.cli.export:export",
+    "synth": "trainer.cli.synth:synth",
+}
+
+
+@click.group(cls=LazyGroup, commands_at=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="trainer")
+def trainer() -> None:
+    """Fit a U-Net to defect masks and pack it for the line.
+
+    \b
+    First steps:  trainer fit DATA --out runs/first --minutes 12
+                  trainer export runs/first --out models/first
+    """
+
+
+def main() -> int:
+    """Entry point of the `trainer` command."""
+    return run_group(trainer, "trainer")
