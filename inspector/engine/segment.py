@@ -1,0 +1,47 @@
+"""Image -> ProbMap through any engine: cut, run, paste."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from inspector.engine.protocol import Engine
+from inspector.errors import EngineError, ShapeMismatch
+from inspector.tiling import TilePlan, cut_tile, paste_tile
+from inspector.types import Image, ProbMap
+
+
+def segment(image: Image, plan: TilePlan, engine: Engine) -> ProbMap:
+    """The probabilities of every pixel of the frame, whatever the tiles.
+
+    image: uint8 (H, W) or (H, W, 3), of the size that was planned. Returns uint8 (H, W, K).
+    Raises ShapeMismatch for another size, EngineError when the engine fails or does not
+    deliver each tile exactly once.
+    """
+    if image.shape[:2] != plan.frame:
+        raise ShapeMismatch(
+            f"The frame is {image.shape[:2]}, the tiles were planned for {plan.frame}; plan again."
+        )
+    missing = {tile.index for tile in plan.tiles}
+    onto: ProbMap | None = None
+
+    def cut() -> Iterator[Image]:
+        # One buffer for all tiles: an engine is done with it before it asks for the next.
+        into = np.empty(plan.input + image.shape[2:], np.uint8)
+        for tile in plan.tiles:
+            yield cut_tile(image, plan, tile, into)
+
+    def deliver(index: int, probs: ProbMap) -> None:
+        nonlocal onto
+        if index not in missing or probs.shape[:2] != plan.out:
+            raise EngineError(f"The engine delivered tile {index} of size {probs.shape[:2]} out of plan.")
+        if onto is None:
+            onto = np.empty((*plan.frame, probs.shape[2]), np.uint8)
+        missing.discard(index)
+        paste_tile(probs, plan, plan.tiles[index], onto)
+
+    engine.run(cut(), deliver)
+    if missing or onto is None:
+        raise EngineError(f"The engine left out {len(missing)} of {len(plan.tiles)} tiles of the frame.")
+    return onto
