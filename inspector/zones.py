@@ -1,0 +1,94 @@
+"""Named areas of the frame: where defects count, and which share of that was inspected."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inspector.errors import ShapeMismatch
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """One polygon with a name. Includes say where to look; excludes take away from them."""
+
+    name: str
+    polygon_px: tuple[tuple[float, float], ...]
+    """(y, x) corners in continuous pixel coordinates: pixel (3, 5) is the square 3..4, 5..6."""
+    exclude: bool = False
+
+
+@dataclass(frozen=True)
+class Zones:
+    """The areas of a recipe on frames of one size, rasterised once.
+
+    A pixel lies in an area when its centre does (even-odd rule), so that a rectangle from
+    (0, 0) to (10, 10) holds exactly 100 pixels. Without an include the whole frame is included.
+    """
+
+    frame: tuple[int, int]
+    areas: tuple[Area, ...] = ()
+
+    @cached_property
+    def counted(self) -> NDArray[np.bool_]:
+        """bool (H, W): included and not excluded. Only defects with a pixel in here count."""
+        return self._included(self.frame)
+
+    @cached_property
+    def masks(self) -> tuple[tuple[str, NDArray[np.bool_]], ...]:
+        """(name, bool (H, W)) of each area, in the order of the recipe."""
+        return tuple((area.name, fill_polygon(area.polygon_px, self.frame)) for area in self.areas)
+
+    @cached_property
+    def included_px(self) -> int:
+        """Pixels of the included area, those outside the frame too: a camera that sees less covers less."""
+        corners = [corner for area in self.areas if not area.exclude for corner in area.polygon_px]
+        reach = np.ceil(np.max([*corners, self.frame], axis=0)).astype(int)
+        return int(np.count_nonzero(self._included((int(reach[0]), int(reach[1])))))
+
+    def coverage(self, inspected: NDArray[np.bool_] | None = None) -> float:
+        """Inspected share of the included area, 0 to 1; 0 when nothing is included.
+
+        inspected: bool (H, W), or None when every pixel of the frame was.
+        Raises ShapeMismatch when it has another size than the frame.
+        """
+        if inspected is not None and inspected.shape != self.frame:
+            raise ShapeMismatch(f"A map of {inspected.shape} does not fit a frame of {self.frame}.")
+        if not self.areas and inspected is None:
+            return 1.0
+        seen = self.counted if inspected is None else self.counted & inspected
+        return np.count_nonzero(seen) / self.included_px if self.included_px else 0.0
+
+    def _included(self, size: tuple[int, int]) -> NDArray[np.bool_]:
+        includes = [area for area in self.areas if not area.exclude]
+        inside = np.full(size, not includes)
+        for area in includes:
+            inside |= fill_polygon(area.polygon_px, size)
+        for area in self.areas:
+            if area.exclude:
+                inside &= ~fill_polygon(area.polygon_px, size)
+        return inside
+
+
+def fill_polygon(corners: Sequence[tuple[float, float]], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Pixels of a frame of `size` whose centres lie inside the polygon, by the even-odd rule.
+
+    corners: (y, x), at least three, closed by itself. Returns bool (H, W).
+    """
+    inside = np.zeros(size, bool)
+    start = np.asarray(corners, float)
+    stop = np.roll(start, -1, axis=0)
+    first = max(0, int(np.floor(start[:, 0].min())))
+    last = min(size[0], int(np.ceil(start[:, 0].max())) + 1)
+    for y in range(first, last):
+        crosses = (start[:, 0] <= y + 0.5) != (stop[:, 0] <= y + 0.5)
+        (ya, xa), (yb, xb) = start[crosses].T, stop[crosses].T
+        at = np.sort(xa + (y + 0.5 - ya) * (xb - xa) / (yb - ya))
+        columns = np.clip(np.ceil(at - 0.5), 0, size[1]).astype(int)
+        for x0, x1 in zip(columns[::2], columns[1::2], strict=True):
+            inside[y, x0:x1] = True
+    return inside
