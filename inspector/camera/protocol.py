@@ -16,6 +16,8 @@ class Camera(Protocol):
     """True: frames come whether read or not, and an unread one is lost. False: the source waits."""
     total: int | None
     """How many frames there will be, where that is known."""
+    size: tuple[int, int] | None
+    """(height, width) in pixels, where the source says so after `open` and before any read."""
 
     def open(self) -> None:
         """Get ready to read. Raises CameraError naming the source and the remedy."""

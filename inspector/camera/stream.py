@@ -1,0 +1,88 @@
+"""A camera on the network: RTSP, or MJPEG over HTTP, through OpenCV's FFmpeg."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+
+import cv2
+
+from inspector.camera.files import grab_of
+from inspector.errors import CameraError, CameraStalled
+from inspector.types import Grab
+
+FFMPEG_OPTIONS = "rtsp_transport;tcp|fflags;nobuffer"
+"""Given options replace OpenCV's own, so TCP is named again; without `nobuffer` frames start a second old."""
+_OPEN_TIMEOUT_MS = 2000
+_SECRET = re.compile(r"(?<=://)[^/@]+@")
+
+
+def without_secret(url: str) -> str:
+    """The URL without user and password, as it may be shown, logged and stored."""
+    return _SECRET.sub("", url)
+
+
+class StreamCamera:
+    """A live stream; whoever reads must read all the time, or the frames grow old in FFmpeg's buffer.
+
+    After a timeout FFmpeg never delivers again, even when the server is back, so every failed
+    read releases the capture and has to be answered by opening again.
+    """
+
+    live = True
+    total: int | None = None
+
+    def __init__(self, url: str, camera_id: str, read_timeout_s: float = 2.0) -> None:
+        self.url = url
+        self.camera_id = camera_id
+        self.size: tuple[int, int] | None = None
+        self._read_timeout_ms = max(1, round(read_timeout_s * 1000))
+        self._capture: cv2.VideoCapture | None = None
+        self._read = 0
+
+    def open(self) -> None:
+        """Connect within 2 s, or raise CameraError naming the URL without its password."""
+        self.close()
+        os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", FFMPEG_OPTIONS)
+        timeouts = [
+            cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _OPEN_TIMEOUT_MS,
+            cv2.CAP_PROP_READ_TIMEOUT_MSEC, self._read_timeout_ms,
+        ]  # fmt: skip
+        capture = cv2.VideoCapture(self.url, cv2.CAP_FFMPEG, timeouts)
+        if not capture.isOpened():
+            capture.release()
+            raise CameraError(
+                f"The stream {without_secret(self.url)} does not open; check the address, the password,"
+                " and that the camera is on."
+            )
+        self._capture = capture
+        height, width = capture.get(cv2.CAP_PROP_FRAME_HEIGHT), capture.get(cv2.CAP_PROP_FRAME_WIDTH)
+        self.size = (int(height), int(width)) if height > 0 and width > 0 else None
+
+    def read(self) -> Grab | None:
+        """The next frame. CameraStalled and CameraError both mean: open again.
+
+        CameraStalled when the time limit passed in silence, CameraError when the server
+        ended the connection.
+        """
+        if self._capture is None:
+            raise CameraError(
+                f"The stream {without_secret(self.url)} is not connected; open it before reading."
+            )
+        began = time.monotonic()
+        ok, image = self._capture.read()
+        if ok and image is not None:
+            self._read += 1
+            return grab_of(image, f"{self.camera_id}#{self._read}")
+        waited = time.monotonic() - began
+        self.close()
+        if waited * 1000 >= self._read_timeout_ms * 0.9:
+            raise CameraStalled(f"The stream {without_secret(self.url)} gave no frame for {waited:.1f} s.")
+        raise CameraError(f"The stream {without_secret(self.url)} was ended by its server.")
+
+    def close(self) -> None:
+        """Release the connection."""
+        if self._capture is not None:
+            self._capture.release()
+            self._capture = None
