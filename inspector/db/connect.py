@@ -1,0 +1,130 @@
+"""Opening a ledger: pragmas, SQLite's version, migrations, recovery."""
+
+from __future__ import annotations
+
+import importlib
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
+from inspector.db.migrations.upgrade import upgrade
+from inspector.db.recover import recover_dead_runs
+from inspector.db.transactions import WRITE, told
+from inspector.errors import LedgerError, UsageError
+
+UNSAFE_SQLITE = (3, 51, 2)
+"""The last SQLite whose WAL reset can lose a committed write (sqlite.org/wal.html, "WAL-reset bug")."""
+BUSY_TIMEOUT_S = 5.0
+
+
+def open_ledger(url: str, *, create: bool = True, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Engine:
+    """A ledger that is made, up to date and recovered: frames of dead runs have their rows.
+
+    url: any SQLAlchemy URL; a plain path means an SQLite file.
+    create: False for commands that only look, so that a typing error makes no empty ledger.
+    busy_timeout_s: how long to wait for a lock that another program holds.
+    Raises UsageError for a URL that means nothing and for a ledger that is not there,
+    LedgerError when it cannot be opened, written or trusted.
+    """
+    address = ledger_url(url)
+    if address.get_backend_name() == "sqlite":
+        engine = _sqlite_engine(address, create, busy_timeout_s)
+    else:
+        engine = _server_engine(address)
+    try:
+        with told(engine.url):
+            upgrade(engine)
+            recover_dead_runs(engine, ledger_folder(engine.url))
+    except BaseException:
+        engine.dispose()
+        raise
+    return engine
+
+
+def ledger_url(url: str | URL) -> URL:
+    """The parsed address. Raises UsageError when it is none."""
+    if isinstance(url, URL):
+        return url
+    try:
+        return make_url(url) if "://" in url else URL.create("sqlite", database=url)
+    except ArgumentError as error:
+        raise UsageError(f"{url!r} is no database URL; write it like sqlite:///ledger.db.") from error
+
+
+def ledger_folder(url: str | URL) -> Path:
+    """Where counters, pictures and evidence lie: beside an SQLite file, else ~/.local/state/inspector."""
+    address = ledger_url(url)
+    if address.get_backend_name() == "sqlite":
+        return _sqlite_file(address).parent
+    return Path.home() / ".local" / "state" / "inspector"
+
+
+def require_safe_sqlite(version: tuple[int, ...]) -> None:
+    """Raises LedgerError for an SQLite whose WAL can lose a committed write."""
+    if version <= UNSAFE_SQLITE:
+        found = ".".join(map(str, version))
+        raise LedgerError(
+            f"SQLite {found} can lose a committed write in WAL mode (fixed after 3.51.2);"
+            " install a newer one with: pip install 'pysqlite3>=0.6.1'."
+        )
+
+
+def sqlite_module() -> Any:
+    """The newest SQLite at hand. Raises LedgerError when even that one is unsafe."""
+    try:
+        module = importlib.import_module("pysqlite3")
+    except ImportError:
+        module = sqlite3
+    require_safe_sqlite(module.sqlite_version_info)
+    return module
+
+
+def _sqlite_file(url: URL) -> Path:
+    if not url.database or url.database == ":memory:":
+        raise UsageError(
+            "A ledger in memory would forget every verdict; name a file, like sqlite:///ledger.db."
+        )
+    return Path(url.database).absolute()
+
+
+def _sqlite_engine(url: URL, create: bool, busy_timeout_s: float) -> Engine:
+    file = _sqlite_file(url)
+    if not create and not file.exists():
+        raise UsageError(f"There is no ledger at {file}; name the one of a run with --db.")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LedgerError(
+            f"The folder {file.parent} for the ledger cannot be made ({error.strerror}); name another."
+        ) from error
+    engine = create_engine(url.set(database=str(file)), module=sqlite_module())
+
+    @event.listens_for(engine, "connect")
+    def set_pragmas(connection: Any, _record: object) -> None:
+        connection.isolation_level = None  # transactions begin where we say, not where the driver guesses
+        connection.execute(f"PRAGMA busy_timeout={round(busy_timeout_s * 1000)}")
+        connection.execute("PRAGMA foreign_keys=ON")
+        mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+        if mode != "wal":
+            raise LedgerError(f"The ledger {file} cannot use WAL (it says {mode}); put it on a local disk.")
+        connection.execute("PRAGMA synchronous=FULL")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        write = connection.get_execution_options().get(WRITE, False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    return engine
+
+
+def _server_engine(url: URL) -> Engine:
+    try:
+        return create_engine(url, pool_pre_ping=True)
+    except (NoSuchModuleError, ImportError) as error:
+        name = url.drivername
+        raise UsageError(
+            f"No driver for {name}:// is installed; install one, or use sqlite:///ledger.db ({error})."
+        ) from error

@@ -1,0 +1,1 @@
+"""How the ledger's tables are made and changed (Alembic)."""

@@ -1,0 +1,114 @@
+"""What is said of a run that died: each frame it grabbed and never judged gets its row."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row, func, insert, select, update
+
+from inspector.db.counter import counter_path, is_held, read_count
+from inspector.db.schema import EventRow, InspectionRow, RunRow
+from inspector.db.transactions import reading, writing
+from inspector.types import Fault, VerdictWord
+
+CRASH_WORDS = "The station died before this frame was judged"
+
+
+def recover_dead_runs(engine: Engine, folder: Path) -> list[str]:
+    """Give crash rows to all dead runs of this machine and mark them ended; returns their ids.
+
+    A run is dead when it has no end and nobody holds its counter's lock. Each run is mended
+    in one transaction: rows and end together, or neither.
+    folder: the ledger's folder, which holds the counters.
+    """
+    open_runs = select(RunRow.id).where(RunRow.ended_at.is_(None), RunRow.host == platform.node())
+    with reading(engine) as connection:
+        candidates = list(connection.scalars(open_runs))
+    recovered = []
+    for run_id in candidates:
+        if is_held(counter_path(folder, run_id)):
+            continue
+        with writing(engine) as connection:
+            if _recover(connection, run_id, folder):
+                recovered.append(run_id)
+    return recovered
+
+
+def _recover(connection: Connection, run_id: str, folder: Path) -> bool:
+    run = connection.execute(select(RunRow.__table__).where(RunRow.id == run_id)).one()
+    if run.ended_at is not None:
+        return False  # another program was quicker
+    count = read_count(counter_path(folder, run_id))
+    filled = fill_missing(connection, run, count, CRASH_WORDS, folder)
+    close_run(connection, run_id, "crash", filled.count)
+    words = f"The run was found dead; {filled.rows} of its {filled.count} frames had no verdict"
+    if count is None:
+        words += " (its frame counter is gone, so later frames may be missing)"
+    connection.execute(
+        insert(EventRow).values(
+            run_id=run_id, at=datetime.now(UTC), kind="recovered", words=words,
+            data={"rows": filled.rows, "counted": filled.count, "counter": count},
+        )
+    )  # fmt: skip
+    return True
+
+
+def close_run(connection: Connection, run_id: str, end: str, counted: int) -> None:
+    """Mark a run ended; end: `closed` or `crash`."""
+    values = {"ended_at": datetime.now(UTC), "end": end, "counted": counted}
+    connection.execute(update(RunRow).where(RunRow.id == run_id).values(values))
+
+
+class Filled:
+    """How many rows were added, and up to which number the run now has them all."""
+
+    def __init__(self, rows: int, count: int) -> None:
+        self.rows = rows
+        self.count = count
+
+
+def fill_missing(
+    connection: Connection, run: Row[Any], count: int | None, words: str, folder: Path
+) -> Filled:
+    """Add an UNINSPECTED(crash) row for each number up to the count that has none.
+
+    count: the frame counter; a power cut may have taken it back, so the largest number with a
+    row counts as well. A picture that was stored without its row is adopted by the new row.
+    """
+    numbers = select(InspectionRow.number).where(InspectionRow.run_id == run.id)
+    largest = connection.scalar(select(func.max(InspectionRow.number)).where(InspectionRow.run_id == run.id))
+    last = max(count or 0, largest or 0)
+    missing = sorted(set(range(1, last + 1)) - set(connection.scalars(numbers)))
+    if missing:
+        connection.execute(
+            insert(InspectionRow), [_crash_row(run, number, words, folder) for number in missing]
+        )
+    return Filled(len(missing), last)
+
+
+def _crash_row(run: Row[Any], number: int, words: str, folder: Path) -> dict[str, Any]:
+    picture = Path(run.evidence) / f"{number:08d}.png"
+    data = picture.read_bytes() if picture.exists() else None
+    return {
+        "run_id": run.id, "number": number, "camera_id": run.camera_id, "part_id": None, "lot": run.lot,
+        "source": "", "grab_utc_ns": None, "grab_mono_ns": None,
+        "judged_utc_ns": None, "judged_mono_ns": None,
+        "committed_utc_ns": time.time_ns(), "committed_mono_ns": time.monotonic_ns(),
+        "verdict": VerdictWord.UNINSPECTED, "reason_code": Fault.CRASH.value, "reason_words": words,
+        "reasons": [[Fault.CRASH.value, words]], "package_id": run.package_id, "engine": run.engine,
+        "precision": run.precision, "certificate": run.certificate, "recipe_hash": run.recipe_hash,
+        "mm_per_px_y": run.mm_per_px_y, "mm_per_px_x": run.mm_per_px_x, "coverage": 0.0, "stages_ms": {},
+        "defect_count": 0, "image_path": stored_path(picture, folder) if data is not None else None,
+        "image_sha256": hashlib.sha256(data).hexdigest() if data is not None else None,
+        "mask_path": None, "mask_sha256": None, "evicted_at": None,
+    }  # fmt: skip
+
+
+def stored_path(path: Path, folder: Path) -> str:
+    """How a path is written in a row: relative to the ledger's folder where it lies inside it."""
+    return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)

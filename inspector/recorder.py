@@ -1,0 +1,278 @@
+"""The one writer of the ledger: evidence first, then the row, then the word to the outside."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import sqlalchemy
+from sqlalchemy import Connection, select
+
+from inspector.db import writes
+from inspector.db.connect import ledger_folder
+from inspector.db.counter import FrameCounter, counter_path
+from inspector.db.health import HealthBeat, write_health
+from inspector.db.recover import close_run, fill_missing
+from inspector.db.schema import RunRow
+from inspector.db.transactions import WRITE, told, writing
+from inspector.db.writes import RunFacts
+from inspector.errors import InspectionError, LedgerError
+from inspector.evidence import EvidenceFolder
+from inspector.keeping import Keeping, Kept, evidence_error
+from inspector.types import Inspection
+
+if TYPE_CHECKING:
+    from inspector.config import Recipe, RecordingConfig
+    from inspector.engine.protocol import EngineInfo
+    from inspector.package import ModelPackage
+
+__all__ = ["HealthBeat", "Recorded", "Recorder", "RunStart"]
+
+BATCH = 32
+"""Frames that wait, and frames that one commit takes at most."""
+TICK_S = 0.25
+MISSING_WORDS = "The station stopped before this frame was judged"
+
+
+@dataclass(frozen=True, slots=True)
+class RunStart:
+    """What a run is, known before its first frame."""
+
+    run_id: str
+    """A ULID; see python-ulid."""
+    camera_id: str
+    package: ModelPackage
+    engine: EngineInfo
+    recipe: Recipe
+    lot: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """An inspection whose row is committed: only now may anybody hear of it."""
+
+    inspection_id: int
+    run_id: str
+    inspection: Inspection
+    """As committed; differs from what was submitted where its evidence could not be stored."""
+    image_path: Path | None
+    committed_mono_ns: int
+
+
+_Write: TypeAlias = Callable[[Connection], None]
+
+
+class Recorder:
+    """Keeps every inspection and publishes each one after its row is committed.
+
+    One thread owns the write connection; what waits is committed together. `counter` is the
+    run's frame counter, locked as long as the run lives: the grabber calls `counter.next()`
+    for each frame a grab returned. When writing fails, `error` is set, nothing further is
+    published and `submit` raises; frames without a row get theirs at the next open.
+    """
+
+    def __init__(
+        self,
+        ledger: sqlalchemy.Engine,
+        start: RunStart,
+        recording: RecordingConfig,
+        publish: Callable[[tuple[Recorded, ...]], None],
+        *,
+        recent_mb: int = 128,
+    ) -> None:
+        """Begin the run and start the writer thread.
+
+        publish: called in the writer thread, after COMMIT, in the order of submission.
+        recent_mb: memory for frames that were not kept, should somebody flag them.
+        Raises LedgerError when the ledger, the counter or the evidence folder cannot be written.
+        """
+        self.error: LedgerError | None = None
+        self.run_id = start.run_id
+        self._ledger, self._publish = ledger, publish
+        self._folder = ledger_folder(ledger.url)
+        self._facts = run_facts(start)
+        self._queue: queue.Queue[Inspection | _Write | None] = queue.Queue(BATCH)
+        self._beat: HealthBeat | None = None
+        self._closing = False
+        self._synced = time.monotonic()
+        try:
+            evidence = EvidenceFolder(self._folder / recording.folder, start.run_id, self._folder)
+        except OSError as error:
+            raise evidence_error(self._folder / recording.folder, error) from error
+        self._keeping = Keeping(evidence, recording, start.run_id, recent_mb * 2**20)
+        self.counter = FrameCounter(counter_path(self._folder, start.run_id))
+        try:
+            self._begin(start)
+        except InspectionError:
+            self.counter.close()
+            raise
+        self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
+        self._thread.start()
+
+    def submit(self, inspection: Inspection) -> None:
+        """Hand an inspection over; waits while too many are under way.
+
+        Raises LedgerError when the recorder failed or was closed.
+        """
+        self._put(inspection)
+
+    def gap(self, after_number: int, count: int, words: str) -> None:
+        """Record frames that the camera itself lost after the given number. Raises LedgerError."""
+        self._put(lambda connection: writes.add_gap(connection, self.run_id, after_number, count, words))
+
+    def event(self, kind: str, words: str, data: dict[str, Any] | None = None) -> None:
+        """Record something that happened to the run. Raises LedgerError."""
+        self._put(lambda connection: writes.add_event(connection, self.run_id, kind, words, data))
+
+    def health(self, beat: HealthBeat) -> None:
+        """Put the sign of life in the place of the last one; never waits."""
+        self._beat = beat
+
+    def close(self, timeout_s: float = 30.0) -> None:
+        """Write all that waits, mark the run ended and stop the thread. May be called twice.
+
+        Numbers that were given out and never submitted get UNINSPECTED(crash) rows.
+        Raises LedgerError when that failed or is not done after timeout_s; the frames
+        without a row then get theirs at the next open.
+        """
+        if self._closing:
+            return
+        deadline = time.monotonic() + timeout_s
+        while self._thread.is_alive() and time.monotonic() < deadline:
+            try:
+                self._queue.put(None, timeout=TICK_S)
+                break
+            except queue.Full:
+                continue
+        self._closing = True
+        self._thread.join(max(0.0, deadline - time.monotonic()))
+        if self._thread.is_alive():
+            raise LedgerError(
+                f"The recorder did not finish within {timeout_s:g} s and {self._queue.qsize()} records wait;"
+                " check the disk: these frames are found as crashed at the next open."
+            )
+        self.counter.close()
+        if self.error is not None:
+            raise self.error
+
+    def _put(self, item: Inspection | _Write) -> None:
+        while True:
+            if self.error is not None:
+                raise LedgerError(str(self.error)) from self.error
+            if self._closing:
+                raise LedgerError("The recorder is closed; this frame gets its row at the next open.")
+            try:
+                return self._queue.put(item, timeout=TICK_S)
+            except queue.Full:
+                continue
+
+    def _begin(self, start: RunStart) -> None:
+        info = start.engine
+        with writing(self._ledger) as connection:
+            manifest = start.package.manifest.model_dump(mode="json")
+            writes.add_package(connection, start.package.id, start.package.path, manifest)
+            writes.add_recipe(connection, start.recipe.hash(), start.recipe.name, start.recipe.text())
+            writes.add_run(
+                connection, self._facts, engine_version=info.version, device=info.device,
+                tile_h=info.tile[0], tile_w=info.tile[1], evidence=str(self._keeping.path),
+            )  # fmt: skip
+
+    def _work(self) -> None:
+        try:
+            with told(self._ledger.url), self._ledger.connect() as plain:
+                connection = plain.execution_options(**{WRITE: True})
+                while self._step(connection):
+                    pass
+        except LedgerError as error:
+            self.error = error
+        except Exception as error:  # the thread's outermost edge: the station must hear of it
+            self.error = LedgerError(
+                f"The recorder failed ({type(error).__name__}: {error}); start the line again."
+            )
+
+    def _step(self, connection: Connection) -> bool:
+        """One batch: evidence, rows, COMMIT, publish. False after the last one."""
+        batch, more = self._take()
+        kept, failure = self._keeping.keep([item for item in batch if isinstance(item, Inspection)])
+        beat, self._beat = self._beat, None
+        if batch or beat is not None:
+            with connection.begin():
+                ids = [
+                    writes.add_inspection(connection, self._facts, one.inspection, one.stored) for one in kept
+                ]
+                for item in batch:
+                    if not isinstance(item, Inspection):
+                        item(connection)
+                if beat is not None:
+                    write_health(connection, self.run_id, beat)
+            self._tell(ids, kept)
+        if failure is not None:
+            raise failure
+        self._keeping.keep_flagged(connection)
+        self._keeping.evict(connection)
+        if time.monotonic() - self._synced > 1.0:
+            self.counter.sync()
+            self._synced = time.monotonic()
+        if not more:
+            self._end(connection)
+        return more
+
+    def _take(self) -> tuple[list[Inspection | _Write], bool]:
+        """What waits, and whether more may come; an empty batch after a quiet moment."""
+        batch: list[Inspection | _Write] = []
+        try:
+            while len(batch) < BATCH:
+                item = self._queue.get(timeout=TICK_S) if not batch else self._queue.get_nowait()
+                if item is None:
+                    return batch, False
+                batch.append(item)
+        except queue.Empty:
+            pass
+        return batch, True
+
+    def _tell(self, ids: list[int], kept: list[Kept]) -> None:
+        if not ids:
+            return
+        now = time.monotonic_ns()
+        self._publish(
+            tuple(
+                Recorded(
+                    inspection_id=row_id,
+                    run_id=self.run_id,
+                    inspection=one.inspection,
+                    image_path=self._folder / one.stored.image_path if one.stored.image_path else None,
+                    committed_mono_ns=now,
+                )
+                for row_id, one in zip(ids, kept, strict=True)
+            )
+        )
+
+    def _end(self, connection: Connection) -> None:
+        with connection.begin():
+            run = connection.execute(select(RunRow.__table__).where(RunRow.id == self.run_id)).one()
+            filled = fill_missing(connection, run, self.counter.last, MISSING_WORDS, self._folder)
+            if filled.rows:
+                words = f"{filled.rows} of {filled.count} frames were grabbed and never reached the recorder"
+                writes.add_event(connection, self.run_id, "unaccounted", words, {"rows": filled.rows})
+            close_run(connection, self.run_id, "closed", filled.count)
+
+
+def run_facts(start: RunStart) -> RunFacts:
+    """The columns that each row of this run shares."""
+    scale = start.recipe.mm_per_px
+    return RunFacts(
+        run_id=start.run_id,
+        camera_id=start.camera_id,
+        lot=start.lot,
+        package_id=start.package.id,
+        engine=start.engine.name,
+        precision=start.engine.precision,
+        certificate=start.engine.certificate,
+        recipe_hash=start.recipe.hash(),
+        mm_per_px=None if scale is None else (float(scale[0]), float(scale[1])),
+    )
