@@ -1,0 +1,79 @@
+"""`trainer synth`: pictures of a line whose defects are known to the pixel."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import click
+
+from inspector.errors import UsageError
+from trainer.synth.line import LineSpec
+from trainer.synth.nuisances import NUISANCES
+from trainer.synth.surfaces import SURFACES
+from trainer.synth.write import truth_folder, write_dataset, write_video
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """(height, width) of a text such as 720x1280. Raises UsageError naming the text."""
+    found = re.fullmatch(r"(\d+)x(\d+)", text.strip().lower())
+    if not found:
+        raise UsageError(f"The size {text!r} is not HEIGHTxWIDTH; write it like 720x1280.")
+    return int(found[1]), int(found[2])
+
+
+def parse_nuisances(text: str) -> tuple[str, ...]:
+    """The nuisances of a comma list, `all` or `none`."""
+    if text == "all":
+        return NUISANCES
+    return () if text == "none" else tuple(name.strip() for name in text.split(","))
+
+
+def _show(done: int, frames: int) -> None:
+    """One line of progress on stderr, rewritten in place on a terminal."""
+    if sys.stderr.isatty():
+        click.echo(f"\r{done}/{frames} frames", err=True, nl=done == frames)
+    elif done == frames or done % 50 == 0:
+        click.echo(f"{done}/{frames} frames", err=True)
+
+
+@click.command()
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--frames", type=click.IntRange(1), required=True, help="How many frames.")
+@click.option("--size", default="720x1280", show_default=True, help="HEIGHTxWIDTH, up to 12 megapixels.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Same seed, same pixels.")
+@click.option("--surface", "surfaces", multiple=True, type=click.Choice(list(SURFACES)), help="May be repeated; default all.")
+@click.option("--nuisances", default="all", show_default=True, help=f"all, none, or some of {','.join(NUISANCES)}.")
+@click.option("--clean-share", type=float, default=0.5, show_default=True, help="Share of parts without a defect.")
+@click.option("--contrast", type=float, default=1.0, show_default=True, help="Strength of the defects.")
+@click.option("--gray", is_flag=True, help="One channel instead of BGR (datasets only).")
+@click.option("--video", is_flag=True, help="Write a moving line as OUT (or OUT.mp4) with its truth beside it.")
+@click.option("--speed", type=click.IntRange(1), help="Video: pixels that parts move in a frame; default width / 20.")
+@click.option("--fps", type=click.FloatRange(1, 240), default=30.0, show_default=True, help="Video: frames a second.")
+def synth(
+    out: Path, frames: int, size: str, seed: int, surfaces: tuple[str, ...], nuisances: str, clean_share: float,
+    contrast: float, gray: bool, video: bool, speed: int | None, fps: float,
+) -> int:  # fmt: skip
+    """Generate a line with known defects into the dataset folder OUT.
+
+    OUT gets images, masks, instances, parts, a split by part and truth.jsonl with class, box,
+    size and contrast of every defect. A name ending in .mp4 makes a video of the moving line
+    instead, with the truth of each frame in the folder OUT.truth beside it.
+
+    \b
+    Example:  trainer synth data/line --frames 200 --size 720x1280 --seed 1
+              trainer synth line.mp4 --frames 150 --seed 7 --surface brushed
+    """
+    spec = LineSpec(
+        parse_size(size), seed, surfaces or tuple(SURFACES), parse_nuisances(nuisances), clean_share, contrast
+    ).checked()
+    if video or out.suffix == ".mp4":
+        out = out if out.suffix == ".mp4" else out.with_name(out.name + ".mp4")
+        pace = speed or max(1, spec.size[1] // 20)
+        defects = write_video(out, spec, frames, speed=pace, fps=fps, progress=_show)
+        click.echo(f"{out}: {frames} frames, {defects} defects in them, truth in {truth_folder(out)}")
+    else:
+        defects = write_dataset(out, spec, frames, gray=gray, progress=_show)
+        click.echo(f"{out}: {frames} frames with {defects} defects")
+    return 0

@@ -1,0 +1,169 @@
+"""Writing: a dataset folder, or a video with the truth of every frame beside it.
+
+Dataset: images/, masks/ (8-bit class ids), instances/ (16-bit), classes.json, parts.json,
+split.json, truth.jsonl (one line a frame). Video: NAME.mp4 and the folder NAME.truth/ with
+masks/, instances/, classes.json and truth.jsonl. Everything is made in a folder beside the
+destination and renamed when complete, so that there is never half a dataset.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+import cv2
+import numpy as np
+
+from inspector.errors import UsageError
+from inspector.types import Image
+from trainer.synth.defects import CLASSES
+from trainer.synth.line import FramePlan, LineSpec, moving_frames, still_frames
+from trainer.synth.scene import Rendered, Scene
+
+Progress = Callable[[int, int], None]
+"""Called with (frames done, frames in all)."""
+
+
+@contextmanager
+def _new_folder(out: Path) -> Iterator[Path]:
+    """A work folder that becomes `out` when the block ends well, and vanishes when it does not."""
+    if out.exists():
+        raise UsageError(f"{out} is already there; choose another name or delete it first.")
+    work = out.with_name(out.name + ".unfinished")
+    try:
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True)
+    except OSError as error:
+        raise UsageError(f"{work} cannot be made ({error.strerror}); choose a folder you may write to.") from error
+    try:
+        yield work
+        work.rename(out)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _picture(path: Path, image: np.ndarray) -> None:
+    """Write one lossless PNG; raises UsageError when the disk does not take it."""
+    encoded, data = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 3])
+    try:
+        path.write_bytes(data.tobytes() if encoded else b"")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written ({error.strerror}); make room or choose another disk.") from error
+
+
+def _truth(stem: str, frame: Rendered, spec: LineSpec) -> dict[str, Any]:
+    """The truth line of one frame."""
+    return {
+        "frame": frame.number,
+        "stem": stem,
+        "parts": [f"part_{part:05d}" for part in frame.parts],
+        "surfaces": list(frame.surfaces),
+        "nuisances": list(spec.nuisances),
+        "seed": spec.seed,
+        "instances": [defect.json() for defect in frame.defects],
+    }
+
+
+def _write_labels(folder: Path, stem: str, frame: Rendered, truth: TextIO, spec: LineSpec) -> None:
+    """Mask, instances and truth line of one frame."""
+    _picture(folder / "masks" / f"{stem}.png", frame.mask)
+    _picture(folder / "instances" / f"{stem}.png", frame.instances)
+    truth.write(json.dumps(_truth(stem, frame, spec)) + "\n")
+
+
+def _json(path: Path, content: object) -> None:
+    path.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def split_by_part(parts: dict[str, str], seed: int) -> dict[str, list[str]]:
+    """Train and test stems, about one part in five for test; no part on both sides.
+
+    parts: stem -> part. With fewer than two parts everything is for training.
+    """
+    names = sorted(set(parts.values()))
+    order = np.random.default_rng([seed, 51]).permutation(len(names))
+    held = {names[index] for index in order[: (max(1, len(names) // 5) if len(names) > 1 else 0)]}
+    return {
+        "train": [stem for stem, part in parts.items() if part not in held],
+        "test": [stem for stem, part in parts.items() if part in held],
+    }
+
+
+def write_dataset(
+    out: Path, spec: LineSpec, frames: int, *, gray: bool = False, progress: Progress | None = None
+) -> int:
+    """Write a dataset folder and return its number of defects.
+
+    gray: one channel instead of BGR. Raises UsageError when `out` exists or cannot be written.
+    """
+    scene = Scene(spec)
+    parts: dict[str, str] = {}
+    defects = 0
+    with _new_folder(out) as work:
+        for name in ("images", "masks", "instances"):
+            (work / name).mkdir()
+        with (work / "truth.jsonl").open("w") as truth:
+            for frame in scene.frames(still_frames(spec, frames)):
+                stem = f"{frame.number:06d}"
+                image = cv2.cvtColor(frame.image, cv2.COLOR_BGR2GRAY) if gray else frame.image
+                _picture(work / "images" / f"{stem}.png", image)
+                _write_labels(work, stem, frame, truth, spec)
+                parts[stem] = f"part_{frame.parts[0]:05d}"
+                defects += len(frame.defects)
+                if progress:
+                    progress(frame.number, frames)
+        _json(work / "classes.json", {str(index + 1): name for index, name in enumerate(CLASSES)})
+        _json(work / "parts.json", parts)
+        _json(work / "split.json", split_by_part(parts, spec.seed))
+    return defects
+
+
+def truth_folder(video: Path) -> Path:
+    """Where the truth of a video lies: line.mp4 -> line.truth."""
+    return video.with_suffix(".truth")
+
+
+def write_video(
+    out: Path, spec: LineSpec, frames: int, *, speed: int, fps: float = 30.0, progress: Progress | None = None
+) -> int:
+    """Write a moving line as video, its truth beside it, and return the number of defects over all frames.
+
+    out: a name that ends in .mp4. speed: pixels that parts move in one frame.
+    Raises UsageError when one of the two exists, or when this OpenCV cannot write the video.
+    """
+    if out.exists():
+        raise UsageError(f"{out} is already there; choose another name or delete it first.")
+    defects = 0
+    with _new_folder(truth_folder(out)) as work:
+        for name in ("masks", "instances"):
+            (work / name).mkdir()
+        with (work / "truth.jsonl").open("w") as truth, _video(work / "video.mp4", spec.size, fps) as push:
+            for frame in _moving(spec, moving_frames(spec, frames, speed)):
+                push(frame.image)
+                _write_labels(work, f"{frame.number:06d}", frame, truth, spec)
+                defects += len(frame.defects)
+                if progress:
+                    progress(frame.number, frames)
+        _json(work / "classes.json", {str(index + 1): name for index, name in enumerate(CLASSES)})
+        (work / "video.mp4").rename(out)
+    return defects
+
+
+def _moving(spec: LineSpec, plans: Sequence[FramePlan]) -> Iterator[Rendered]:
+    return Scene(spec).frames(plans)
+
+
+@contextmanager
+def _video(path: Path, size: tuple[int, int], fps: float) -> Iterator[Callable[[Image], None]]:
+    """An open MPEG-4 video of (height, width); the block writes frames with what it is given."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, (size[1], size[0]))
+    if not writer.isOpened():
+        raise UsageError(f"{path} cannot be written as MPEG-4 by this OpenCV; write a dataset folder instead.")
+    try:
+        yield lambda image: writer.write(image)
+    finally:
+        writer.release()
