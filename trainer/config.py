@@ -1,0 +1,175 @@
+"""Every setting of one training run: one frozen object, saved whole in each checkpoint."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from inspector.errors import ConfigError
+from trainer.unet import UNetConfig
+
+RecipeName = Literal["modern", "paper"]
+
+
+class AugmentConfig(BaseModel):
+    """How far a training tile may differ from the picture that it was cut from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    flips: bool = True
+    quarter_turns: bool = False
+    """Turn by 90 degrees as well: right where parts lie in any direction."""
+    rotation_deg: float = Field(15.0, ge=0, le=180)
+    """Largest rotation to either side."""
+    scale: tuple[float, float] = (0.8, 1.25)
+    """Smallest and largest magnification."""
+    warp_chance: float = Field(0.7, ge=0, le=1)
+    """Share of tiles that are rotated and scaled; the others keep their pixels as they are."""
+    elastic_chance: float = Field(0.3, ge=0, le=1)
+    elastic_sd_px: float = Field(10.0, ge=0)
+    """Standard deviation of the displacement at each node of the coarse 3x3 grid."""
+    elastic_sd_share: float = Field(0.035, gt=0)
+    """The deviation is at most this share of the grid's spacing, so that small tiles are not torn."""
+    gain: float = Field(0.2, ge=0, lt=1)
+    """Largest relative change of contrast."""
+    offset: float = Field(0.1, ge=0, le=1)
+    """Largest change of brightness, as a share of the range."""
+    gamma: float = Field(0.2, ge=0, lt=1)
+    """Largest relative change of the gamma curve."""
+
+
+class FitConfig(BaseModel):
+    """One training run. Raises ConfigError on a value out of range (through `fit_config`)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    recipe: RecipeName = "modern"
+    minutes: float | None = Field(None, gt=0)
+    """Wall-clock limit; the schedule ends with it. Either this or `steps`."""
+    steps: int | None = Field(None, ge=1)
+    seed: int = Field(0, ge=0)
+    # network
+    channels: Literal[1, 3] = 1
+    classes: tuple[str, ...] = ("class_1",)
+    """Defect classes without the background."""
+    depth: int = Field(4, ge=2, le=6)
+    base: int = Field(16, ge=1)
+    skip: Literal["concat", "sum"] = "concat"
+    norm: Literal["none", "batch"] = "batch"
+    dropout: float = Field(0.0, ge=0, lt=1)
+    # loss
+    border: Literal["weight", "ignore", "none"] = "none"
+    w0: float = Field(10.0, ge=0)
+    sigma_px: float = Field(5.0, gt=0)
+    balance: Literal["inverse", "root"] = "root"
+    """Class weights by inverse frequency (paper) or by its square root."""
+    weight_cap: float = Field(20.0, gt=0)
+    """No class weighs more; uncapped, a class with 0.016 % of the pixels would weigh thousands."""
+    dice: float = Field(1.0, ge=0)
+    """Share of batch Dice beside the cross entropy."""
+    # tiles
+    tile_px: int = Field(388, ge=4)
+    """Longest side of a training tile's output; smaller pictures get smaller tiles."""
+    step_px: int = Field(262_144, ge=1)
+    """Output pixels of one step, which fixes how many tiles it takes."""
+    defect_share: tuple[float, float] = (0.8, 0.4)
+    """Share of tiles that are aimed at a defect, at the start and at the end; the class is drawn first."""
+    even_folders: bool = False
+    """Draw the folder first, so that a few flagged frames weigh as much as the old data."""
+    validation: float = Field(0.15, gt=0, lt=1)
+    """Share of the training parts that validates."""
+    augment: AugmentConfig = AugmentConfig()
+    # steps
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: float = Field(2e-3, gt=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: float = Field(1e-2, ge=0)
+    warm_up: float = Field(0.05, ge=0, lt=1)
+    """Share of the run in which the learning rate rises; from then on it falls linearly to 0."""
+    clip_norm: float = Field(1.0, gt=0)
+    average: bool = True
+    """Serve the moving average of the weights over the last tenth of the steps."""
+    freeze_norm_at: float = Field(0.8, gt=0, le=1)
+    """Share of the run after which batch norm keeps its statistics, re-estimated at that moment."""
+    precision: Literal["auto", "f32", "bf16"] = "auto"
+    mm_per_px: tuple[float, float] | None = None
+
+    def unet(self) -> UNetConfig:
+        """The network's part of the config."""
+        return UNetConfig(
+            channels=self.channels,
+            classes=len(self.classes) + 1,
+            depth=self.depth,
+            base=self.base,
+            skip=self.skip,
+            norm=self.norm,
+            dropout=self.dropout,
+        )
+
+
+PAPER: dict[str, Any] = {
+    "norm": "none",
+    "dropout": 0.5,
+    "border": "weight",
+    "balance": "inverse",
+    "weight_cap": 10.0,
+    "dice": 0.0,
+    "tile_px": 516,
+    "step_px": 1,
+    "defect_share": (0.5, 0.5),
+    "optimizer": "sgd",
+    "learning_rate": 1e-3,
+    "momentum": 0.99,
+    "weight_decay": 0.0,
+    "average": False,
+    "augment": AugmentConfig(elastic_chance=1.0, warp_chance=1.0, scale=(1.0, 1.0)),
+}
+"""Ronneberger, Fischer, Brox 2015: SGD with momentum 0.99, one large tile a step, elastic at every step.
+The learning rate and the cap are ours; the paper gives neither."""
+
+CONTINUE: dict[str, Any] = {
+    "norm": "none",
+    "dropout": 0.0,
+    "learning_rate": 3e-4,
+    "even_folders": True,
+    "defect_share": (0.6, 0.5),
+}
+"""What changes when training goes on from a package: its batch norm is folded and its weights are good."""
+
+
+def fit_config(recipe: RecipeName, going_on: bool = False, **settings: Any) -> FitConfig:
+    """The recipe's settings with those that the user gave. Raises ConfigError naming a wrong one."""
+    values: dict[str, Any] = {"recipe": recipe, **(PAPER if recipe == "paper" else {})}
+    if going_on:
+        values |= CONTINUE
+    values |= {name: value for name, value in settings.items() if value is not None}
+    if (values.get("minutes") is None) == (values.get("steps") is None):
+        raise ConfigError("Either --minutes or --steps ends a training; give exactly one of them.")
+    try:
+        config = FitConfig(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"{name} = {first['input']!r} cannot be used: {first['msg'].lower()}.") from error
+    config.unet()
+    return config
+
+
+def to_toml(config: FitConfig) -> str:
+    """The whole config as TOML; values that are not set are left out."""
+    lines, tables = [], []
+    for name, value in config.model_dump(mode="json").items():
+        if isinstance(value, dict):
+            tables += ["", f"[{name}]", *(f"{key} = {json.dumps(inner)}" for key, inner in value.items())]
+        elif value is not None:
+            # JSON's strings, numbers, booleans and lists of these are TOML's as well.
+            lines.append(f"{name} = {json.dumps(value)}")
+    return "\n".join([*lines, *tables]) + "\n"
+
+
+def from_toml(text: str) -> FitConfig:
+    """The config that `to_toml` wrote."""
+    return FitConfig(**tomllib.loads(text))

@@ -1,0 +1,210 @@
+"""Training tiles: decoded pictures in memory, class-first draws, batches ready for the network.
+
+Batch n is a pure function of data, config, seed, n and progress, so a run can be resumed exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from inspector.errors import DatasetError
+from inspector.tiling import Geometry
+from inspector.types import Image, Mask
+from trainer.augment import change_gray, draw_motion, motion_map, nearest, warp_image
+from trainer.config import FitConfig
+from trainer.dataset import IGNORE, Sample
+from trainer.weights import class_weights, instances_of, open_touching, weight_map
+
+ANCHORS = 512
+"""Pixels kept of each class in each picture to aim tiles at."""
+Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A training picture as the sampler needs it."""
+
+    image: Image
+    mask: Mask
+    """Touching instances parted by a ridge."""
+    weights: NDArray[np.float32] | None
+    """The loss weight of each pixel; None: by class alone."""
+    anchors: dict[int, NDArray[np.intp]]
+    """Class id -> (n, 2) some of its pixels, (y, x)."""
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One step's tiles."""
+
+    images: Tensor
+    """float32 (N, C, h, w), normalised, channels last in memory."""
+    mask: Tensor
+    """int64 (N, oh, ow), 255 = ignore."""
+    weights: Tensor
+    """float32 (N, oh, ow)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stock:
+    """All training pictures with what was measured on them."""
+
+    pictures: tuple[Picture, ...]
+    class_weight: NDArray[np.float32]
+    """(K,), background first."""
+    normalisation: Normalisation
+
+
+def load_stock(samples: Sequence[Sample], config: FitConfig) -> Stock:
+    """Decode every sample once and weigh its pixels.
+
+    Raises DatasetError when a file does not fit or no mask shows any defect.
+    """
+    read = [sample.read() for sample in samples]
+    counts = sum((np.bincount(mask.ravel(), minlength=256) for _, mask, _ in read), np.zeros(256, np.int64))
+    if not counts[1:IGNORE].any():
+        raise DatasetError(
+            f"None of the {len(samples)} training masks in {samples[0].folder} shows a defect; there is"
+            " nothing to learn. Check the masks or the train list in split.json."
+        )
+    weight = balanced_weights(counts[: len(config.classes) + 1], config)
+    pictures = []
+    for sample, (image, mask, given) in zip(samples, read, strict=True):
+        weights = None
+        if config.border != "none" or given is not None:
+            mask, instances = open_touching(mask, instances_of(mask, given))
+            if config.border != "none":
+                weights = weight_map(
+                    mask, instances, weight, config.border, w0=config.w0, sigma=config.sigma_px
+                )
+        pictures.append(Picture(image, mask, weights, _anchors(mask, config.seed), sample.folder))
+    return Stock(tuple(pictures), weight, _normalisation([image for image, _, _ in read]))
+
+
+def balanced_weights(counts: NDArray[np.int64], config: FitConfig) -> NDArray[np.float32]:
+    """float32 (K,) class weights: by inverse frequency, or by its square root with the background at 1."""
+    if config.balance == "inverse":
+        return class_weights(counts, config.weight_cap)
+    most = counts.max()
+    root = np.sqrt(most / np.maximum(counts, 1))
+    return np.asarray(np.minimum(np.where(counts > 0, root, 1.0), config.weight_cap), np.float32)
+
+
+class TileSampler:
+    """Draws the tiles of each step. `batch` may be called from any one thread."""
+
+    def __init__(self, stock: Stock, config: FitConfig) -> None:
+        self._stock, self._config = stock, config
+        self._normalisation = stock.normalisation
+        geometry = Geometry(config.depth)
+        self.halo = geometry.halo
+        sizes = np.array([p.image.shape[:2] for p in stock.pictures])
+        middle = np.minimum(np.median(sizes, axis=0), config.tile_px).astype(int)
+        self.out = (geometry.output_at_least(int(middle[0])), geometry.output_at_least(int(middle[1])))
+        """Output (height, width) of every tile: one shape a run, the middle size of the pictures."""
+        self.tiles = max(1, round(config.step_px / (self.out[0] * self.out[1])))
+        self._table = np.zeros(256, np.float32)
+        self._table[: len(stock.class_weight)] = stock.class_weight
+        everyone = np.arange(len(stock.pictures))
+        folders = sorted({p.folder for p in stock.pictures})
+        if not config.even_folders:
+            self._groups = [everyone]
+        else:
+            self._groups = [np.array([i for i in everyone if stock.pictures[i].folder == f]) for f in folders]
+        self._showing = [
+            {c: found for c in range(1, len(config.classes) + 1) if len(found := self._with(group, c))}
+            for group in self._groups
+        ]
+
+    def batch(self, number: int, progress: float) -> Batch:
+        """The tiles of step `number` at `progress` (0 to 1) through the run."""
+        rng = np.random.default_rng([self._config.seed, number])
+        start, end = self._config.defect_share
+        share = start + (end - start) * progress
+        drawn = [self._tile(rng, share) for _ in range(self.tiles)]
+        mean, std = (np.asarray(values, np.float32) for values in self._normalisation)
+        images = np.stack([image for image, _, _ in drawn])
+        if images.ndim == 3:
+            images = images[..., None]
+        normalised = (images.astype(np.float32) - mean) * (1 / std)
+        return Batch(
+            torch.from_numpy(normalised).permute(0, 3, 1, 2),
+            torch.from_numpy(np.stack([mask for _, mask, _ in drawn]).astype(np.int64)),
+            torch.from_numpy(np.stack([weights for _, _, weights in drawn])),
+        )
+
+    def _tile(self, rng: np.random.Generator, share: float) -> tuple[Image, Mask, NDArray[np.float32]]:
+        picture, anchor = self._aim(rng, share)
+        frame = picture.image.shape[0], picture.image.shape[1]
+        origin = [_origin(rng, n, out, at) for n, out, at in zip(frame, self.out, anchor, strict=True)]
+        centre = origin[0] + (self.out[0] - 1) / 2, origin[1] + (self.out[1] - 1) / 2
+        size = self.out[0] + 2 * self.halo, self.out[1] + 2 * self.halo
+        where = motion_map(draw_motion(rng, self._config.augment, centre, size), size)
+        image = change_gray(rng, self._config.augment, warp_image(picture.image, where))
+        at = nearest(where, frame, self.halo)
+        mask = picture.mask.ravel()[at]
+        weights = self._table[mask] if picture.weights is None else picture.weights.ravel()[at]
+        return image, mask, weights
+
+    def _aim(self, rng: np.random.Generator, share: float) -> tuple[Picture, tuple[int | None, int | None]]:
+        """A picture and the pixel that the tile must show; the class is drawn before the picture.
+
+        Drawn the other way round, rare classes would stay as rare as they are.
+        """
+        group = int(rng.integers(len(self._groups)))
+        showing = self._showing[group]
+        if showing and rng.random() < share:
+            class_id = list(showing)[int(rng.integers(len(showing)))]
+            picture = self._stock.pictures[int(rng.choice(showing[class_id]))]
+            y, x = picture.anchors[class_id][int(rng.integers(len(picture.anchors[class_id])))]
+            return picture, (int(y), int(x))
+        return self._stock.pictures[int(rng.choice(self._groups[group]))], (None, None)
+
+    def _with(self, group: NDArray[np.intp], class_id: int) -> NDArray[np.intp]:
+        return np.array([i for i in group if class_id in self._stock.pictures[i].anchors], np.intp)
+
+
+def _origin(rng: np.random.Generator, n: int, out: int, anchor: int | None) -> int:
+    """Where a tile of `out` pixels starts on a line of `n`: inside it where it fits, over `anchor` if given.
+
+    On a line not longer than the tile it is centred, give or take an eighth.
+    """
+    if n <= out:
+        slack = out // 8
+        return (n - out) // 2 + int(rng.integers(-slack, slack + 1))
+    low, high = (0, n - out) if anchor is None else (max(0, anchor - out + 1), min(n - out, anchor))
+    return int(rng.integers(low, high + 1))
+
+
+def _anchors(mask: Mask, seed: int) -> dict[int, NDArray[np.intp]]:
+    rng = np.random.default_rng(seed)
+    found: dict[int, NDArray[np.intp]] = {}
+    for class_id in np.flatnonzero(np.bincount(mask.ravel(), minlength=256)):
+        if 0 < class_id < IGNORE:
+            pixels = np.argwhere(mask == class_id)
+            some = rng.choice(len(pixels), min(ANCHORS, len(pixels)), replace=False)
+            found[int(class_id)] = pixels[some]
+    return found
+
+
+def _normalisation(images: Sequence[Image]) -> Normalisation:
+    """Mean and standard deviation of each channel over all pixels, in gray values."""
+    channels = 1 if images[0].ndim == 2 else images[0].shape[2]
+    histogram = np.zeros((channels, 256), np.int64)
+    for image in images:
+        for c in range(channels):
+            plane = image if image.ndim == 2 else image[..., c]
+            histogram[c] += np.bincount(plane.ravel(), minlength=256)
+    levels, total = np.arange(256), histogram.sum(1)
+    mean = (histogram * levels).sum(1) / total
+    variance = (histogram * (levels - mean[:, None]) ** 2).sum(1) / total
+    # A flat data set must not blow up its noise: one gray value is the least spread.
+    return tuple(map(float, mean)), tuple(float(max(1.0, v)) for v in np.sqrt(variance))
