@@ -43,17 +43,36 @@ def _show(done: int, frames: int) -> None:
 @click.option("--frames", type=click.IntRange(1), required=True, help="How many frames.")
 @click.option("--size", default="720x1280", show_default=True, help="HEIGHTxWIDTH, up to 12 megapixels.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Same seed, same pixels.")
-@click.option("--surface", "surfaces", multiple=True, type=click.Choice(list(SURFACES)), help="May be repeated; default all.")
-@click.option("--nuisances", default="all", show_default=True, help=f"all, none, or some of {','.join(NUISANCES)}.")
-@click.option("--clean-share", type=float, default=0.5, show_default=True, help="Share of parts without a defect.")
+@click.option(
+    "--surface",
+    "surfaces",
+    multiple=True,
+    type=click.Choice(list(SURFACES)),
+    help="May be repeated; default all.",
+)
+@click.option(
+    "--nuisances", default="all", show_default=True, help=f"all, none, or some of {','.join(NUISANCES)}."
+)
+@click.option(
+    "--clean-share", type=float, default=0.5, show_default=True, help="Share of parts without a defect."
+)
+@click.option(
+    "--defects", type=int, default=3, show_default=True, help="Mean number of defects on a damaged part."
+)
 @click.option("--contrast", type=float, default=1.0, show_default=True, help="Strength of the defects.")
 @click.option("--gray", is_flag=True, help="One channel instead of BGR (datasets only).")
-@click.option("--video", is_flag=True, help="Write a moving line as OUT (or OUT.mp4) with its truth beside it.")
-@click.option("--speed", type=click.IntRange(1), help="Video: pixels that parts move in a frame; default width / 20.")
-@click.option("--fps", type=click.FloatRange(1, 240), default=30.0, show_default=True, help="Video: frames a second.")
+@click.option(
+    "--video", is_flag=True, help="Write a moving line as OUT (or OUT.mp4) with its truth beside it."
+)
+@click.option(
+    "--speed", type=click.IntRange(1), help="Video: pixels that parts move in a frame; default width / 20."
+)
+@click.option(
+    "--fps", type=click.FloatRange(1, 240), default=30.0, show_default=True, help="Video: frames a second."
+)
 def synth(
     out: Path, frames: int, size: str, seed: int, surfaces: tuple[str, ...], nuisances: str, clean_share: float,
-    contrast: float, gray: bool, video: bool, speed: int | None, fps: float,
+    defects: int, contrast: float, gray: bool, video: bool, speed: int | None, fps: float,
 ) -> int:  # fmt: skip
     """Generate a line with known defects into the dataset folder OUT.
 
@@ -66,14 +85,20 @@ def synth(
               trainer synth line.mp4 --frames 150 --seed 7 --surface brushed
     """
     spec = LineSpec(
-        parse_size(size), seed, surfaces or tuple(SURFACES), parse_nuisances(nuisances), clean_share, contrast
+        parse_size(size),
+        seed,
+        surfaces or tuple(SURFACES),
+        parse_nuisances(nuisances),
+        clean_share,
+        contrast,
+        defects,
     ).checked()
     if video or out.suffix == ".mp4":
         out = out if out.suffix == ".mp4" else out.with_name(out.name + ".mp4")
         pace = speed or max(1, spec.size[1] // 20)
-        defects = write_video(out, spec, frames, speed=pace, fps=fps, progress=_show)
-        click.echo(f"{out}: {frames} frames, {defects} defects in them, truth in {truth_folder(out)}")
+        found = write_video(out, spec, frames, speed=pace, fps=fps, progress=_show)
+        click.echo(f"{out}: {frames} frames, {found} defects in them, truth in {truth_folder(out)}")
     else:
-        defects = write_dataset(out, spec, frames, gray=gray, progress=_show)
-        click.echo(f"{out}: {frames} frames with {defects} defects")
+        found = write_dataset(out, spec, frames, gray=gray, progress=_show)
+        click.echo(f"{out}: {frames} frames with {found} defects")
     return 0

@@ -69,7 +69,7 @@ def dent(rng: np.random.Generator, setting: Setting) -> Blemish:
     u, v = (x * cos + y * sin) / sigma, (-x * sin + y * cos) / (sigma * ratio)
     square = u * u + v * v
     bowl = np.exp(-0.5 * square)
-    tilt = setting.strength * float(rng.uniform(0.38, 0.62))
+    tilt = setting.strength * float(rng.uniform(0.45, 0.68))
     # The hollow -bowl has gradient bowl * (u, v); the normal tilts against it, towards the centre.
     slope_u, slope_v = -tilt * bowl * u, -tilt * bowl * v
     zero = np.zeros_like(bowl)
@@ -118,7 +118,7 @@ def pit(rng: np.random.Generator, setting: Setting) -> Blemish:
     facing = -(y * setting.light[0] + x * setting.light[1]) / np.maximum(np.hypot(y, x), 1.0)
     rim = np.exp(-0.5 * ((distance - radius - 1.0) / 0.8) ** 2) * np.clip(0.25 + facing, 0.0, 1.0)
     dark = min(0.9, setting.strength * float(rng.uniform(0.55, 0.8)))
-    lift = (setting.strength * float(rng.uniform(0.12, 0.24)) * rim).astype(np.float32)
+    lift = (setting.strength * float(rng.uniform(0.2, 0.4)) * rim).astype(np.float32)
     zero = np.zeros_like(hole)
     # The far wall inside the hole is a little brighter than its floor.
     inner = hole * np.clip(facing, 0.0, 1.0) * np.clip(distance / radius, 0.0, 1.0)

@@ -41,7 +41,9 @@ def drawn(rng: np.random.Generator, shape: tuple[int, int], length: float, thick
     rows = max(4, int(np.ceil(shape[0] / max(1.0, thickness))))
     columns = max(4, int(np.ceil(shape[1] / max(1.0, length / 2))) + 2)
     noise = rng.standard_normal((rows, columns), dtype=np.float32)
-    return unit(np.asarray(cv2.resize(noise, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR), np.float32))
+    return unit(
+        np.asarray(cv2.resize(noise, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR), np.float32)
+    )
 
 
 def slopes(height: Field) -> tuple[Field, Field]:

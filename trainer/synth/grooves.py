@@ -45,7 +45,9 @@ def _tones(rng: np.random.Generator, strength: float) -> tuple[float, float]:
     return min(0.85, strength * float(rng.uniform(0.42, 0.65))), strength * float(rng.uniform(0.06, 0.12))
 
 
-def _walk(rng: np.random.Generator, start: NDArray[np.float64], heading: float, length: float) -> NDArray[np.float64]:
+def _walk(
+    rng: np.random.Generator, start: NDArray[np.float64], heading: float, length: float
+) -> NDArray[np.float64]:
     """A jagged way, (n, 2) points (y, x): short straight pieces whose direction jumps but keeps its trend."""
     points, gone, turn = [start], 0.0, 0.0
     while gone < length:
@@ -57,7 +59,9 @@ def _walk(rng: np.random.Generator, start: NDArray[np.float64], heading: float, 
     return np.array(points)
 
 
-def _branches(rng: np.random.Generator, trunk: NDArray[np.float64], heading: float, length: float) -> list[NDArray[np.float64]]:
+def _branches(
+    rng: np.random.Generator, trunk: NDArray[np.float64], heading: float, length: float
+) -> list[NDArray[np.float64]]:
     """Side cracks that leave the trunk at 30 to 70 degrees."""
     found = []
     for _ in range(int(rng.integers(1, 4))):

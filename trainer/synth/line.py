@@ -29,6 +29,8 @@ class LineSpec:
     """Share of parts without any defect."""
     contrast: float = 1.0
     """Strength of every defect; 1 is the usual mix of strong and faint."""
+    defects: int = 3
+    """Mean number of defects on a part that is not clean; from 1 to twice that, less one."""
 
     def checked(self) -> LineSpec:
         """The spec itself, when it can be generated."""
@@ -42,7 +44,12 @@ class LineSpec:
             raise UsageError(f"A clean share of {self.clean_share} is no share; choose 0 to 1.")
         if not 0.0 < self.contrast <= 3.0:
             raise UsageError(f"A contrast of {self.contrast} cannot be drawn; choose more than 0, at most 3.")
-        for kind, names, known in (("surface", self.surfaces, SURFACES), ("nuisance", self.nuisances, NUISANCES)):
+        if not 1 <= self.defects <= 50:
+            raise UsageError(f"A mean of {self.defects} defects on a part cannot be placed; choose 1 to 50.")
+        for kind, names, known in (
+            ("surface", self.surfaces, SURFACES),
+            ("nuisance", self.nuisances, NUISANCES),
+        ):
             for name in names:
                 if name not in known:
                     raise UsageError(f"There is no {kind} named {name!r}; choose from {', '.join(known)}.")

@@ -37,7 +37,7 @@ def oil_film(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[Field, n
     strength = float(rng.uniform(0.3, 1.0))
     phase = 9.0 * thick + float(rng.uniform(0, 6.28))
     bands = np.stack([np.cos(phase * stretch) for stretch in (1.25, 1.0, 0.85)], axis=-1)
-    colour = 1.0 + (0.11 * strength * np.clip(thick * 3, 0, 1)[..., None] * bands).astype(np.float32)
+    colour = 1.0 + (0.07 * strength * np.clip(thick * 3, 0, 1)[..., None] * bands).astype(np.float32)
     wide = cv2.resize(thick, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR)
     return (1.0 - 0.14 * strength * wide).astype(np.float32), colour.astype(np.float32)
 

@@ -34,7 +34,9 @@ def outline(rng: np.random.Generator, shape: tuple[int, int]) -> Outline:
     _fill(canvas, _contour(rng, height, width), 255)
     for centre, radius, stretch in _holes(rng, height, width):
         angles = np.linspace(0, 2 * np.pi, 90, endpoint=False)
-        ring = np.stack([centre[0] + radius * np.sin(angles), centre[1] + radius * stretch * np.cos(angles)], -1)
+        ring = np.stack(
+            [centre[0] + radius * np.sin(angles), centre[1] + radius * stretch * np.cos(angles)], -1
+        )
         _fill(canvas, ring, 0)
     inside = np.asarray(cv2.distanceTransform((canvas > 127).astype(np.uint8), cv2.DIST_L2, 5), np.float32)
     size = min(shape)
@@ -88,7 +90,9 @@ def _turned(points: NDArray[np.float64], angle: float, height: int, width: int) 
     return np.clip(moved, 2.0, [height - 3.0, width - 3.0])
 
 
-def _holes(rng: np.random.Generator, height: int, width: int) -> list[tuple[tuple[float, float], float, float]]:
+def _holes(
+    rng: np.random.Generator, height: int, width: int
+) -> list[tuple[tuple[float, float], float, float]]:
     """Bored holes: (centre (y, x), radius, stretch along x): bolt holes in the corners, sometimes a bore or slot."""
     size = min(height, width)
     holes: list[tuple[tuple[float, float], float, float]] = []

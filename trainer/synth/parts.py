@@ -48,7 +48,9 @@ def make_part(spec: LineSpec, index: int) -> Part:
     rng = np.random.default_rng([spec.seed, 21, index])
     shape = part_size(spec, index)
     name = spec.surfaces[int(rng.integers(len(spec.surfaces)))]
-    surface = SURFACES[name](rng, shape, float(rng.uniform(0.6, 1.15)) if "texture" in spec.nuisances else 0.15)
+    surface = SURFACES[name](
+        rng, shape, float(rng.uniform(0.6, 1.15)) if "texture" in spec.nuisances else 0.15
+    )
     form = outline(rng, shape)
     turn = float(np.random.default_rng([spec.seed, 22, index // 8]).uniform(0, 2 * np.pi))
     light = (float(np.sin(turn)), float(np.cos(turn)))
@@ -88,7 +90,9 @@ class _Layers:
         """Blend one defect in, its patch starting at (y, x)."""
         rows, columns = blemish.mask.shape
         at = (slice(y, y + rows), slice(x, x + columns))
-        self.value[at] = self.value[at] * blemish.gain + blemish.lift * (0.25 + 0.6 * float(self.value[at].mean()))
+        self.value[at] = self.value[at] * blemish.gain + blemish.lift * (
+            0.25 + 0.6 * float(self.value[at].mean())
+        )
         self.slope_y[at] += blemish.slope_y
         self.slope_x[at] += blemish.slope_x
         self.classes.append(blemish.class_id)
@@ -103,7 +107,9 @@ class _Layers:
         """Turn the coarse colour towards brown where the defect is tinted."""
         rows, columns = (max(1, side // 4) for side in blemish.tint.shape)
         patch = self.colour[y // 4 : y // 4 + rows, x // 4 : x // 4 + columns]
-        amount = cv2.resize(blemish.tint, (columns, rows), interpolation=cv2.INTER_AREA)[: patch.shape[0], : patch.shape[1]]
+        amount = cv2.resize(blemish.tint, (columns, rows), interpolation=cv2.INTER_AREA)[
+            : patch.shape[0], : patch.shape[1]
+        ]
         patch *= 1.0 + amount[..., None] * (_BROWN - 1.0)
 
     def even_colour(self) -> NDArray[np.float32]:
@@ -113,9 +119,9 @@ class _Layers:
 
 
 def _damage(rng: np.random.Generator, spec: LineSpec, layers: _Layers, light: tuple[float, float]) -> None:
-    """Put one to five defects on the part, classes in turn, each where it fits whole on the flat face."""
+    """Put defects on the part, classes in turn, each where it fits whole on the flat face."""
     scale = float(np.clip(min(spec.size) / 720.0, 0.5, 3.0) ** 0.8)
-    first, count = int(rng.integers(5)), int(rng.choice([1, 2, 3, 4, 5], p=[0.2, 0.25, 0.25, 0.15, 0.15]))
+    first, count = int(rng.integers(5)), int(rng.integers(1, 2 * spec.defects))
     for turn in range(count):
         maker = _MAKERS[(first + 2 * turn) % 5]
         for attempt in range(4):

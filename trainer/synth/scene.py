@@ -113,7 +113,9 @@ def _expose(spec: LineSpec, stage: _Stage, part: Part, frame: int) -> Image:
     image = np.empty((*shape, 3), np.uint8)
     for channel in range(3):
         plane = gain * (diffuse * stage.colour[..., channel] + shine)
-        image[..., channel] = _read_out(spec, plane, np.random.default_rng([spec.seed, 43, frame]), (frame, channel))
+        image[..., channel] = _read_out(
+            spec, plane, np.random.default_rng([spec.seed, 43, frame]), (frame, channel)
+        )
     if "compression" in spec.nuisances:
         image = nuisances.compression(rng, image)
     return image

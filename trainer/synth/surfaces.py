@@ -54,7 +54,9 @@ def balanced(colour: Colour) -> Colour:
     return (colour[0] / luma, colour[1] / luma, colour[2] / luma)
 
 
-def _relief(rng: np.random.Generator, shape: tuple[int, int], sigma: float, tilt: float) -> tuple[Field, Field]:
+def _relief(
+    rng: np.random.Generator, shape: tuple[int, int], sigma: float, tilt: float
+) -> tuple[Field, Field]:
     """Slopes of a bumpy surface with hills of `sigma` px and a root mean square tilt of about `tilt`."""
     return slopes(smooth(rng, shape, sigma) * np.float32(tilt * sigma))
 
@@ -78,7 +80,7 @@ def painted(rng: np.random.Generator, shape: tuple[int, int], texture: float) ->
     base, colour = _PAINTS[int(rng.integers(len(_PAINTS)))]
     speckle = 0.012 * rng.standard_normal(shape, dtype=np.float32) + 0.012 * smooth(rng, shape, 3.0)
     value = base * rng.uniform(0.85, 1.1) * (1.0 + texture * speckle + 0.015 * smooth(rng, shape, 90.0))
-    tilt_y, tilt_x = _relief(rng, shape, 4.5, 0.022 * texture)
+    tilt_y, tilt_x = _relief(rng, shape, 4.5, 0.015 * texture)
     return Surface("painted", value.astype(np.float32), tilt_y, tilt_x, balanced(colour), 0.11, 1.8)
 
 
@@ -96,7 +98,7 @@ def casting(rng: np.random.Generator, shape: tuple[int, int], texture: float) ->
     """Sand-cast iron or aluminium: rough skin, blotchy, hardly any gloss."""
     skin = 0.045 * smooth(rng, shape, 0.9) + 0.035 * smooth(rng, shape, 3.5) + 0.04 * smooth(rng, shape, 45.0)
     value = rng.uniform(0.34, 0.52) * (1.0 + texture * skin)
-    tilt_y, tilt_x = _relief(rng, shape, 2.2, 0.05 * texture)
+    tilt_y, tilt_x = _relief(rng, shape, 2.2, 0.042 * texture)
     warmth = float(rng.uniform(-0.02, 0.07))
     colour = balanced((1.0 - warmth, 1.0, 1.0 + warmth))
     return Surface("casting", value.astype(np.float32), tilt_y, tilt_x, colour, 0.03, 0.8)

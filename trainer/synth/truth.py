@@ -64,11 +64,20 @@ def true_defects(
         inside = instances[around] == number
         renumbered[around][inside] = len(found) + 1
         length, width = _length_width(inside)
-        contrast = _contrast(gray[around], inside, mask[around] > 0, part.light if class_id == _DENT else None)
+        contrast = _contrast(
+            gray[around], inside, mask[around] > 0, part.light if class_id == _DENT else None
+        )
         found.append(
             TrueDefect(
-                len(found) + 1, class_id, CLASSES[class_id - 1], part.index, box, int(inside.sum()),
-                round(length, 1), round(width, 1), round(contrast, 2),
+                len(found) + 1,
+                class_id,
+                CLASSES[class_id - 1],
+                part.index,
+                box,
+                int(inside.sum()),
+                round(length, 1),
+                round(width, 1),
+                round(contrast, 2),
             )  # fmt: skip
         )
     return renumbered, tuple(found)

@@ -38,7 +38,9 @@ def _new_folder(out: Path) -> Iterator[Path]:
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True)
     except OSError as error:
-        raise UsageError(f"{work} cannot be made ({error.strerror}); choose a folder you may write to.") from error
+        raise UsageError(
+            f"{work} cannot be made ({error.strerror}); choose a folder you may write to."
+        ) from error
     try:
         yield work
         work.rename(out)
@@ -52,7 +54,9 @@ def _picture(path: Path, image: np.ndarray) -> None:
     try:
         path.write_bytes(data.tobytes() if encoded else b"")
     except OSError as error:
-        raise UsageError(f"{path} cannot be written ({error.strerror}); make room or choose another disk.") from error
+        raise UsageError(
+            f"{path} cannot be written ({error.strerror}); make room or choose another disk."
+        ) from error
 
 
 def _truth(stem: str, frame: Rendered, spec: LineSpec) -> dict[str, Any]:
@@ -162,7 +166,9 @@ def _video(path: Path, size: tuple[int, int], fps: float) -> Iterator[Callable[[
     """An open MPEG-4 video of (height, width); the block writes frames with what it is given."""
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, (size[1], size[0]))
     if not writer.isOpened():
-        raise UsageError(f"{path} cannot be written as MPEG-4 by this OpenCV; write a dataset folder instead.")
+        raise UsageError(
+            f"{path} cannot be written as MPEG-4 by this OpenCV; write a dataset folder instead."
+        )
     try:
         yield lambda image: writer.write(image)
     finally:
