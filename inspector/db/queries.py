@@ -271,6 +271,13 @@ def recipe_text(engine: Engine, recipe_hash: str) -> str | None:
         return connection.scalar(select(RecipeRow.text).where(RecipeRow.hash == recipe_hash))
 
 
+def package_classes(engine: Engine, package_id: str) -> tuple[str, ...]:
+    """The defect classes of a package that served, in the order of their ids; empty when it is unknown."""
+    with reading(engine) as connection:
+        manifest = connection.scalar(select(PackageRow.manifest).where(PackageRow.id == package_id))
+    return tuple((manifest or {}).get("classes", ()))
+
+
 def flagged_without_image(connection: Connection, run_id: str, from_number: int) -> list[int]:
     """Frames of a run that somebody flagged and whose picture is not stored."""
     wanted = (

@@ -44,6 +44,8 @@ def _recover(connection: Connection, run_id: str, folder: Path) -> bool:
     if run.ended_at is not None:
         return False  # another program was quicker
     count = read_count(counter_path(folder, run_id))
+    for torn in Path(run.evidence).glob("*.tmp"):
+        torn.unlink(missing_ok=True)
     filled = fill_missing(connection, run, count, CRASH_WORDS, folder)
     close_run(connection, run_id, "crash", filled.count)
     words = f"The run was found dead; {filled.rows} of its {filled.count} frames had no verdict"
