@@ -1,0 +1,37 @@
+"""The judge stage: probabilities to verdicts, beside the engine's next frame."""
+
+from __future__ import annotations
+
+import queue
+
+from inspector.recorder import Recorder
+from inspector.station.control import refused, submit_last
+from inspector.station.infer import Segmented
+from inspector.types import Fault
+
+
+class JudgeStage:
+    """Judge's queue -> verdict -> recorder, until the infer stage says with None that it has ended."""
+
+    def __init__(self, inbox: queue.Queue[Segmented | None], recorder: Recorder) -> None:
+        self._inbox, self._recorder = inbox, recorder
+        self._current: Segmented | None = None
+        self._finished = False
+
+    def work(self) -> None:
+        """The stage's loop."""
+        while (item := self._inbox.get()) is not None:
+            self._current = item
+            self._recorder.submit(item.pipeline.judge(item.frame, item.probs, item.stages_ms))
+            self._current = None
+        self._finished = True
+
+    def end(self) -> None:
+        """After a failure: refuse what was under way, and go on taking so that nobody waits for this stage."""
+        item = self._current
+        while not self._finished:
+            if item is not None:
+                words = "The judge stopped before this frame."
+                submit_last(self._recorder, refused(item.frame, Fault.ENGINE, words))
+            item = self._inbox.get()
+            self._finished = item is None

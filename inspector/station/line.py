@@ -1,0 +1,180 @@
+"""The running line: four stages, one stop event, a beat each second, and a stop in two passes."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from inspector.db.connect import ledger_folder
+from inspector.errors import InspectionError, LedgerError
+from inspector.live import LivePicture, PictureWriter, picture_path
+from inspector.outputs import JsonLines
+from inspector.recorder import Recorded, Recorder, RunStart
+from inspector.station.beat import beat_of
+from inspector.station.control import Control, Stage
+from inspector.station.grab import GrabStage
+from inspector.station.infer import InferStage
+from inspector.station.intake import Intake
+from inspector.station.judge import JudgeStage
+from inspector.station.mailbox import Mailbox
+from inspector.station.opening import Opened, open_line, open_serving
+from inspector.station.requests import RequestDesk
+from inspector.station.summary import RunSummary, Tally
+from inspector.types import VerdictWord
+
+if TYPE_CHECKING:
+    from inspector.config import LineConfig
+
+log = logging.getLogger("inspector.station")
+
+FILE_ROOM = 2
+"""Frames of a file that are read ahead of the engine."""
+STOP_S = 10.0
+"""How long all stages together may take to stop, after what the camera's time limit allows."""
+
+
+def run_station(
+    config: LineConfig,
+    *,
+    frames: int | None = None,
+    stop: threading.Event | None = None,
+    on_ready: Callable[[str], None] | None = None,
+) -> RunSummary:
+    """Run the line until its camera ends, `frames` frames were grabbed, `stop` is set or it fails.
+
+    on_ready: called with the run id once the run is in the ledger and frames are about to come.
+    A line that fails after that still returns its summary, with `error` set. What fails before
+    raises: UsageError, Refused, CameraError, EngineError, LedgerError.
+    """
+    opened = open_line(config)
+    try:
+        return _Line(config, opened, stop or threading.Event()).run(frames, on_ready)
+    finally:
+        opened.camera.close()
+        opened.ledger.dispose()
+
+
+class _Line:
+    """One run. The recorder publishes through it, so that outputs and picture follow the commit."""
+
+    def __init__(self, config: LineConfig, opened: Opened, stop: threading.Event) -> None:
+        self.config, self.opened = config, opened
+        self.control = Control(stop)
+        self.tally = Tally()
+        self.outputs = [JsonLines(output.path) for output in config.outputs]
+        self.live = _live_picture(opened)
+        start = RunStart(
+            run_id=opened.run_id,
+            camera_id=opened.camera.camera_id,
+            package=opened.package,
+            engine=opened.serving.engine.info,
+            recipe=config.recipe,
+            lot=config.recipe.lot,
+        )
+        self.recorder = Recorder(opened.ledger, start, config.recording, self.publish)
+        live = opened.camera.live
+        room = config.camera.queue if config.camera.policy == "queue" else 1
+        self.inbox = Mailbox(room if live else FILE_ROOM, "newest" if live else "wait")
+        channels = opened.package.manifest.channels
+        intake = Intake(
+            self.recorder.counter, opened.camera.camera_id, config.camera, channels=channels, live=live
+        )
+        self.grab = GrabStage(opened.camera, intake, self.inbox, self.recorder, self.control, self.tally)
+        self.infer = InferStage(
+            opened.serving, lambda size: open_serving(config, opened.package, size), config,
+            self.inbox, self.recorder, self.control,
+        )  # fmt: skip
+        self.judge = JudgeStage(self.infer.outbox, self.recorder)
+        self.desk = RequestDesk(opened.ledger, self.recorder, self.control)
+        self.stages = [
+            Stage("grab", self.control, self.grab.work, self.inbox.end),
+            Stage("infer", self.control, self.infer.work, self.infer.end),
+            Stage("judge", self.control, self.judge.work, self.judge.end),
+        ]
+
+    def publish(self, records: Sequence[Recorded]) -> None:
+        """Outputs first, then counters and picture; called in the recorder's thread after COMMIT."""
+        for output in self.outputs:
+            output.publish(records)
+        self.tally.add(records)
+        shown = [one.inspection for one in records if one.inspection.frame.image is not None]
+        if self.live is not None and shown:
+            rejects = [one for one in shown if one.verdict.word is VerdictWord.REJECT]
+            self.live.publish((rejects or shown)[-1])
+
+    def run(self, frames: int | None, on_ready: Callable[[str], None] | None) -> RunSummary:
+        """Start, watch until the stages have ended, stop, and sum up."""
+        self.grab.frames = frames
+        self.grab.begin_with(self.opened.early)
+        self.recorder.health(beat_of(self, "starting"))
+        if on_ready is not None:
+            on_ready(self.opened.run_id)
+        for stage in self.stages:
+            stage.start()
+        self._watch()
+        self._stop()
+        return self._close()
+
+    def _watch(self) -> None:
+        """Each tick: is the recorder well, did anybody ask for something; each second a beat."""
+        next_beat = 0.0
+        while any(stage.is_alive() for stage in self.stages) and not self.control.stop.is_set():
+            if self.recorder.error is not None:
+                return self.control.fail(self.recorder.error)
+            self.desk.serve()
+            if time.monotonic() >= next_beat:
+                self.recorder.health(beat_of(self))
+                next_beat = time.monotonic() + 1.0
+            self.stages[-1].join(0.1)
+
+    def _stop(self) -> None:
+        """First pass: tell all. Second: wait for each, and say who did not come."""
+        deadline = time.monotonic() + STOP_S + self.config.camera.read_timeout_s
+        if self.control.stop.is_set():
+            self.recorder.health(beat_of(self, "stopping"))
+        for stage in self.stages:
+            while stage.is_alive() and time.monotonic() < deadline and self.recorder.error is None:
+                stage.join(0.1)
+            if stage.is_alive():
+                words = f"The {stage.name} stage did not stop in time; what it held is recorded as crashed."
+                log.error("%s", words)
+                self.control.fail(InspectionError(words))
+
+    def _close(self) -> RunSummary:
+        """Drain the recorder, free what was opened, and sum up."""
+        grabbed = self.recorder.counter.last
+        error = self.control.error
+        try:
+            if self.recorder.error is None:
+                self._last_words(error)
+            self.recorder.close()
+        except LedgerError as broken:
+            error = error or broken
+        self.infer.serving.engine.close()
+        for output in self.outputs:
+            output.close()
+        if self.live is not None:
+            self.live.close()
+        grabbed = max(grabbed, self.recorder.counter.last)
+        db = self.config.recording.db
+        return RunSummary(self.opened.run_id, grabbed, self.tally, self.infer.serving.engine.info, db, error)
+
+    def _last_words(self, error: InspectionError | None) -> None:
+        if error is not None:
+            self.recorder.event("failed", str(error))
+        elif self.control.stop.is_set():
+            self.recorder.event("stopped", "The line was told to stop.")
+        words = str(error) if error is not None else ""
+        self.recorder.health(beat_of(self, "failed" if error is not None else "ended", words))
+
+
+def _live_picture(opened: Opened) -> PictureWriter | None:
+    """The shared picture, or None where it cannot be had: a line does not stop for its screen."""
+    try:
+        return LivePicture.writer(picture_path(ledger_folder(opened.ledger.url), opened.run_id))
+    except OSError as error:
+        log.warning("The dashboard will show no picture: %s", error)
+        return None

@@ -1,0 +1,130 @@
+"""Everything that is opened before the first frame counts: camera beside package, engine beside ledger."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ulid import ULID
+
+from inspector.camera.open import camera_for
+from inspector.camera.protocol import Camera
+from inspector.errors import CameraError, UsageError
+from inspector.package import ModelPackage, load_package
+from inspector.station.infer import Serving
+from inspector.types import Grab
+
+if TYPE_CHECKING:
+    import sqlalchemy
+
+    from inspector.config import LineConfig
+
+FALLBACK_SIZE = (512, 512)
+"""What the engine is opened for when a source has no picture that can be read."""
+_STALLS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A line that is ready to run."""
+
+    run_id: str
+    camera: Camera
+    early: tuple[Grab, ...]
+    """Read to learn the size of the pictures; the first frames of the run."""
+    package: ModelPackage
+    serving: Serving
+    ledger: sqlalchemy.Engine
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    camera: Camera
+    size: tuple[int, int]
+    early: list[Grab] = field(default_factory=list)
+
+
+def open_line(config: LineConfig) -> Opened:
+    """Open camera, package, engine and ledger, as much at a time as can be; all or nothing.
+
+    Raises UsageError without a package (naming `inspector init`), and what each part raises:
+    CameraError, PackageError, CertificateError, MemoryLimitError, LedgerError, ConfigError.
+    """
+    package_path = config.model.package
+    if package_path is None:
+        raise UsageError(
+            "No model is chosen; write a line.toml with `inspector init` and name its package there,"
+            " or give --model PACKAGE."
+        )
+    camera = camera_for(config.camera.source, config.camera)
+    with ThreadPoolExecutor(3, thread_name_prefix="opening") as pool:
+        seeing = pool.submit(_see, camera)
+        ledger = pool.submit(_open_ledger, config.recording.db)
+        loading = pool.submit(_load, package_path)
+        serving = None
+        try:
+            package = loading.result()
+            seen = seeing.result()
+            serving = open_serving(config, package, seen.size)
+            return Opened(str(ULID()), camera, tuple(seen.early), package, serving, ledger.result())
+        except BaseException:
+            _close_all(seeing.exception() is None, camera, serving)
+            if ledger.exception() is None:
+                ledger.result().dispose()
+            raise
+
+
+def open_serving(config: LineConfig, package: ModelPackage, size: tuple[int, int]) -> Serving:
+    """Plan, engine and pipeline for frames of this (height, width)."""
+    from inspector.engine.open import choose_plan, open_engine
+    from inspector.pipeline import Pipeline, check_recipe
+
+    check_recipe(config.recipe, package)  # before minutes of compiling
+    plan = choose_plan(package, size, config.model)
+    engine = open_engine(package, plan, config.model)
+    return Serving(size, engine, Pipeline(package, engine, plan, config.recipe))
+
+
+def _open_ledger(url: str) -> sqlalchemy.Engine:
+    from inspector.db.connect import open_ledger
+
+    return open_ledger(url)
+
+
+def _load(path: Path) -> ModelPackage:
+    """The package, and the engine's library beside it: importing that takes as long as a camera."""
+    package = load_package(path)
+    import inspector.engine.open  # noqa: F401
+
+    return package
+
+
+def _see(camera: Camera) -> _Seen:
+    """Open the camera and learn its size, by reading where it does not say it."""
+    camera.open()
+    if camera.size is not None:
+        return _Seen(camera, camera.size)
+    seen, stalls = _Seen(camera, FALLBACK_SIZE), 0
+    while True:
+        try:
+            grab = camera.read()
+        except CameraError:
+            stalls += 1
+            if stalls >= _STALLS:
+                camera.close()
+                raise
+            continue
+        if grab is None:
+            return seen
+        seen.early.append(grab)
+        if grab.image is not None and grab.image.size:
+            return _Seen(camera, (int(grab.image.shape[0]), int(grab.image.shape[1])), seen.early)
+
+
+def _close_all(camera_open: bool, camera: Camera, serving: Serving | None) -> None:
+    if camera_open:
+        camera.close()
+    if serving is not None:
+        serving.engine.close()

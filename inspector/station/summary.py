@@ -1,0 +1,187 @@
+"""What a run amounts to: counts, latencies and stage times, and the summary printed at its end."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from inspector.engine.protocol import EngineInfo
+from inspector.errors import InspectionError
+from inspector.recorder import Recorded
+from inspector.types import VerdictWord
+
+_STEP = 1.01
+"""Latencies are counted in bins that grow by 1 %, so a month takes no more memory than a minute."""
+
+
+class Latencies:
+    """Quantiles of any number of durations, within half a percent; the largest is exact."""
+
+    def __init__(self) -> None:
+        self._bins: Counter[int] = Counter()
+        self.max = 0.0
+
+    def add(self, ms: float) -> None:
+        self._bins[round(math.log(max(ms, 1e-3), _STEP))] += 1
+        self.max = max(self.max, ms)
+
+    def quantile(self, share: float) -> float:
+        """The duration in ms that this share of all does not exceed; 0 without any."""
+        left = math.ceil(share * self._bins.total())
+        for number in sorted(self._bins):
+            left -= self._bins[number]
+            if left <= 0:
+                return min(self.max, _STEP**number)
+        return 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """The last few seconds, for the health beat; latencies in ms from grab to commit."""
+
+    fps: float
+    p50: float | None
+    p95: float | None
+    max: float | None
+
+
+class Tally:
+    """Counts what was committed; added to by the recorder's thread, read by any."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.words: Counter[str] = Counter({word.value: 0 for word in VerdictWord})
+        self.reasons: Counter[str] = Counter()
+        self.gaps = 0
+        self.latencies = Latencies()
+        self._stages: dict[str, tuple[float, int]] = {}
+        self._coverage = 0.0
+        self._inspected = 0
+        self._first_ns = self._last_ns = 0
+        self._recent: deque[tuple[float, float | None]] = deque(maxlen=300)
+
+    def add(self, records: Iterable[Recorded]) -> None:
+        """Count committed records."""
+        with self._lock:
+            for record in records:
+                self._add(record)
+
+    def _add(self, record: Recorded) -> None:
+        inspection = record.inspection
+        self.words[inspection.verdict.word.value] += 1
+        self.reasons.update({reason.code for reason in inspection.verdict.reasons})
+        self._first_ns = self._first_ns or inspection.frame.mono_ns
+        self._last_ns = record.committed_mono_ns
+        latency = None
+        if inspection.verdict.word is not VerdictWord.UNINSPECTED:
+            latency = (record.committed_mono_ns - inspection.frame.mono_ns) / 1e6
+            self.latencies.add(latency)
+            self._inspected += 1
+            self._coverage += inspection.coverage
+            for stage, ms in inspection.stages_ms.items():
+                total, count = self._stages.get(stage, (0.0, 0))
+                self._stages[stage] = (total + ms, count + 1)
+        self._recent.append((record.committed_mono_ns / 1e9, latency))
+
+    def add_gap(self, count: int) -> None:
+        """Count frames that the camera lost."""
+        with self._lock:
+            self.gaps += count
+
+    def counts(self) -> dict[str, int]:
+        """Frames by verdict word, and gaps."""
+        with self._lock:
+            return {**self.words, "gaps": self.gaps}
+
+    def stages_ms(self) -> dict[str, float]:
+        """Mean milliseconds of each stage over the inspected frames."""
+        with self._lock:
+            return {stage: round(total / count, 3) for stage, (total, count) in self._stages.items()}
+
+    def coverage(self) -> float:
+        """Mean inspected share of the inspected frames; 0 without any."""
+        return round(self._coverage / self._inspected, 6) if self._inspected else 0.0
+
+    def fps(self) -> float:
+        """Frames a second from the first grab to the last commit."""
+        seconds = (self._last_ns - self._first_ns) / 1e9
+        return round(self.words.total() / seconds, 3) if seconds > 0 else 0.0
+
+    def recent(self, window_s: float = 5.0) -> Recent:
+        """Rate and latency over the last seconds."""
+        since = time.monotonic() - window_s
+        with self._lock:
+            rows = [row for row in self._recent if row[0] >= since]
+        values = sorted(latency for _, latency in rows if latency is not None)
+        if not values:
+            return Recent(len(rows) / window_s, None, None, None)
+        began = min(rows[0][0], rows[-1][0] - 0.5) if len(rows) < self._recent.maxlen else rows[0][0]  # type: ignore[operator]
+        rate = len(rows) / max(0.5, time.monotonic() - began)
+        return Recent(rate, _at(values, 0.5), _at(values, 0.95), values[-1])
+
+
+def _at(values: list[float], share: float) -> float:
+    return values[max(0, math.ceil(share * len(values)) - 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """How a run ended. `error` is why it ended early, or None."""
+
+    run_id: str
+    grabbed: int
+    tally: Tally
+    engine: EngineInfo
+    db: str
+    error: InspectionError | None = None
+
+    def json(self) -> dict[str, Any]:
+        """The object that `inspector run --json` prints; latencies and stages in milliseconds."""
+        latencies, info = self.tally.latencies, self.engine
+        return {
+            "grabbed": self.grabbed,
+            "verdicts": {word.value: self.tally.words[word.value] for word in VerdictWord},
+            "reasons": dict(self.tally.reasons.most_common()),
+            "gaps": self.tally.gaps,
+            "fps": self.tally.fps(),
+            "latency_ms": {
+                "p50": round(latencies.quantile(0.50), 2),
+                "p95": round(latencies.quantile(0.95), 2),
+                "p99": round(latencies.quantile(0.99), 2),
+                "max": round(latencies.max, 2),
+            },
+            "stages_ms": self.tally.stages_ms(),
+            "engine": {
+                "name": info.name,
+                "precision": info.precision,
+                "device": info.device,
+                "package": info.package,
+                "certificate": info.certificate,
+            },
+            "coverage": self.tally.coverage(),
+            "db": self.db,
+        }
+
+
+def summary_text(summary: dict[str, Any]) -> str:
+    """The same object as a person reads it."""
+    verdicts = "  ".join(f"{word} {count}" for word, count in summary["verdicts"].items())
+    reasons = ", ".join(f"{code} {count}" for code, count in summary["reasons"].items()) or "none"
+    latency = "  ".join(f"{key} {value:.1f}" for key, value in summary["latency_ms"].items())
+    engine = summary["engine"]
+    return "\n".join([
+        f"frames     {summary['grabbed']} grabbed, {summary['gaps']} lost by the camera",
+        f"verdicts   {verdicts}",
+        f"reasons    {reasons}",
+        f"rate       {summary['fps']:.1f} frames/s",
+        f"latency    {latency} ms, from grab to commit",
+        f"engine     {engine['name']} {engine['precision']} on {engine['device']}",
+        f"package    {engine['package'][:16]}, certificate {engine['certificate'][:16]}",
+        f"coverage   {summary['coverage']:.1%} of the included area",
+        f"ledger     {summary['db']}",
+    ])  # fmt: skip
