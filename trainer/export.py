@@ -1,0 +1,192 @@
+"""From a trained network to a model package: the release graph, its golden tiles and its manifest.
+
+A package is written only if half precision keeps what the network learned: no weight or
+activation near the largest half (65,504), and the same masks on the golden tiles. ONNX Runtime
+and OpenVINO compute half graphs in float32 on a CPU and see no overflow, so torch's own half is asked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from inspector.defects import mask_of
+from inspector.errors import Refused, UsageError
+from inspector.package import Golden, Manifest, ModelPackage, Normalisation, Threshold, write_package
+from inspector.tiling import Geometry
+from trainer.checkpoint import TrainedNetwork
+from trainer.release import INPUT, PROB, PROB_F32, ReleaseGraph, release_graph, to_onnx
+
+LARGEST_HALF = 65_504.0
+HEADROOM = 16.0
+"""Activations on the golden tiles stay this many times below the largest half."""
+MOST_DIFFERENCE = 0.02
+LEAST_EQUAL = 0.9999
+"""Limits of half against float32 on the golden tiles: largest probability difference, equal mask pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class HalfReport:
+    """What half precision does to a network, on its golden tiles."""
+
+    largest_weight: float
+    largest_activation: float
+    """Of any convolution or up-convolution, in float32."""
+    finite: bool
+    """Every output of torch's half run."""
+    difference: float
+    """Largest difference of a defect class's probability from float32, 0 to 1."""
+    equal: float
+    """Share of mask pixels that are equal."""
+
+    def check(self) -> None:
+        """Raises Refused naming the first limit that half precision breaks, and what to do."""
+        remedy = "train again with more weight decay or a lower learning rate"
+        if self.largest_weight > LARGEST_HALF:
+            raise Refused(
+                f"A weight of {self.largest_weight:.4g} does not fit half precision (65504); {remedy}."
+            )
+        if self.largest_activation > LARGEST_HALF / HEADROOM:
+            raise Refused(
+                f"An activation of {self.largest_activation:.4g} comes too near the largest half"
+                f" (limit {LARGEST_HALF / HEADROOM:.0f}); {remedy}."
+            )
+        if not self.finite:
+            raise Refused(f"Half precision gives values that are not finite on the golden tiles; {remedy}.")
+        if self.difference > MOST_DIFFERENCE or self.equal < LEAST_EQUAL:
+            raise Refused(
+                f"Half precision moves probabilities by {self.difference:.4f} (limit {MOST_DIFFERENCE}) and"
+                f" keeps {self.equal:.2%} of the mask pixels (limit {LEAST_EQUAL:.2%}); {remedy}."
+            )
+
+
+def export_package(
+    trained: TrainedNetwork, tiles: NDArray[np.uint8], out: Path, name: str, version: str
+) -> ModelPackage:
+    """Write the package of a trained network to `out`, checked against the network it came from.
+
+    tiles: uint8 (n, h, w, channels), the golden tiles, 1 to 16 of a legal size.
+    Raises UsageError when `out` exists or there are no tiles, Refused when half precision or the
+    exported graph does not keep the network's answers; then nothing is written.
+    """
+    if out.exists():
+        raise UsageError(f"{out} exists already and packages are never changed; give a new name.")
+    if not len(tiles):
+        raise UsageError("There are no golden tiles to check the package with; give validation pictures.")
+    graph = release_graph(trained.net, trained.normalisation)
+    reference = probabilities(ReleaseGraph(trained.net, trained.normalisation), tiles)
+    half = half_report(trained, graph, tiles, reference)
+    half.check()
+    onnx_bytes = to_onnx(graph)
+    check_export(onnx_bytes, tiles, reference, Geometry(trained.config.depth).grid)
+    manifest = _manifest(trained, name, version, half)
+    return write_package(out, manifest, onnx_bytes, Golden(tiles, reference))
+
+
+def probabilities(graph: ReleaseGraph, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Defect probabilities (n, oh, ow, K), float32, one tile at a time, in the graph's own precision."""
+    planes = []
+    with torch.inference_mode():
+        for tile in tiles:
+            planes.append(graph(torch.from_numpy(tile[None]))[1][:, 1:].permute(0, 2, 3, 1).numpy())
+    return np.ascontiguousarray(np.concatenate(planes), np.float32)
+
+
+def half_report(
+    trained: TrainedNetwork, graph: ReleaseGraph, tiles: NDArray[np.uint8], reference: NDArray[np.float32]
+) -> HalfReport:
+    """What half precision does to the network. graph: its release graph; reference: its probabilities."""
+    folded = trained.net.fold()
+    largest, _, _ = _watched(ReleaseGraph(folded, trained.normalisation), tiles)
+    _, finite, half = _watched(graph, tiles)
+    half = np.nan_to_num(half)
+    equal = [
+        mask_of(_levels(a), trained.thresholds) == mask_of(_levels(b), trained.thresholds)
+        for a, b in zip(half, reference, strict=True)
+    ]
+    return HalfReport(
+        largest_weight=max(float(p.detach().abs().max()) for p in folded.parameters()),
+        largest_activation=largest,
+        finite=finite,
+        difference=float(np.abs(half - reference).max()),
+        equal=float(np.mean(equal)),
+    )
+
+
+def check_export(
+    onnx_bytes: bytes, tiles: NDArray[np.uint8], reference: NDArray[np.float32], grid: int
+) -> None:
+    """Raises Refused unless ONNX Runtime gives the reference probabilities within the half limits.
+
+    Runs the tiles as one batch, and one tile that is a grid step lower as a picture of another size.
+    """
+    session = onnxruntime.InferenceSession(onnx_bytes, providers=["CPUExecutionProvider"])
+    cases = [(tiles, reference)]
+    if reference.shape[1] > grid:
+        cases.append((tiles[:1, :-grid], reference[:1, :-grid]))
+    for pictures, expected in cases:
+        prob, prob_f32 = session.run([PROB, PROB_F32], {INPUT: np.ascontiguousarray(pictures)})
+        found = np.moveaxis(prob_f32[:, 1:], 1, -1)
+        difference = float(np.abs(found - expected).max())
+        rounding = float(np.abs(prob - 255.0 * found).max())
+        if not difference <= MOST_DIFFERENCE or not rounding <= 0.51:
+            raise Refused(
+                f"The exported graph differs from the network by {difference:.4f} (limit {MOST_DIFFERENCE})"
+                f" and rounds by {rounding:.2f} levels (limit 0.51); report this with the run's config."
+            )
+
+
+def _watched(graph: ReleaseGraph, tiles: NDArray[np.uint8]) -> tuple[float, bool, NDArray[np.float32]]:
+    """(largest activation, whether all are finite, probabilities) over the tiles."""
+    largest, finite = 0.0, True
+
+    def look(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal largest, finite
+        largest = max(largest, float(output.abs().max()))
+        finite = finite and bool(torch.isfinite(output).all())
+
+    layers = [m for m in graph.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
+    hooks = [layer.register_forward_hook(look) for layer in layers]
+    try:
+        probs = probabilities(graph, tiles)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return largest, finite, probs
+
+
+def _levels(probs: NDArray[np.float32]) -> NDArray[np.uint8]:
+    return np.asarray(np.rint(255.0 * probs), np.uint8)
+
+
+def _manifest(trained: TrainedNetwork, name: str, version: str, half: HalfReport) -> Manifest:
+    geometry = Geometry(trained.config.depth)
+    mean, std = trained.normalisation
+    metrics: dict[str, Any] = {
+        **trained.metrics,
+        "steps": trained.step,
+        "half": {"difference": half.difference, "equal": half.equal, "activation": half.largest_activation},
+    }
+    return Manifest(
+        name=name,
+        version=version,
+        classes=trained.classes,
+        channels=trained.channels,
+        depth=trained.config.depth,
+        base=trained.config.base,
+        halo=geometry.halo,
+        grid=geometry.grid,
+        normalisation=Normalisation(mean=mean, std=std),
+        thresholds={c: Threshold(value=t) for c, t in zip(trained.classes, trained.thresholds, strict=True)},
+        mm_per_px=trained.mm_per_px,
+        training_data_sha256=trained.data_sha256,
+        seed=trained.seed,
+        metrics=metrics,
+    )

@@ -1,0 +1,140 @@
+"""The release graph: a trained network as the ONNX file that every engine compiles.
+
+    image uint8 (n, h, w, channels) -> Cast -> float32 normalise -> fp16 network -> float32 softmax
+    prob_f32 float32 (n, 1 + K, oh, ow)   the softmax, background first
+    prob     uint8 (n, oh, ow, K)         Round(255 p) of the defect classes; its Cast is the last node
+
+Batch, height and width are dynamic; a legal height is grid * k + rest, as in `inspector.tiling`.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from google.protobuf.message import DecodeError
+from onnx import numpy_helper
+from torch import Tensor, nn
+from torch.export import Dim
+
+from inspector.errors import PackageError
+from inspector.tiling import Geometry
+from trainer.unet import UNet
+
+INPUT, PROB, PROB_F32 = "image", "prob", "prob_f32"
+LARGEST_SIDE_PX, LARGEST_BATCH = 1 << 15, 64
+_NETWORK = "net."
+"""What initialiser names start with; the rest is the name in the network's own state."""
+
+
+class ReleaseGraph(nn.Module):
+    """Pictures in, probabilities out; the network between them as it is handed over."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, net: UNet, normalisation: tuple[tuple[float, ...], tuple[float, ...]]) -> None:
+        super().__init__()
+        self.net = net
+        for name, values in zip(("mean", "std"), normalisation, strict=True):
+            self.register_buffer(name, torch.tensor(values, dtype=torch.float32).reshape(1, -1, 1, 1))
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """(prob, prob_f32) of uint8 pictures (n, h, w, channels)."""
+        # Cast first: TensorRT knows uint8 only at the graph's two ends.
+        x = image.to(torch.float32).permute(0, 3, 1, 2)
+        x = ((x - self.mean) / self.std).to(self.net.head.weight.dtype)
+        prob_f32 = torch.softmax(self.net(x).float(), dim=1)
+        prob = torch.round(prob_f32[:, 1:].permute(0, 2, 3, 1) * 255.0).to(torch.uint8)
+        return prob, prob_f32
+
+
+def release_graph(net: UNet, normalisation: tuple[tuple[float, ...], tuple[float, ...]]) -> ReleaseGraph:
+    """The network with batch norm folded and its weights in half precision; `net` stays as it is."""
+    return ReleaseGraph(copy.deepcopy(net.fold()).half(), normalisation).eval()
+
+
+def to_onnx(graph: ReleaseGraph) -> bytes:
+    """The release graph as an ONNX file, checked by the ONNX checker.
+
+    Initialisers keep the names of the network's state after `net.`, for example
+    `net.down.0.conv1.weight`; a bias that is zero everywhere may be left out.
+    """
+    geometry = Geometry(graph.net.config.depth)
+    smallest = geometry.input(geometry.output_at_least(1))
+    rest = smallest % geometry.grid
+    height, width = _side("kh", geometry.grid, rest, smallest), _side("kw", geometry.grid, rest, smallest)
+    # An example of batch 1 or of equal sides would be frozen into the graph.
+    side = geometry.input(geometry.output_at_least(2 * geometry.grid))
+    example = torch.zeros(2, side, side + geometry.grid, graph.net.config.channels, dtype=torch.uint8)
+    with _quiet_exporter():
+        program = torch.onnx.export(
+            graph,
+            (example,),
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+            input_names=[INPUT],
+            output_names=[PROB, PROB_F32],
+            dynamic_shapes={INPUT: {0: Dim("n", min=1, max=LARGEST_BATCH), 1: height, 2: width}},
+        )
+    assert program is not None  # only the TorchScript exporter returns None
+    model = program.model_proto
+    onnx.checker.check_model(model, full_check=True)
+    data: bytes = model.SerializeToString()
+    return data
+
+
+def read_weights(path: Path, net: UNet) -> dict[str, Tensor]:
+    """The state of a network without batch norm, float32, from the release graph at `path`.
+
+    net: a network of the package's config, whose state names what to look for.
+    Raises PackageError naming the first weight that the file lacks or holds in another shape.
+    """
+    try:
+        stored = {w.name: numpy_helper.to_array(w) for w in onnx.load(path).graph.initializer}
+    except (OSError, DecodeError) as error:
+        raise PackageError(f"{path} cannot be read as ONNX ({error}); export the package again.") from error
+    state: dict[str, Tensor] = {}
+    for name, expected in net.state_dict().items():
+        values = stored.get(_NETWORK + name)
+        if values is None and name.endswith(".bias"):
+            values = np.zeros(tuple(expected.shape), np.float32)
+        if values is None or values.shape != tuple(expected.shape):
+            raise PackageError(
+                f"{path} holds no weight {name} of shape {tuple(expected.shape)}; export the package again."
+            )
+        state[name] = torch.from_numpy(values.astype(np.float32))
+    return state
+
+
+def _side(name: str, grid: int, rest: int, smallest: int) -> Dim:
+    """A legal side: grid * name + rest, from the smallest legal size up."""
+    side = grid * Dim(name, min=smallest // grid, max=LARGEST_SIDE_PX // grid)
+    return side + rest if rest else side
+
+
+@contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Keep back what torch 2.13's exporter says of itself and not of the graph."""
+    registration = logging.getLogger("torch.onnx._internal.exporter._registration")
+
+    def not_torchvision(record: logging.LogRecord) -> bool:
+        return "torchvision is not installed" not in record.getMessage()
+
+    registration.addFilter(not_torchvision)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning
+            )
+            yield
+    finally:
+        registration.removeFilter(not_torchvision)
