@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sqlite3
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +35,12 @@ def open_ledger(url: str, *, create: bool = True, busy_timeout_s: float = BUSY_T
         engine = _sqlite_engine(address, create, busy_timeout_s)
     else:
         engine = _server_engine(address)
-    try:
+    with ExitStack() as on_failure:
+        on_failure.callback(engine.dispose)
         with told(engine.url):
             upgrade(engine)
             recover_dead_runs(engine, ledger_folder(engine.url))
-    except BaseException:
-        engine.dispose()
-        raise
+        on_failure.pop_all()
     return engine
 
 

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from sqlalchemy import ColumnElement, Connection, Engine, func, select, true
+from sqlalchemy.orm import InstrumentedAttribute
 
 from inspector.db.connect import ledger_folder
 from inspector.db.queries import Row, inspection_row
@@ -83,9 +84,9 @@ def figures(engine: Engine, run_id: str | None = None) -> Figures:
 
 
 def _grouped(
-    connection: Connection, column: object, mine: ColumnElement[bool]
-) -> list[tuple[VerdictWord, int]]:
-    wanted = select(column, func.count()).where(mine).group_by(column).order_by(func.count().desc())  # type: ignore[call-overload]
+    connection: Connection, column: InstrumentedAttribute[Any], mine: ColumnElement[bool]
+) -> list[tuple[Any, int]]:
+    wanted = select(column, func.count()).where(mine).group_by(column).order_by(func.count().desc())
     return [(row[0], row[1]) for row in connection.execute(wanted)]
 
 

@@ -7,7 +7,7 @@ all other times are `_at`, aware and in UTC.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import (
     JSON,
@@ -66,7 +66,12 @@ class Ledger(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map = {str: String(255), int: BigInteger, datetime: UtcTime, dict[str, Any]: JSON}  # noqa: RUF012
+    type_annotation_map: ClassVar = {
+        str: String(255),
+        int: BigInteger,
+        datetime: UtcTime,
+        dict[str, Any]: JSON,
+    }
 
 
 class PackageRow(Ledger):

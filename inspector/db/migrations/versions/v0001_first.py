@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -9,6 +11,11 @@ revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
+
+_WORD = sa.Enum(
+    "PASS", "REJECT", "REVIEW", "UNINSPECTED",
+    name="verdict_word", native_enum=False, create_constraint=True, length=16,
+)  # fmt: skip
 
 
 def upgrade() -> None:
@@ -162,6 +169,18 @@ def _health() -> None:
     )
 
 
+def _identity() -> list[sa.Column[Any]]:
+    return [
+        sa.Column("package_id", sa.String(length=64), nullable=False),
+        sa.Column("engine", sa.String(length=255), nullable=False),
+        sa.Column("precision", sa.String(length=255), nullable=False),
+        sa.Column("certificate", sa.String(length=255), nullable=False),
+        sa.Column("recipe_hash", sa.String(length=64), nullable=False),
+        sa.Column("mm_per_px_y", sa.Double(), nullable=True),
+        sa.Column("mm_per_px_x", sa.Double(), nullable=True),
+    ]
+
+
 def _inspections() -> None:
     op.create_table(
         "inspections",
@@ -180,30 +199,11 @@ def _inspections() -> None:
         sa.Column("judged_mono_ns", sa.BigInteger(), nullable=True),
         sa.Column("committed_utc_ns", sa.BigInteger(), nullable=False),
         sa.Column("committed_mono_ns", sa.BigInteger(), nullable=False),
-        sa.Column(
-            "verdict",
-            sa.Enum(
-                "PASS",
-                "REJECT",
-                "REVIEW",
-                "UNINSPECTED",
-                name="verdict_word",
-                native_enum=False,
-                create_constraint=True,
-                length=16,
-            ),
-            nullable=False,
-        ),
+        sa.Column("verdict", _WORD, nullable=False),
         sa.Column("reason_code", sa.String(length=32), nullable=True),
         sa.Column("reason_words", sa.Text(), nullable=True),
         sa.Column("reasons", sa.JSON(), nullable=False),
-        sa.Column("package_id", sa.String(length=64), nullable=False),
-        sa.Column("engine", sa.String(length=255), nullable=False),
-        sa.Column("precision", sa.String(length=255), nullable=False),
-        sa.Column("certificate", sa.String(length=255), nullable=False),
-        sa.Column("recipe_hash", sa.String(length=64), nullable=False),
-        sa.Column("mm_per_px_y", sa.Double(), nullable=True),
-        sa.Column("mm_per_px_x", sa.Double(), nullable=True),
+        *_identity(),
         sa.Column("coverage", sa.Double(), nullable=False),
         sa.Column("stages_ms", sa.JSON(), nullable=False),
         sa.Column("defect_count", sa.Integer(), nullable=False),
