@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 import click
 
@@ -13,6 +14,22 @@ from trainer.synth.line import LineSpec
 from trainer.synth.nuisances import NUISANCES
 from trainer.synth.surfaces import SURFACES
 from trainer.synth.write import truth_folder, write_dataset, write_video
+
+
+class Chosen(TypedDict):
+    """What the options of `trainer synth` hold."""
+
+    size: str
+    seed: int
+    surfaces: tuple[str, ...]
+    nuisances: str
+    clean_share: float
+    defects: int
+    contrast: float
+    gray: bool
+    video: bool
+    speed: int | None
+    fps: float
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -28,6 +45,19 @@ def parse_nuisances(text: str) -> tuple[str, ...]:
     if text == "all":
         return NUISANCES
     return () if text == "none" else tuple(name.strip() for name in text.split(","))
+
+
+def _spec(chosen: Chosen) -> LineSpec:
+    """The line that the options describe. Raises UsageError for what cannot be generated."""
+    return LineSpec(
+        size=parse_size(chosen["size"]),
+        seed=chosen["seed"],
+        surfaces=chosen["surfaces"] or tuple(SURFACES),
+        nuisances=parse_nuisances(chosen["nuisances"]),
+        clean_share=chosen["clean_share"],
+        contrast=chosen["contrast"],
+        defects=chosen["defects"],
+    ).checked()
 
 
 def _show(done: int, frames: int) -> None:
@@ -70,10 +100,7 @@ def _show(done: int, frames: int) -> None:
 @click.option(
     "--fps", type=click.FloatRange(1, 240), default=30.0, show_default=True, help="Video: frames a second."
 )
-def synth(
-    out: Path, frames: int, size: str, seed: int, surfaces: tuple[str, ...], nuisances: str, clean_share: float,
-    defects: int, contrast: float, gray: bool, video: bool, speed: int | None, fps: float,
-) -> int:  # fmt: skip
+def synth(out: Path, frames: int, **chosen: Unpack[Chosen]) -> int:
     """Generate a line with known defects into the dataset folder OUT.
 
     OUT gets images, masks, instances, parts, a split by part and truth.jsonl with class, box,
@@ -84,21 +111,17 @@ def synth(
     Example:  trainer synth data/line --frames 200 --size 720x1280 --seed 1
               trainer synth line.mp4 --frames 150 --seed 7 --surface brushed
     """
-    spec = LineSpec(
-        parse_size(size),
-        seed,
-        surfaces or tuple(SURFACES),
-        parse_nuisances(nuisances),
-        clean_share,
-        contrast,
-        defects,
-    ).checked()
-    if video or out.suffix == ".mp4":
+    spec = _spec(chosen)
+    if chosen["video"] or out.suffix == ".mp4":
+        if chosen["gray"]:
+            raise UsageError(
+                "A video is always in colour; leave out --gray, the package decides what is read."
+            )
         out = out if out.suffix == ".mp4" else out.with_name(out.name + ".mp4")
-        pace = speed or max(1, spec.size[1] // 20)
-        found = write_video(out, spec, frames, speed=pace, fps=fps, progress=_show)
+        speed = chosen["speed"] or max(1, spec.size[1] // 20)
+        found = write_video(out, spec, frames, speed=speed, fps=chosen["fps"], progress=_show)
         click.echo(f"{out}: {frames} frames, {found} defects in them, truth in {truth_folder(out)}")
     else:
-        found = write_dataset(out, spec, frames, gray=gray, progress=_show)
+        found = write_dataset(out, spec, frames, gray=chosen["gray"], progress=_show)
         click.echo(f"{out}: {frames} frames with {found} defects")
     return 0

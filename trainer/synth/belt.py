@@ -24,7 +24,7 @@ class Belt:
         rails = max(3, height // 60)
         value[:rails] += 0.16
         value[-rails:] += 0.16
-        self._value: Field = cv2.GaussianBlur(value.astype(np.float32), (0, 0), 0.7)
+        self._value: Field = np.asarray(cv2.GaussianBlur(value.astype(np.float32), (0, 0), 0.7), np.float32)
 
     def view(self, belt_x: int, width: int) -> Field:
         """Reflectance of the belt after it has moved belt_x pixels; a copy."""

@@ -11,6 +11,8 @@ from trainer.synth.fields import Field, knots
 
 _FINE = 4
 """Cracks are drawn this many times enlarged, so that a width of 1.3 px means something."""
+VISIBLE_INK = 0.38
+"""Share of a pixel that must be gap to be labelled: a 1 px line on a border covers half of two."""
 
 
 def scratch(rng: np.random.Generator, setting: Setting) -> Blemish:
@@ -99,12 +101,8 @@ def crack(rng: np.random.Generator, setting: Setting) -> Blemish:
     width = float(rng.uniform(1.9, 3.4)) * setting.scale**0.3
     ink = _ink([trunk, *branches], [width, *[0.62 * width for _ in branches]])
     dark = min(0.92, setting.strength * float(rng.uniform(0.6, 0.85)))
-    shift = np.float32([[1, 0, -1.5 * setting.light[1]], [0, 1, -1.5 * setting.light[0]]])
-    lip = np.asarray(cv2.warpAffine(ink, shift, ink.shape[::-1]), np.float32) * (1.0 - ink)
+    shift = np.array([[1, 0, -1.5 * setting.light[1]], [0, 1, -1.5 * setting.light[0]]], np.float32)
+    lip = np.asarray(cv2.warpAffine(ink, shift, (ink.shape[1], ink.shape[0])), np.float32) * (1.0 - ink)
     lift = (0.05 * setting.strength * lip).astype(np.float32)
     zero = np.zeros_like(ink)
     return Blemish(2, ink >= VISIBLE_INK, (1.0 - dark * ink).astype(np.float32), lift, zero, zero, zero)
-
-
-VISIBLE_INK = 0.38
-"""Share of a pixel that must be gap to be labelled: a 1 px line on a pixel border still covers half of two."""

@@ -31,6 +31,8 @@ class LineSpec:
     """Strength of every defect; 1 is the usual mix of strong and faint."""
     defects: int = 3
     """Mean number of defects on a part that is not clean; from 1 to twice that, less one."""
+    relight: int = 8
+    """Parts that pass before the lamps are set up anew, so that a dataset sees many lightings."""
 
     def checked(self) -> LineSpec:
         """The spec itself, when it can be generated."""
@@ -74,6 +76,10 @@ class FramePlan:
     views: tuple[View, ...]
     belt_x: int
     """Belt pixels that have passed the left edge of the view."""
+    moment: int
+    """Frames of one moment share the shadow, reflections and exposure that stand in the view."""
+    sway: float = 0.0
+    """How far the shadow has moved since its moment began, as a share of the view."""
 
 
 def part_size(spec: LineSpec, part: int) -> tuple[int, int]:
@@ -102,7 +108,8 @@ def still_frames(spec: LineSpec, frames: int) -> list[FramePlan]:
         for _ in range(min(int(rng.integers(1, 4)), frames - len(plans))):
             y = (height - rows) // 2 + int(height * rng.uniform(-0.05, 0.05))
             x = (width - columns) // 2 + int(width * rng.uniform(-0.13, 0.13))
-            plans.append(FramePlan(len(plans) + 1, (View(part, y, x),), int(rng.integers(0, 8 * width))))
+            number, belt_x = len(plans) + 1, int(rng.integers(0, 8 * width))
+            plans.append(FramePlan(number, (View(part, y, x),), belt_x, moment=number))
         part += 1
     return plans
 
@@ -120,5 +127,6 @@ def moving_frames(spec: LineSpec, frames: int, speed: int) -> list[FramePlan]:
             x = part * pitch + width - passed
             if -columns < x < width:
                 views.append(View(part, (height - rows) // 2, x))
-        plans.append(FramePlan(number, tuple(views), passed))
+        sway = 0.2 * float(np.sin(2 * np.pi * number / 120))  # four seconds to and fro at 30 frames a second
+        plans.append(FramePlan(number, tuple(views), passed, moment=0, sway=sway))
     return plans

@@ -84,19 +84,22 @@ def uneven_light(rng: np.random.Generator, shape: tuple[int, int]) -> Field:
     bow = float(rng.uniform(0.1, 0.5))
     y0, x0 = rng.uniform(-0.25, 0.25, 2)
     light = 1.06 + slant_y * y + slant_x * x - bow * ((y - y0) ** 2 + 0.8 * (x - x0) ** 2)
-    return light.astype(np.float32)
+    return np.asarray(light, np.float32)
 
 
-def shadow(rng: np.random.Generator, shape: tuple[int, int]) -> Field:
-    """The soft shadow of something beside the line: a factor down to 0.65, its border 3 to 9 % of the view wide."""
+def shadow(rng: np.random.Generator, shape: tuple[int, int], sway: float = 0.0) -> Field:
+    """The soft shadow of something beside the line: a factor down to 0.65.
+
+    Its border is 3 to 9 % of the view wide. sway: how far it has moved, as a share of the view.
+    """
     y, x = _axes(shape)
     angle = float(rng.uniform(0, np.pi))
     across = x * np.cos(angle) + y * np.sin(angle) + 0.02 * np.sin(9 * y + float(rng.uniform(0, 6.28)))
-    middle, half = float(rng.uniform(-0.4, 0.4)), float(rng.uniform(0.05, 0.2))
+    middle, half = float(rng.uniform(-0.4, 0.4)) + sway, float(rng.uniform(0.05, 0.2))
     soft = float(rng.uniform(0.03, 0.09))
     depth = float(rng.uniform(0.08, 0.35))
     body = 1.0 / (1.0 + np.exp(np.clip((np.abs(across - middle) - half) / (soft / 4), -40, 40)))
-    return (1.0 - depth * body).astype(np.float32)
+    return np.asarray(1.0 - depth * body, np.float32)
 
 
 def reflections(rng: np.random.Generator, shape: tuple[int, int]) -> Field:

@@ -57,7 +57,7 @@ def _fill(canvas: NDArray[np.uint8], contour: NDArray[np.float64], value: int) -
 
 
 def _contour(rng: np.random.Generator, height: int, width: int) -> NDArray[np.float64]:
-    """Outer contour, (n, 2) points (y, x): rounded or bevelled corners, sometimes notched, slightly turned."""
+    """Outer contour, (n, 2) points (y, x): round or bevelled corners, some notched, slightly turned."""
     kind = rng.choice(["plate", "cover", "flange", "bracket"])
     low, size = 3.0, float(min(height, width))
     radius = {"plate": 0.06, "cover": 0.16, "flange": 0.46, "bracket": 0.05}[str(kind)] * size
@@ -87,13 +87,13 @@ def _turned(points: NDArray[np.float64], angle: float, height: int, width: int) 
     middle = np.array([height / 2, width / 2])
     cos, sin = np.cos(angle), np.sin(angle)
     moved = (points - middle) @ np.array([[cos, -sin], [sin, cos]]) + middle
-    return np.clip(moved, 2.0, [height - 3.0, width - 3.0])
+    return np.asarray(np.clip(moved, 2.0, [height - 3.0, width - 3.0]), np.float64)
 
 
 def _holes(
     rng: np.random.Generator, height: int, width: int
 ) -> list[tuple[tuple[float, float], float, float]]:
-    """Bored holes: (centre (y, x), radius, stretch along x): bolt holes in the corners, sometimes a bore or slot."""
+    """Holes as (centre (y, x), radius, stretch along x): bolt holes in the corners, sometimes a bore."""
     size = min(height, width)
     holes: list[tuple[tuple[float, float], float, float]] = []
     if rng.random() < 0.75:

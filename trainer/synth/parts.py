@@ -8,10 +8,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from inspector.types import Mask
 from trainer.synth.defects import Blemish, Setting, dent, pit, stain
 from trainer.synth.fields import Field
-from trainer.synth.line import LineSpec, is_clean, part_size
 from trainer.synth.grooves import crack, scratch
+from trainer.synth.line import LineSpec, is_clean, part_size
 from trainer.synth.nuisances import dust, oil_film
 from trainer.synth.outline import Outline, outline
 from trainer.synth.surfaces import SURFACES, Surface
@@ -52,7 +53,7 @@ def make_part(spec: LineSpec, index: int) -> Part:
         rng, shape, float(rng.uniform(0.6, 1.15)) if "texture" in spec.nuisances else 0.15
     )
     form = outline(rng, shape)
-    turn = float(np.random.default_rng([spec.seed, 22, index // 8]).uniform(0, 2 * np.pi))
+    turn = float(np.random.default_rng([spec.seed, 22, index // spec.relight]).uniform(0, 2 * np.pi))
     light = (float(np.sin(turn)), float(np.cos(turn)))
     layers = _Layers(surface, form)
     if not is_clean(spec, index):
@@ -80,7 +81,7 @@ class _Layers:
         small = (max(8, shape[0] // 4), max(8, shape[1] // 4))
         self.colour = np.empty((*small, 3), np.float32)
         self.colour[:] = surface.colour
-        self.mask = np.zeros(shape, np.uint8)
+        self.mask: Mask = np.zeros(shape, np.uint8)
         self.instances = np.zeros(shape, np.uint16)
         self.classes: list[int] = []
         self.free = form.face.copy()
@@ -105,7 +106,8 @@ class _Layers:
 
     def _tint(self, blemish: Blemish, y: int, x: int) -> None:
         """Turn the coarse colour towards brown where the defect is tinted."""
-        rows, columns = (max(1, side // 4) for side in blemish.tint.shape)
+        height, width = blemish.mask.shape
+        rows, columns = max(1, height // 4), max(1, width // 4)
         patch = self.colour[y // 4 : y // 4 + rows, x // 4 : x // 4 + columns]
         amount = cv2.resize(blemish.tint, (columns, rows), interpolation=cv2.INTER_AREA)[
             : patch.shape[0], : patch.shape[1]

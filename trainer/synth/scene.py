@@ -76,7 +76,7 @@ class _Stage:
         """Darken the belt where the part keeps the lamp away; outside the part only."""
         height, width = self.value.shape
         away = 0.014 * min(height, width)
-        shift = np.float32([[1, 0, x - away * part.light[1]], [0, 1, y - away * part.light[0]]])
+        shift = np.array([[1, 0, x - away * part.light[1]], [0, 1, y - away * part.light[0]]], np.float32)
         shade = cv2.warpAffine(part.cover, shift, (width, height))
         self.value *= 1.0 - 0.65 * cv2.GaussianBlur(shade, (0, 0), 0.5 * away + 0.5)
 
@@ -93,10 +93,11 @@ def _highlight(stage: _Stage, part: Part, rng: np.random.Generator) -> Field:
     return np.asarray(stage.gloss * np.exp(-0.5 * away * away), np.float32)
 
 
-def _expose(spec: LineSpec, stage: _Stage, part: Part, frame: int) -> Image:
+def _expose(spec: LineSpec, stage: _Stage, part: Part, plan: FramePlan) -> Image:
     """Light the stage, look through the lens, read the sensor: uint8 (H, W, 3) BGR."""
-    fixed = np.random.default_rng([spec.seed, 41, part.index // 8])  # lamps stand still while parts pass
-    rng = np.random.default_rng([spec.seed, 42, frame])
+    fixed = np.random.default_rng([spec.seed, 41, part.index // spec.relight])  # lamps stand still
+    frame = plan.number
+    rng = np.random.default_rng([spec.seed, 42, plan.moment])
     shape = stage.value.shape
     shading = 1.0 + part.light[0] * stage.slope_y + part.light[1] * stage.slope_x
     diffuse = stage.value * np.maximum(shading, 0.15)
@@ -106,7 +107,7 @@ def _expose(spec: LineSpec, stage: _Stage, part: Part, frame: int) -> Image:
     if "reflections" in spec.nuisances:
         shine += nuisances.reflections(rng, shape) * (0.15 + 2.0 * stage.gloss) * (stage.gloss > 0.02)
     if "shadow" in spec.nuisances:
-        shade = nuisances.shadow(rng, shape)
+        shade = nuisances.shadow(rng, shape, plan.sway)
         diffuse *= shade
         shine *= shade
     gain = 255.0 * float(rng.uniform(0.92, 1.08))
@@ -153,7 +154,7 @@ class Scene:
             stage.lay(part, view.y + shake[0], view.x + shake[1])
         # In a moment without a part the lamps of the next one stand already.
         lit = parts[0] if parts else self._part(0)
-        image = _expose(spec, stage, lit, plan.number)
+        image = _expose(spec, stage, lit, plan)
         gray = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
         instances, defects = true_defects(gray, stage.mask, stage.instances, stage.owners)
         return Rendered(

@@ -110,4 +110,4 @@ SURFACES: dict[str, Callable[[np.random.Generator, tuple[int, int], float], Surf
     "car_paint": car_paint,
     "casting": casting,
 }
-"""Every material by name. Each takes the generator, the shape and the texture strength (1 = usual, 0 = none)."""
+"""Every material by name. Each takes the generator, the shape and the texture strength (1 = usual)."""

@@ -78,7 +78,7 @@ def true_defects(
                 round(length, 1),
                 round(width, 1),
                 round(contrast, 2),
-            )  # fmt: skip
+            )
         )
     return renumbered, tuple(found)
 

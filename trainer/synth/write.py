@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -21,9 +23,11 @@ import numpy as np
 from inspector.errors import UsageError
 from inspector.types import Image
 from trainer.synth.defects import CLASSES
-from trainer.synth.line import FramePlan, LineSpec, moving_frames, still_frames
+from trainer.synth.line import LineSpec, moving_frames, still_frames
 from trainer.synth.scene import Rendered, Scene
 
+ALL_PARTS = 2**31
+"""More parts than a line ever has: one lighting for all of them."""
 Progress = Callable[[int, int], None]
 """Called with (frames done, frames in all)."""
 
@@ -146,7 +150,8 @@ def write_video(
         for name in ("masks", "instances"):
             (work / name).mkdir()
         with (work / "truth.jsonl").open("w") as truth, _video(work / "video.mp4", spec.size, fps) as push:
-            for frame in _moving(spec, moving_frames(spec, frames, speed)):
+            one_lamp = replace(spec, relight=ALL_PARTS)
+            for frame in Scene(one_lamp).frames(moving_frames(one_lamp, frames, speed)):
                 push(frame.image)
                 _write_labels(work, f"{frame.number:06d}", frame, truth, spec)
                 defects += len(frame.defects)
@@ -157,8 +162,8 @@ def write_video(
     return defects
 
 
-def _moving(spec: LineSpec, plans: Sequence[FramePlan]) -> Iterator[Rendered]:
-    return Scene(spec).frames(plans)
+def _push(writer: cv2.VideoWriter, image: Image) -> None:
+    writer.write(image)
 
 
 @contextmanager
@@ -170,6 +175,6 @@ def _video(path: Path, size: tuple[int, int], fps: float) -> Iterator[Callable[[
             f"{path} cannot be written as MPEG-4 by this OpenCV; write a dataset folder instead."
         )
     try:
-        yield lambda image: writer.write(image)
+        yield partial(_push, writer)
     finally:
         writer.release()

@@ -1,0 +1,123 @@
+"""What `trainer synth` leaves on disk: whole datasets and videos with their truth, or nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from inspector.errors import UsageError
+from trainer.cli.synth import parse_nuisances, parse_size, synth
+from trainer.dataset import load_dataset
+from trainer.synth import write
+from trainer.synth.defects import CLASSES
+from trainer.synth.line import LineSpec
+from trainer.synth.write import split_by_part, truth_folder, write_dataset, write_video
+
+SPEC = LineSpec((160, 240), 6, clean_share=0.2)
+
+
+def truth_lines(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "truth.jsonl").read_text().splitlines()]
+
+
+def read(path: Path) -> np.ndarray:
+    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    assert image is not None, path
+    return image
+
+
+def test_dataset_is_complete_and_the_trainer_loads_it(tmp_path: Path) -> None:
+    out = tmp_path / "line"
+    defects = write_dataset(out, SPEC, 10)
+    lines = truth_lines(out)
+    assert len(lines) == 10 and sum(len(line["instances"]) for line in lines) == defects > 0
+    parts = json.loads((out / "parts.json").read_text())
+    assert len(set(parts.values())) < 10, "no part is seen twice"
+    for line in lines:
+        mask, instances = (read(out / kind / f"{line['stem']}.png") for kind in ("masks", "instances"))
+        assert mask.dtype == np.uint8 and instances.dtype == np.uint16 and mask.shape == SPEC.size
+        assert line["parts"] == [parts[line["stem"]]]
+        for defect in line["instances"]:
+            assert np.count_nonzero(instances == defect["id"]) == defect["area_px"]
+            assert CLASSES[defect["class_id"] - 1] == defect["class_name"]
+    data = load_dataset([out])
+    assert tuple(data.classes) == CLASSES
+    assert len(data.split("train")) + len(data.split("test")) == 10
+
+
+def test_split_never_cuts_through_a_part() -> None:
+    parts = {f"{n:03d}": f"part_{n // 3}" for n in range(60)}
+    split = split_by_part(parts, 1)
+    sides = [{parts[stem] for stem in split[name]} for name in ("train", "test")]
+    assert not sides[0] & sides[1] and len(sides[1]) == 4
+    assert sorted(split["train"] + split["test"]) == sorted(parts)
+    assert split_by_part({"a": "p", "b": "p"}, 1)["test"] == []
+
+
+def test_same_command_writes_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        write_dataset(tmp_path / name, SPEC, 3, gray=True)
+    files = sorted(path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*.*"))
+    assert len(files) == 3 * 3 + 4
+    for path in files:
+        assert (tmp_path / "one" / path).read_bytes() == (tmp_path / "two" / path).read_bytes()
+    assert read(tmp_path / "one" / "images" / "000001.png").ndim == 2
+
+
+def test_video_has_the_truth_of_every_frame_beside_it(tmp_path: Path) -> None:
+    out = tmp_path / "line.mp4"
+    write_video(out, SPEC, 12, speed=20)
+    folder = truth_folder(out)
+    lines = truth_lines(folder)
+    video = cv2.VideoCapture(str(out))
+    for line in lines:
+        ok, image = video.read()
+        assert ok and image.shape == (*SPEC.size, 3)
+        mask = read(folder / "masks" / f"{line['stem']}.png")
+        assert set(np.unique(mask)) - {0} == {defect["class_id"] for defect in line["instances"]}
+    assert not video.read()[0] and [line["frame"] for line in lines] == list(range(1, 13))
+    video.release()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["line.mp4", "line.truth"]
+
+
+def test_nothing_is_overwritten_and_nothing_half_written_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old.mp4").touch()
+    with pytest.raises(UsageError, match="old is already there"):
+        write_dataset(tmp_path / "old", SPEC, 1)
+    with pytest.raises(UsageError, match=r"old\.mp4 is already there"):
+        write_video(tmp_path / "old.mp4", SPEC, 1, speed=5)
+
+    def full(path: Path, image: np.ndarray) -> None:
+        raise UsageError(f"{path} cannot be written (No space left on device); make room.")
+
+    monkeypatch.setattr(write, "_picture", full)
+    with pytest.raises(UsageError, match="No space"):
+        write_dataset(tmp_path / "new", SPEC, 1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["old", "old.mp4"]
+
+
+def test_command_writes_a_dataset_and_says_so(tmp_path: Path) -> None:
+    out = tmp_path / "set"
+    done = CliRunner().invoke(
+        synth,
+        [str(out), "--frames", "2", "--size", "120x160", "--seed", "1", "--surface", "casting", "--gray"],
+    )
+    assert done.exit_code == 0, done.output
+    assert f"{out}: 2 frames with" in done.stdout
+    assert all(line["surfaces"] == ["casting"] for line in truth_lines(out))
+
+
+def test_arguments_are_read_or_refused() -> None:
+    assert parse_size("720x1280") == (720, 1280)
+    assert parse_nuisances("none") == () and parse_nuisances("oil, dust") == ("oil", "dust")
+    with pytest.raises(UsageError, match="wide"):
+        parse_size("wide")
