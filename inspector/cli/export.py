@@ -1,0 +1,52 @@
+"""`inspector export`: what people flagged, as a dataset to correct and train on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from inspector.cli.ledger import db_option, ledger_of, run_option
+from inspector.db.connect import open_ledger
+from inspector.flagged import export_flagged
+
+
+@click.command()
+@click.option(
+    "--flagged",
+    "out",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="OUT",
+    help="The dataset folder to make.",
+)
+@db_option
+@run_option
+@click.option("--json", "as_json", is_flag=True, help="End with one JSON object on stdout.")
+def export(out: Path, url: str | None, run_id: str | None, as_json: bool) -> int:
+    """Write the flagged frames as a dataset folder.
+
+    images/ has the frames without loss, masks/ the model's masks: correct those in an image
+    editor (class ids as gray values, 255 = ignore), then train on with trainer fit --init.
+    provenance.json says who flagged what. Without --run: the flags of all runs.
+
+    \b
+    Example:  inspector export --flagged doubts
+              trainer fit DATA doubts --init PACKAGE --out runs/next
+    """
+    engine = open_ledger(ledger_of(url), create=False)
+    try:
+        exported = export_flagged(engine, out, run_id)
+    finally:
+        engine.dispose()
+    for words in exported.missing:
+        click.echo(words, err=True)
+    click.echo(f"{len(exported.stems)} flagged frames are in {out}; correct {out / 'masks'} next.", err=True)
+    if as_json:
+        click.echo(
+            json.dumps({"out": str(out), "frames": list(exported.stems), "missing": list(exported.missing)})
+        )
+    else:
+        click.echo(out)
+    return 0

@@ -1,0 +1,91 @@
+"""The one large word: alive, blind, or what was said of the frame. An old PASS is never current."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from inspector.dashboard.snapshot import OLD_AFTER_S, SILENT_AFTER_S, Judged, Snapshot
+from inspector.types import VerdictWord
+
+SYMBOLS = {
+    VerdictWord.PASS: "✓",
+    VerdictWord.REJECT: "✗",
+    VerdictWord.REVIEW: "?",
+    VerdictWord.UNINSPECTED: "!",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Banner:
+    """Word, symbol and tone say the same thing three times, for eyes, distance and colour."""
+
+    word: str
+    symbol: str
+    tone: str
+    """pass, reject, review, uninspected, blind, idle."""
+    words: str
+    """One sentence for the operator."""
+
+
+def banner_of(snapshot: Snapshot) -> Banner:
+    """The banner of this moment, most serious cause first."""
+    beat = snapshot.beat
+    if snapshot.trouble is not None:
+        return Banner("BLIND", "!", "blind", snapshot.trouble)
+    if snapshot.run is None or beat is None:
+        return Banner("WAITING", "…", "idle", "The station has not reported yet.")
+    if beat.state == "failed":
+        return Banner(
+            "FAILED", "!", "blind", beat.words or "The station stopped with a fault; nothing is inspected."
+        )
+    if beat.state == "ended":
+        return Banner(
+            "ENDED", "■", "idle", f"The run is over; nothing is inspected. {_last(snapshot.current)}"
+        )
+    if snapshot.beat_age_s > SILENT_AFTER_S:
+        silent = f"The station has been silent for {age_words(snapshot.beat_age_s)}; nothing is inspected."
+        return Banner("BLIND", "!", "blind", f"{silent} {_last(snapshot.current)}")
+    if beat.state == "blind":
+        return Banner("BLIND", "!", "blind", beat.words or "The camera gives no usable picture.")
+    if beat.state == "paused":
+        return Banner("PAUSED", "‖", "idle", "Frames are not inspected while the line is paused; p resumes.")
+    if beat.state == "stopping":
+        return Banner("STOPPING", "■", "idle", "The station finishes what it has grabbed.")
+    return _verdict_banner(snapshot)
+
+
+def _verdict_banner(snapshot: Snapshot) -> Banner:
+    current, beat = snapshot.current, snapshot.beat
+    if current is None:
+        return Banner("WAITING", "…", "idle", (beat and beat.words) or "No frame has been judged yet.")
+    if snapshot.current_age_s > OLD_AFTER_S:
+        return Banner(
+            "WAITING", "…", "idle", f"No frame for {age_words(snapshot.current_age_s)}. {_last(current)}"
+        )
+    why = f": {current.why}" if current.why else ""
+    return Banner(
+        current.word.value,
+        SYMBOLS[current.word],
+        current.word.value.lower(),
+        f"Frame {current.number:,}{why}",
+    )
+
+
+def _last(current: Judged | None) -> str:
+    return (
+        f"Last verdict: {current.word.value}, frame {current.number:,}."
+        if current
+        else "No frame was judged."
+    )
+
+
+def age_words(seconds: float) -> str:
+    """A duration as people say it, at most two units."""
+    if seconds == float("inf"):
+        return "as long as is known"
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

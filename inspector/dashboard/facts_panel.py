@@ -1,0 +1,65 @@
+"""Counters, rate, latency, and what is running: engine, certificate, package, recipe, camera."""
+
+from __future__ import annotations
+
+from rich.text import Text
+from textual.widgets import Static
+
+from inspector.dashboard.banner import SYMBOLS
+from inspector.dashboard.snapshot import Snapshot
+from inspector.dashboard.tones import QUIET, TEXT
+from inspector.types import VerdictWord
+
+
+class FactsPanel(Static):
+    """Draws the facts of one Snapshot; redraws only when a line changed."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id, markup=False)
+        self._shown = ""
+
+    def show(self, snapshot: Snapshot) -> None:
+        text = facts_text(snapshot, self.size.width or 40)
+        if text.plain != self._shown:
+            self._shown = text.plain
+            self.update(text)
+
+
+def facts_text(snapshot: Snapshot, width: int) -> Text:
+    """Nine lines at most, none wider than `width` cells."""
+    lines = [_counter_line(snapshot, (VerdictWord.PASS, VerdictWord.REJECT))]
+    lines.append(_counter_line(snapshot, (VerdictWord.REVIEW, VerdictWord.UNINSPECTED)))
+    for name, value in _facts(snapshot):
+        lines.append(Text.assemble((f"{name:<8} ", QUIET), value))
+    for line in lines:
+        line.truncate(width, overflow="ellipsis")
+    return Text("\n", no_wrap=True).join(lines)
+
+
+def _counter_line(snapshot: Snapshot, words: tuple[VerdictWord, ...]) -> Text:
+    line = Text()
+    for word in words:
+        value = f"{SYMBOLS[word]} {word.value} {snapshot.counts.get(word.value, 0):,}"
+        line.append(value.ljust(19), style=f"bold {TEXT[word.value]}")
+    return line
+
+
+def _facts(snapshot: Snapshot) -> list[tuple[str, str]]:
+    beat, run = snapshot.beat, snapshot.run
+    facts: list[tuple[str, str]] = []
+    if beat is not None:
+        facts.append(("rate", f"{beat.fps:.1f} frames/s   gaps {snapshot.gaps:,}"))
+        if beat.latency_ms is not None:
+            p50, p95, largest = beat.latency_ms
+            facts.append(("latency", f"{p50:.0f} ms  95 % {p95:.0f}  max {largest:.0f}"))
+        facts.append(("camera", beat.camera_state))
+    if run is not None:
+        facts.append(("engine", f"{run.engine} {run.precision} on {run.device}"))
+        facts.append(
+            ("proof", f"certificate {run.certificate[:12]}" if run.certificate else "no certificate")
+        )
+        facts.append(("package", f"{run.package} ({run.package_id[:8]})"))
+        facts.append(
+            ("recipe", f"{run.recipe} ({run.recipe_hash[:8]})" + (f"  lot {run.lot}" if run.lot else ""))
+        )
+    return facts

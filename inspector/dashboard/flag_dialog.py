@@ -1,0 +1,118 @@
+"""The small dialog behind `f`: who doubts this frame, in which way, and a note."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical
+from textual.events import Click
+from textual.reactive import reactive
+from textual.screen import ModalScreen
+from textual.widget import Widget
+from textual.widgets import Button, Input, Label, Static
+
+from inspector.dashboard.snapshot import Judged
+from inspector.types import VerdictWord
+
+KINDS = {
+    "false_reject": "false reject: the part is good",
+    "missed": "missed: there is a defect that was not found",
+    "unsure": "unsure: somebody should look again",
+}
+LIKELY = {VerdictWord.REJECT: "false_reject", VerdictWord.PASS: "missed"}
+
+
+@dataclass(frozen=True, slots=True)
+class FlagAnswer:
+    """What an operator said of one frame."""
+
+    number: int
+    operator: str
+    kind: str
+    note: str
+
+
+class KindChooser(Widget, can_focus=True):
+    """One of the kinds; the mark is a letter, not a colour."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        ("up", "step(-1)", "up"),
+        ("down,space", "step(1)", "down"),
+        ("1", "take(0)", "false reject"),
+        ("2", "take(1)", "missed"),
+        ("3", "take(2)", "unsure"),
+    ]
+    kind: reactive[str] = reactive("unsure")
+
+    def action_step(self, by: int) -> None:
+        kinds = list(KINDS)
+        self.kind = kinds[(kinds.index(self.kind) + by) % len(kinds)]
+
+    def action_take(self, at: int) -> None:
+        self.kind = list(KINDS)[at]
+
+    def on_click(self, event: Click) -> None:
+        if 0 <= event.y < len(KINDS):
+            self.action_take(event.y)
+
+    def render(self) -> Text:
+        lines = [
+            Text(f"({'x' if kind == self.kind else ' '}) {at} {words}", "bold" if kind == self.kind else "")
+            for at, (kind, words) in enumerate(KINDS.items(), 1)
+        ]
+        return Text("\n").join(lines)
+
+
+class FlagDialog(ModalScreen[FlagAnswer | None]):
+    """Gives a FlagAnswer, or None when the operator thought better of it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [("escape", "leave", "cancel"), ("enter", "save", "flag it")]
+
+    def __init__(self, judged: Judged, operator: str) -> None:
+        super().__init__()
+        self._judged = judged
+        self._operator = operator
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="dialog"):
+            yield Static(
+                f"Flag frame {self._judged.number:,} ({self._judged.word.value})",
+                classes="title",
+                markup=False,
+            )
+            yield Label("Operator")
+            yield Input(self._operator, placeholder="your name or badge", id="operator", compact=True)
+            yield KindChooser(id="kind")
+            yield Label("Note")
+            yield Input(placeholder="what you see", id="note", compact=True)
+            with Horizontal(classes="buttons"):
+                yield Button("Flag it", id="save", variant="primary", compact=True)
+                yield Button("Cancel", id="leave", compact=True)
+            yield Static("Tab next field   1 2 3 or ↑↓ choose   Enter flag it   Esc cancel", classes="hint")
+
+    def on_mount(self) -> None:
+        self.query_one(KindChooser).kind = LIKELY.get(self._judged.word, "unsure")
+        self.query_one("#kind" if self._operator else "#operator").focus()
+
+    def on_input_submitted(self, _event: Input.Submitted) -> None:
+        self.action_save()
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        if event.button.id == "save":
+            self.action_save()
+        else:
+            self.dismiss(None)
+
+    def action_leave(self) -> None:
+        self.dismiss(None)
+
+    def action_save(self) -> None:
+        kind = self.query_one(KindChooser).kind
+        operator = self.query_one("#operator", Input).value.strip() or "unknown"
+        self.dismiss(
+            FlagAnswer(self._judged.number, operator, kind, self.query_one("#note", Input).value.strip())
+        )

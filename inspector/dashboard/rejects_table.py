@@ -1,0 +1,53 @@
+"""The last frames that did not pass, newest first, each with its reason; enter opens one."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from rich.text import Text
+from textual.widgets import DataTable
+
+from inspector.dashboard.banner import SYMBOLS
+from inspector.dashboard.snapshot import Judged
+from inspector.dashboard.tones import TEXT
+
+
+def time_of_day(utc_ns: int) -> str:
+    """Time of day, UTC, as 17:05:42."""
+    return datetime.fromtimestamp(utc_ns / 1e9, UTC).strftime("%H:%M:%S")
+
+
+class RejectsTable(DataTable[Text]):
+    """Rows keyed by frame number, so that the cursor stays on its frame while new ones come."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id, cursor_type="row", cell_padding=1)
+        self._shown: tuple[Judged, ...] = ()
+        self._by_number: dict[str, Judged] = {}
+
+    def on_mount(self) -> None:
+        for name, width in (("frame", 8), ("UTC", 8), ("verdict", 14), ("why", None)):
+            self.add_column(name, width=width, key=name)
+
+    def show(self, rejects: tuple[Judged, ...]) -> None:
+        if rejects == self._shown:
+            return
+        kept = self.chosen()
+        follow = self.cursor_row == 0
+        self._shown = rejects
+        self._by_number = {str(row.number): row for row in rejects}
+        self.clear()
+        for row in rejects:
+            self.add_row(*_cells(row), key=str(row.number))
+        if kept is not None and not follow and str(kept.number) in self._by_number:
+            self.move_cursor(row=self.get_row_index(str(kept.number)))
+
+    def chosen(self) -> Judged | None:
+        """The row under the cursor."""
+        return self._shown[self.cursor_row] if 0 <= self.cursor_row < len(self._shown) else None
+
+
+def _cells(row: Judged) -> list[Text]:
+    word = Text(f"{SYMBOLS[row.word]} {row.word.value}", style=f"bold {TEXT[row.word.value]}")
+    why = Text(("⚑ " if row.flagged else "") + row.why)
+    return [Text(f"{row.number:,}", justify="right"), Text(time_of_day(row.utc_ns)), word, why]

@@ -1,0 +1,96 @@
+"""What one refresh of the screen is drawn from: read once, never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from inspector.live import Picture
+from inspector.types import VerdictWord
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What stays the same through a run."""
+
+    run_id: str
+    camera: str
+    engine: str
+    precision: str
+    device: str
+    certificate: str
+    package: str
+    """Name and version."""
+    package_id: str
+    recipe: str
+    recipe_hash: str
+    lot: str
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """The station's last sign of life."""
+
+    state: str
+    """starting, running, paused, blind, stopping, ended, failed."""
+    words: str
+    utc_ns: int
+    camera_state: str
+    fps: float
+    latency_ms: tuple[float, float, float] | None
+    """p50, p95 and the largest, grab to commit; None before the first frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One row of the ledger as the screen shows it."""
+
+    number: int
+    word: VerdictWord
+    why: str
+    """Reasons in words; empty for PASS."""
+    utc_ns: int
+    image_path: str | None = None
+    flagged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything on the screen at one moment."""
+
+    utc_ns: int
+    trouble: str | None = None
+    """Why the ledger could not be read; then nothing else is believed."""
+    run: RunFacts | None = None
+    beat: Beat | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
+    gaps: int = 0
+    current: Judged | None = None
+    """The frame on screen: committed in the ledger."""
+    picture: Picture | None = None
+    """The picture of `current`, or None when there is none."""
+    rejects: tuple[Judged, ...] = ()
+    """Newest first; every word but PASS."""
+    asked: tuple[str, ...] = ()
+    """Kinds of requests that the station has not answered yet."""
+
+    @property
+    def beat_age_s(self) -> float:
+        """Seconds since the station's last sign of life; infinite when there was none."""
+        return (self.utc_ns - self.beat.utc_ns) / 1e9 if self.beat else float("inf")
+
+    @property
+    def current_age_s(self) -> float:
+        return (self.utc_ns - self.current.utc_ns) / 1e9 if self.current else float("inf")
+
+    @property
+    def alive(self) -> bool:
+        """True while a station answers: what is asked of it can still be done."""
+        over = self.beat is None or self.beat.state in ("ended", "failed")
+        return not over and self.trouble is None and self.beat_age_s <= SILENT_AFTER_S
+
+
+SILENT_AFTER_S = 3.0
+"""A station that gave no sign for so long is taken for dead."""
+OLD_AFTER_S = 3.0
+"""A verdict older than this is not the verdict of what is under the camera now."""
