@@ -1,0 +1,72 @@
+"""Areas on the frame, and the share of them that was inspected."""
+
+import numpy as np
+import pytest
+
+from inspector.errors import ShapeMismatch
+from inspector.zones import Area, Zones, fill_polygon
+
+
+def box(y0: float, x0: float, y1: float, x1: float) -> tuple[tuple[float, float], ...]:
+    return ((y0, x0), (y0, x1), (y1, x1), (y1, x0))
+
+
+def test_a_rectangle_is_half_open():
+    inside = fill_polygon(box(2, 3, 5, 9), (20, 20))
+    expected = np.zeros((20, 20), bool)
+    expected[2:5, 3:9] = True
+    np.testing.assert_array_equal(inside, expected)
+
+
+def test_corners_are_y_x_and_a_triangle_takes_pixel_centres():
+    inside = fill_polygon(((0, 0), (0, 4), (4, 0)), (4, 4))
+    expected = np.add.outer(np.arange(4) + 0.5, np.arange(4) + 0.5) < 4
+    np.testing.assert_array_equal(inside, expected)
+
+
+def test_a_polygon_may_be_concave_and_leave_the_frame():
+    horseshoe = ((0, 0), (0, 10), (10, 10), (10, 7), (3, 7), (3, 3), (10, 3), (10, 0))
+    inside = fill_polygon(horseshoe, (6, 8))
+    expected = np.zeros((6, 8), bool)
+    expected[:3] = True
+    expected[:, :3] = True
+    expected[:, 7:] = True
+    np.testing.assert_array_equal(inside, expected)
+
+
+def test_excludes_take_away_from_includes():
+    zones = Zones((20, 20), (Area("face", box(0, 0, 10, 10)), Area("label", box(5, 5, 30, 30), exclude=True)))
+    assert zones.counted.sum() == 100 - 25
+    assert dict(zones.masks)["label"].sum() == 15 * 15
+
+
+def test_without_an_include_all_but_the_excludes_counts():
+    zones = Zones((20, 20), (Area("label", box(0, 0, 20, 5), exclude=True),))
+    assert zones.counted.sum() == 300
+    assert zones.coverage() == 1.0
+
+
+def test_coverage_is_the_inspected_share_of_the_included_area():
+    zones = Zones((20, 20), (Area("face", box(0, 0, 10, 10)),))
+    seen = np.zeros((20, 20), bool)
+    seen[:, :4] = True
+    assert zones.coverage(seen) == pytest.approx(0.4)
+    assert zones.coverage() == 1.0
+
+
+def test_an_include_outside_the_frame_is_not_covered():
+    zones = Zones((20, 20), (Area("face", box(10, 0, 30, 20)),))
+    assert zones.coverage() == pytest.approx(0.5)
+
+
+def test_an_area_that_is_all_excluded_covers_nothing():
+    zones = Zones((20, 20), (Area("face", box(0, 0, 5, 5)), Area("not", box(0, 0, 9, 9), exclude=True)))
+    assert zones.coverage() == 0.0
+
+
+def test_no_zones_count_everything():
+    zones = Zones((4, 6))
+    assert zones.counted.all() and zones.coverage() == 1.0
+    assert zones.coverage(np.zeros((4, 6), bool)) == 0.0
+    with pytest.raises(ShapeMismatch):
+        zones.coverage(np.zeros((4, 5), bool))
