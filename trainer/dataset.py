@@ -7,9 +7,8 @@ split.json {"train": [...], "test": [...]}   classes.json {"1": "scratch"}   par
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,10 +18,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inspector.errors import DatasetError
-from inspector.inputs import IMAGE_SUFFIXES, read_image, to_input
+from inspector.inputs import read_image, to_input
 from inspector.types import Image, Mask
+from trainer.folder import (
+    IGNORE,
+    class_names,
+    common_classes,
+    ids_of,
+    pictures_of,
+    read_json,
+    read_mask,
+    stored_channels,
+    test_stems,
+)
 
-IGNORE = 255
+FEW_PARTS = 8
+"""A folder with fewer training parts gives none of them to validation."""
 Split = Literal["train", "test", "all"]
 
 log = logging.getLogger(__name__)
@@ -85,8 +96,8 @@ class Sample:
         for name, other in (("masks", mask), ("instances", instances)):
             if other is not None and other.shape != image.shape[:2]:
                 raise DatasetError(
-                    f"{self.folder / name / self.stem}.png is {_size(other)} but its image {self.image_path.name}"
-                    f" is {_size(image)}; draw it on the image in full size."
+                    f"{self.folder / name / self.stem}.png is {_size(other)} but its image"
+                    f" {self.image_path.name} is {_size(image)}; draw it on the image in full size."
                 )
         return image, mask, instances
 
@@ -111,31 +122,36 @@ class Dataset:
     def validation(
         self, fraction: float = 0.15, seed: int = 0
     ) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
-        """(train, validation), both cut from the train split, by part and with every class in both if it can be.
+        """(train, validation), both cut from the train split by part, every class in both if it can be.
 
-        fraction: share of the parts of each kind (by rarest class shown) that validates.
-        With one part it is cut by frame, with one frame that frame serves twice; both are logged
-        as warnings, since scores on them say little.
+        fraction: share of the parts of each kind (by rarest class shown) that validates. A folder
+        with fewer than 8 parts beside larger ones trains whole, so that a few flagged frames
+        are learned; alone, its frames train and validate. Many frames of one part are cut by
+        frame. The last two are logged as warnings, since scores on such frames say little.
         """
         samples = self.split("train")
         if not samples:
             raise DatasetError("The train split is empty; list stems under 'train' in split.json.")
-        parts: dict[str, list[Sample]] = {}
-        for sample in samples:
-            parts.setdefault(sample.part, []).append(sample)
-        if len(parts) == 1 and len(samples) > 1:
+        parts = _grouped(samples, lambda s: s.part)
+        if len(parts) == 1 and len(samples) >= FEW_PARTS:
+            log.warning("All training frames show one part: validation, cut by frame, flatters the network.")
+            parts = _grouped(samples, lambda s: s.stem)
+        folders = _grouped([found[0] for found in parts.values()], lambda s: str(s.folder))
+        large = {found[0].folder for found in folders.values() if len(found) >= FEW_PARTS}
+        candidates = {name: found for name, found in parts.items() if found[0].folder in large}
+        if not candidates:
             log.warning(
-                "All training frames show one part: validation is cut by frame and flatters the network."
-            )
-            parts = {sample.stem: [sample] for sample in samples}
-        if len(parts) == 1:
-            log.warning(
-                "There is one training frame: it also validates, so the score says nothing about others."
+                "There are only %d training parts: all of them train and validate, so the score says"
+                " nothing about others.",
+                len(parts),
             )
             return samples, samples
-        held_out = _held_out(parts, fraction, seed)
-        cut = {id(s) for name in held_out for s in parts[name]}
-        return tuple(s for s in samples if id(s) not in cut), tuple(s for s in samples if id(s) in cut)
+        held_out = _held_out(candidates, fraction, seed)
+        cut = {(s.folder, s.stem) for name in held_out for s in candidates[name]}
+        return (
+            tuple(s for s in samples if (s.folder, s.stem) not in cut),
+            tuple(s for s in samples if (s.folder, s.stem) in cut),
+        )
 
     def sha256(self) -> str:
         """Hash over names and bytes of every picture, mask and instance file, in order."""
@@ -163,143 +179,31 @@ def load_dataset(
     folders = [Path(path).resolve() for path in paths]
     if not folders:
         raise DatasetError("No dataset was named; give at least one folder with images/ and masks/.")
-    pictures = {folder: _pictures(folder) for folder in folders}
-    names = {folder: _class_names(folder, list(pictures[folder])) for folder in folders}
-    kept = tuple(classes) if classes is not None else _common_classes(names)
+    pictures = {folder: pictures_of(folder) for folder in folders}
+    names = {folder: class_names(folder, list(pictures[folder])) for folder in folders}
+    kept = tuple(classes) if classes is not None else common_classes(names)
     if not kept:
         raise DatasetError(
             f"No mask in {folders[0]} shows a defect; there is nothing to learn. Check the masks."
         )
     if channels is None:
-        channels = max(_stored_channels(next(iter(found.values()))) for found in pictures.values())
+        channels = max(stored_channels(next(iter(found.values()))) for found in pictures.values())
     samples: list[Sample] = []
     test: set[tuple[Path, str]] = set()
     for folder in folders:
-        ids = _ids(folder, names[folder], kept)
-        parts = _json(folder / "parts.json", {})
+        ids = ids_of(folder, names[folder], kept)
+        parts = read_json(folder / "parts.json", {})
         for stem, path in pictures[folder].items():
             samples.append(Sample(stem, f"{folder}/{parts.get(stem, stem)}", folder, path, channels, ids))
-        test |= {(folder, stem) for stem in _test_stems(folder, pictures[folder], parts)}
+        test |= {(folder, stem) for stem in test_stems(folder, pictures[folder], parts)}
     return Dataset(kept, channels, tuple(samples), frozenset(test))
 
 
-def read_mask(path: Path) -> Mask:
-    """A mask as stored, uint8 (H, W). Raises DatasetError when missing or not 8-bit with one channel."""
-    if not path.exists():
-        raise DatasetError(f"{path} is missing; draw the mask (all 0 for a good part) or take the image out.")
-    stored = read_image(path)
-    if stored.dtype != np.uint8 or stored.ndim != 2:
-        raise DatasetError(
-            f"{path} is not an 8-bit mask with one channel; save class ids 0, 1, 2 ... as gray PNG."
-        )
-    return stored
-
-
-def _pictures(folder: Path) -> dict[str, Path]:
-    """Stem -> file of every picture in images/, sorted, each with a mask of its name."""
-    if not (folder / "images").is_dir():
-        raise DatasetError(f"{folder} has no folder images/; name a dataset folder with images/ and masks/.")
-    found: dict[str, Path] = {}
-    for path in sorted((folder / "images").iterdir()):
-        if path.suffix.lower() not in IMAGE_SUFFIXES or path.name.startswith("."):
-            continue
-        if path.stem in found:
-            raise DatasetError(
-                f"{path} and {found[path.stem].name} share the stem {path.stem}; rename one of them."
-            )
-        found[path.stem] = path
-    if not found:
-        raise DatasetError(
-            f"{folder / 'images'} holds no picture; add {', '.join(sorted(IMAGE_SUFFIXES))} files."
-        )
-    for stem in found:
-        if not (folder / "masks" / f"{stem}.png").exists():
-            read_mask(folder / "masks" / f"{stem}.png")
-    return found
-
-
-def _json(path: Path, default: dict[str, Any]) -> dict[str, Any]:
-    if not path.exists():
-        return default
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise DatasetError(f"{path} is not JSON that can be read ({error}); repair it.") from error
-    if not isinstance(content, dict):
-        raise DatasetError(f"{path} holds a {type(content).__name__}, not an object of names; repair it.")
-    return content
-
-
-def _class_names(folder: Path, stems: list[str]) -> dict[int, str]:
-    """Id -> name from classes.json, else class_1 .. class_n for the ids that the masks hold."""
-    path = folder / "classes.json"
-    if not path.exists():
-        seen = np.zeros(256, bool)
-        for stem in stems:
-            seen |= np.bincount(read_mask(folder / "masks" / f"{stem}.png").ravel(), minlength=256) > 0
-        highest = int(np.flatnonzero(seen[:IGNORE]).max(initial=0))
-        return {class_id: f"class_{class_id}" for class_id in range(1, highest + 1)}
-    names: dict[int, str] = {}
-    for key, name in _json(path, {}).items():
-        if not str(key).isdigit() or not 1 <= int(key) < IGNORE or not isinstance(name, str) or not name:
-            raise DatasetError(
-                f'{path} has {key!r}: {name!r}; write class ids 1 to 254 with names, {{"1": "scratch"}}.'
-            )
-        names[int(key)] = name
-    if len(set(names.values())) < len(names):
-        raise DatasetError(f"{path} gives one name to two class ids; names must differ.")
-    return dict(sorted(names.items()))
-
-
-def _common_classes(names: dict[Path, dict[int, str]]) -> tuple[str, ...]:
-    """The names of all folders, first come first; refuses named beside unnamed folders."""
-    named = {folder: (folder / "classes.json").exists() for folder in names}
-    if len(set(named.values())) > 1:
-        without = next(folder for folder, has in named.items() if not has)
-        raise DatasetError(
-            f"{without} has no classes.json while another folder names its classes; add one so that ids can be"
-            " mapped by name."
-        )
-    return tuple(dict.fromkeys(name for folder in names.values() for name in folder.values()))
-
-
-def _ids(folder: Path, names: dict[int, str], kept: Sequence[str]) -> tuple[int, ...]:
-    """For each kept class the folder's own id, 0 where it has none."""
-    by_name = {name: class_id for class_id, name in names.items()}
-    if unknown := [name for name in by_name if name not in kept]:
-        if not (folder / "classes.json").exists() and len(by_name) <= len(kept):
-            # Without names of its own a folder speaks in the ids of what it joins.
-            return tuple(range(1, len(kept) + 1))
-        raise DatasetError(
-            f"{folder} has the class {unknown[0]!r}, which is none of {', '.join(kept)};"
-            " rename it in classes.json or train without --init."
-        )
-    return tuple(by_name.get(name, 0) for name in kept)
-
-
-def _test_stems(folder: Path, pictures: dict[str, Path], parts: dict[str, Any]) -> set[str]:
-    """The stems that split.json calls test; stems it does not list are in neither and refused."""
-    path = folder / "split.json"
-    if not path.exists():
-        return set()
-    content = _json(path, {})
-    lists = {name: content.get(name, []) for name in ("train", "test")}
-    for name, stems in lists.items():
-        for stem in stems:
-            if stem not in pictures:
-                raise DatasetError(
-                    f"{path} lists {stem!r} under {name}, but images/ has no such stem; correct it."
-                )
-    train, test = set(lists["train"]), set(lists["test"])
-    if both := {parts.get(s, s) for s in train} & {parts.get(s, s) for s in test}:
-        raise DatasetError(f"{path} has part {min(both)!r} in train and in test; keep each part on one side.")
-    if left := set(pictures) - train - test:
-        raise DatasetError(f"{path} lists {min(left)!r} under neither train nor test; add it to one.")
-    return test
-
-
-def _stored_channels(path: Path) -> int:
-    return 1 if read_image(path).ndim == 2 else 3
+def _grouped(samples: Sequence[Sample], key: Callable[[Sample], str]) -> dict[str, list[Sample]]:
+    groups: dict[str, list[Sample]] = {}
+    for sample in samples:
+        groups.setdefault(key(sample), []).append(sample)
+    return groups
 
 
 def _held_out(parts: dict[str, list[Sample]], fraction: float, seed: int) -> set[str]:
@@ -335,3 +239,6 @@ def _size(array: NDArray[Any]) -> str:
 def one_thread() -> None:
     """Keep OpenCV to the calling thread, so that loading never takes the network's cores."""
     cv2.setNumThreads(1)
+
+
+__all__ = ["IGNORE", "Dataset", "Sample", "load_dataset", "one_thread", "read_mask"]

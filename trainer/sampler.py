@@ -103,7 +103,6 @@ class TileSampler:
 
     def __init__(self, stock: Stock, config: FitConfig) -> None:
         self._stock, self._config = stock, config
-        self._normalisation = stock.normalisation
         geometry = Geometry(config.depth)
         self.halo = geometry.halo
         sizes = np.array([p.image.shape[:2] for p in stock.pictures])
@@ -130,13 +129,8 @@ class TileSampler:
         start, end = self._config.defect_share
         share = start + (end - start) * progress
         drawn = [self._tile(rng, share) for _ in range(self.tiles)]
-        mean, std = (np.asarray(values, np.float32) for values in self._normalisation)
-        images = np.stack([image for image, _, _ in drawn])
-        if images.ndim == 3:
-            images = images[..., None]
-        normalised = (images.astype(np.float32) - mean) * (1 / std)
         return Batch(
-            torch.from_numpy(normalised).permute(0, 3, 1, 2),
+            network_input([image for image, _, _ in drawn], self._stock.normalisation),
             torch.from_numpy(np.stack([mask for _, mask, _ in drawn]).astype(np.int64)),
             torch.from_numpy(np.stack([weights for _, _, weights in drawn])),
         )
@@ -170,6 +164,16 @@ class TileSampler:
 
     def _with(self, group: NDArray[np.intp], class_id: int) -> NDArray[np.intp]:
         return np.array([i for i in group if class_id in self._stock.pictures[i].anchors], np.intp)
+
+
+def network_input(tiles: Sequence[Image], normalisation: Normalisation) -> torch.Tensor:
+    """float32 (N, C, h, w), channels last in memory, of uint8 tiles (h, w) or (h, w, C) of one size."""
+    stacked = np.stack(tiles)
+    if stacked.ndim == 3:
+        stacked = stacked[..., None]
+    mean, std = (np.asarray(values, np.float32) for values in normalisation)
+    # In the image's own layout: a permuted view of it is channels last without a copy.
+    return torch.from_numpy((stacked.astype(np.float32) - mean) * (1 / std)).permute(0, 3, 1, 2)
 
 
 def _origin(rng: np.random.Generator, n: int, out: int, anchor: int | None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -52,17 +53,23 @@ class ProbabilityHistogram:
             if hits.any():
                 self._defects[k] += cv2.connectedComponents(truth.view(np.uint8), connectivity=8)[0] - 1
 
-    def choose(self) -> tuple[ClassChoice, ...]:
-        """One choice for each class, in order."""
+    def choose(self, prior: Sequence[float | None]) -> tuple[ClassChoice, ...]:
+        """One choice for each class, in order.
+
+        prior: thresholds (0 to 1) towards which classes with few defects are drawn, those of the
+        package that training goes on from; None: the best one threshold for all classes together.
+        """
         present = self._true.sum(1) > 0
         common = _best(self._true[present].sum(0), self._false[present].sum(0)) if present.any() else 127.5
         choices = []
-        for true, false, defects in zip(self._true, self._false, self._defects, strict=True):
+        for k, (true, false, defects) in enumerate(zip(self._true, self._false, self._defects, strict=True)):
+            given = prior[k]
+            expected = common if given is None else 255 * given
             if not true.any():
-                choices.append(ClassChoice(common / 255, None, 0, 0))
+                choices.append(ClassChoice(expected / 255, None, 0, 0))
                 continue
             trust = min(1.0, int(defects) / FEW)
-            level = trust * _best(true, false) + (1 - trust) * common
+            level = trust * _best(true, false) + (1 - trust) * expected
             iou = float(_iou(true, false)[int(np.ceil(level))])
             choices.append(ClassChoice(level / 255, iou, int(defects), int(true.sum())))
         return tuple(choices)

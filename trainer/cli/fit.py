@@ -1,0 +1,89 @@
+"""`trainer fit`: a network from defect masks."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import click
+
+from inspector.errors import UsageError
+
+
+@click.command()
+@click.argument("data", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="RUN folder to write; must be new."
+)
+@click.option(
+    "--minutes", type=click.FloatRange(min=0, min_open=True), help="Train this long, loading included."
+)
+@click.option("--steps", type=click.IntRange(1), help="Train this many steps instead.")
+@click.option("--recipe", type=click.Choice(["modern", "paper"]), default="modern", show_default=True)
+@click.option("--base", type=click.IntRange(1), help="Feature maps of the first level.  [default: 16]")
+@click.option("--depth", type=click.IntRange(2, 6), help="Levels.  [default: 4]")
+@click.option("--init", type=click.Path(path_type=Path), help="Go on from the network of this model package.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--channels", type=click.Choice(["1", "3"]), help="Gray or colour.  [default: as stored]")
+@click.option("--border", type=click.Choice(["weight", "ignore", "none"]), help="Loss between instances.")
+@click.option("--skip", type=click.Choice(["concat", "sum"]), help="How skip maps join.  [default: concat]")
+@click.option("--learning-rate", type=float, help="Highest learning rate.  [default: the recipe's]")
+@click.option("--weight-cap", type=float, help="Largest class weight.  [default: the recipe's]")
+@click.option("--mm-per-px", type=float, nargs=2, help="Scale of the pictures, Y X, for the package.")
+@click.option("--precision", type=click.Choice(["auto", "f32", "bf16"]), help="Arithmetic.  [default: auto]")
+@click.option(
+    "--resume", is_flag=True, help="Go on with the interrupted run in --out, with its own settings."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as one JSON line.")
+def fit(
+    data: tuple[Path, ...],
+    out: Path,
+    recipe: str,
+    init: Path | None,
+    resume: bool,
+    as_json: bool,
+    **settings: Any,
+) -> int:
+    """Fit a U-Net to dataset folders (images/ and masks/) and keep the best network in RUN.
+
+    The best network is chosen on frames held back from the train split, never on test frames;
+    so are the thresholds. Stop with Ctrl-C and go on with --resume.
+
+    \b
+    Examples:
+      trainer fit datasets/tiles --out runs/tiles --minutes 12
+      trainer fit datasets/tiles flagged --out runs/tiles-2 --minutes 5 --init models/tiles
+      trainer fit datasets/cells --out runs/cells --minutes 60 --recipe paper --base 32 --depth 5
+    """
+    # Imported here: --help must not wait for torch.
+    from trainer.fit import Request, prepare, prepare_resume, run
+    from trainer.progress import Display
+
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    if settings["channels"] is not None:
+        settings["channels"] = int(settings["channels"])
+    if resume:
+        prepared = prepare_resume(data, out)
+    else:
+        prepared = prepare(Request(data, out, "paper" if recipe == "paper" else "modern", init, settings))
+    config = prepared.config
+    click.echo(
+        f"{prepared.frames} frames train, {prepared.validation_frames} validate; classes"
+        f" {', '.join(config.classes)}; {config.recipe}, depth {config.depth}, base {config.base}",
+        err=True,
+    )
+    try:
+        with Display(config.classes) as display:
+            found = run(prepared, display)
+    except KeyboardInterrupt:
+        raise UsageError(
+            f"Stopped; go on with the same command and --resume. {out} keeps what was learned."
+        ) from None
+    thresholds = {n: round(c.threshold, 3) for n, c in zip(config.classes, found.choices, strict=True)}
+    if as_json:
+        click.echo(json.dumps({"run": str(out), "validation_iou": found.score, "thresholds": thresholds}))
+    else:
+        click.echo(f"Done: {out}  (next: trainer export {out} --out PACKAGE)", err=True)
+    return 0

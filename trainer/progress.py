@@ -1,0 +1,86 @@
+"""How a training run is seen: a live bar on a terminal, a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from trainer.validate import Validation
+
+PLAIN_EVERY_S = 10.0
+SMOOTHING = 0.05
+
+
+def clock(seconds: float) -> str:
+    """75 -> `1:15`, 3700 -> `1:01:40`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+class Display:
+    """Shows steps, loss, time left and validation scores on stderr."""
+
+    def __init__(self, classes: tuple[str, ...]) -> None:
+        self._classes = classes
+        self._console = Console(file=sys.stderr)
+        self._loss: float | None = None
+        self._score = "not yet"
+        self._said = time.monotonic()
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Display:
+        if self._console.is_terminal:
+            words = "  ".join(f"{name} {{task.fields[{name}]}}" for name in ("step", "loss", "score", "left"))
+            self._bar = Progress(
+                TextColumn("training"), BarColumn(), TextColumn(words), console=self._console
+            )
+            self._task = self._bar.add_task("", total=1.0, step=0, loss="-", score=self._score, left="-")
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def step(self, step: int, progress: float, left_s: float, loss: float) -> None:
+        """One step is done. loss: its own; shown smoothed."""
+        self._loss = loss if self._loss is None else self._loss + SMOOTHING * (loss - self._loss)
+        if self._bar is not None and self._task is not None:
+            self._bar.update(
+                self._task,
+                completed=progress,
+                step=step,
+                loss=f"{self._loss:.3f}",
+                score=self._score,
+                left=clock(left_s),
+            )
+        elif time.monotonic() - self._said >= PLAIN_EVERY_S:
+            self._said = time.monotonic()
+            self._line(f"step {step}  {progress:4.0%}  loss {self._loss:.3f}  left {clock(left_s)}")
+
+    def validated(self, step: int, found: Validation, best: bool) -> None:
+        """A validation is done; `best` when its network is the one that is served now."""
+        self._score = f"{found.score:.3f}"
+        parts = [
+            f"{name} {choice.iou:.3f}"
+            for name, choice in zip(self._classes, found.choices, strict=True)
+            if choice.iou is not None
+        ]
+        shown = ", ".join(parts) or "no validation frame shows a defect"
+        self._line(
+            f"step {step}  validation IoU {found.score:.3f} ({shown}){'  best so far' if best else ''}"
+        )
+
+    def _line(self, text: str) -> None:
+        if self._bar is not None:
+            self._bar.console.print(text, highlight=False)
+        else:
+            print(text, file=sys.stderr, flush=True)
