@@ -31,7 +31,6 @@ class Control:
         with self._lock:
             if self.error is None:
                 self.error = error
-                log.error("%s", error)
         self.stop.set()
 
 

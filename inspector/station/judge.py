@@ -27,7 +27,7 @@ class JudgeStage:
         self._finished = True
 
     def end(self) -> None:
-        """After a failure: refuse what was under way, and go on taking so that nobody waits for this stage."""
+        """After a failure: refuse what is under way, and go on taking, so that nobody waits."""
         item = self._current
         while not self._finished:
             if item is not None:

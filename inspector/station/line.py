@@ -136,7 +136,7 @@ class _Line:
         if self.control.stop.is_set():
             self.recorder.health(beat_of(self, "stopping"))
         for stage in self.stages:
-            while stage.is_alive() and time.monotonic() < deadline and self.recorder.error is None:
+            while stage.is_alive() and time.monotonic() < deadline:
                 stage.join(0.1)
             if stage.is_alive():
                 words = f"The {stage.name} stage did not stop in time; what it held is recorded as crashed."

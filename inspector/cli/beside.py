@@ -1,0 +1,119 @@
+"""The line as a process of its own, the dashboard as another one on this terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import click
+
+from inspector.errors import LedgerError
+
+if TYPE_CHECKING:
+    from inspector.config import LineConfig
+
+LEAVE_S = 3.0
+"""How long a line that was asked to stop is waited for after the dashboard was left."""
+
+
+def run_beside_dashboard(config: LineConfig, arguments: list[str]) -> int:
+    """Start the line in its own session, show it, and say how it is when the dashboard is left.
+
+    The line outlives this process and its terminal. Returns the line's exit code where it has
+    ended, else 0. Raises LedgerError when the folder of the ledger cannot be written.
+    """
+    from inspector.db.connect import ledger_folder
+
+    url = config.recording.db
+    logs = ledger_folder(url) / "logs"
+    name = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+    try:
+        logs.mkdir(parents=True, exist_ok=True)
+        log, result = logs / f"{name}.log", logs / f"{name}.json"
+        line, ready = _start_line(arguments, log, result)
+    except OSError as error:
+        raise LedgerError(
+            f"The folder {logs} cannot be written ({error.strerror}); name another with --db."
+        ) from error
+    click.echo(f"Starting the line (log: {log}) ...", err=True)
+    try:
+        run_id = _wait_until_ready(ready, log)
+    except KeyboardInterrupt:
+        line.send_signal(signal.SIGTERM)
+        line.wait()
+        raise
+    if run_id is None:
+        return line.wait()
+    show = [sys.executable, "-m", "inspector", "dashboard", "--db", url, "--run", run_id]
+    with _ignoring_interrupts():
+        subprocess.run(show, check=False)
+    return _say_how_it_is(line, result, log, f"inspector dashboard --db {url}")
+
+
+def _start_line(arguments: list[str], log: Path, result: Path) -> tuple[subprocess.Popen[bytes], int]:
+    """The line's process and a pipe on which it names its run; its words go to files."""
+    reading, writing = os.pipe()
+    command = [sys.executable, "-m", "inspector", "run", "--headless", "--json", "--ready-fd", str(writing)]
+    try:
+        with log.open("ab") as words, result.open("wb") as summary:
+            line = subprocess.Popen(
+                [*command, *arguments], stdin=subprocess.DEVNULL, stdout=summary, stderr=words,
+                pass_fds=(writing,), start_new_session=True,
+            )  # fmt: skip
+    finally:
+        os.close(writing)
+    return line, reading
+
+
+def _wait_until_ready(ready: int, log: Path) -> str | None:
+    """The run's id, or None when the line ended before it had one; its words are shown meanwhile."""
+    with log.open("r", encoding="utf-8", errors="replace") as words, os.fdopen(ready, "rb") as pipe:
+        while True:
+            readable, _, _ = select.select([pipe], [], [], 0.2)
+            _show_new(words)
+            if readable:
+                return pipe.readline().decode().strip() or None
+
+
+def _show_new(words: IO[str]) -> None:
+    click.echo(words.read(), err=True, nl=False)
+
+
+def _say_how_it_is(line: subprocess.Popen[bytes], result: Path, log: Path, again: str) -> int:
+    deadline = time.monotonic() + LEAVE_S
+    while line.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    code = line.poll()
+    if code is None:
+        click.echo(f"The line goes on running (process {line.pid}). Look again: {again}", err=True)
+        click.echo(f"Stop it: kill {line.pid}", err=True)
+        return 0
+    from inspector.station.summary import summary_text
+
+    lines = result.read_text(encoding="utf-8").splitlines()
+    if lines:
+        click.echo(summary_text(json.loads(lines[-1])))
+    if code != 0:
+        last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        click.echo(last[-1] if last else f"The line ended with exit code {code}.", err=True)
+    return code
+
+
+@contextmanager
+def _ignoring_interrupts() -> Iterator[None]:
+    """Ctrl-C belongs to the dashboard while it is on the screen."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,151 @@
+"""`inspector run`: the line itself, and on a terminal the dashboard beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from inspector.config import LineConfig
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """The command line as given; None where nothing was said."""
+
+    camera: str | None
+    model: Path | None
+    config: Path | None
+    db: str | None
+    frames: int | None
+    engine: str | None
+    headless: bool
+    as_json: bool
+    ready_fd: int | None
+
+    def arguments(self) -> list[str]:
+        """The same line and nothing about how it is shown."""
+        named = {
+            "--camera": self.camera, "--model": self.model, "--config": self.config,
+            "--db": self.db, "--frames": self.frames, "--engine": self.engine,
+        }  # fmt: skip
+        return [text for name, value in named.items() if value is not None for text in (name, str(value))]
+
+
+@click.command()
+@click.option(
+    "--camera", metavar="C", help="Index, device, video, folder of images, rtsp:// or http:// URL, sim:."
+)
+@click.option("--model", metavar="PACKAGE", type=click.Path(path_type=Path), help="Model package to serve.")
+@click.option("--config", metavar="FILE", type=click.Path(path_type=Path), help="Line config [./line.toml].")
+@click.option("--db", metavar="URL", help="Ledger, such as sqlite:///ledger.db.")
+@click.option("--headless", is_flag=True, help="No dashboard; print a summary at the end.")
+@click.option("--frames", metavar="N", type=click.IntRange(min=1), help="End after N frames.")
+@click.option("--engine", metavar="NAME", help="auto, openvino, or fake to try a line without its model.")
+@click.option("--json", "as_json", is_flag=True, help="Headless; the summary as one JSON object.")
+@click.option("--ready-fd", type=int, hidden=True)
+def run(**given: object) -> int:
+    """Inspect every frame of a camera, log each verdict, and show the line.
+
+    Without --config, ./line.toml is read, else the installed station's, else the defaults.
+    On a terminal the line runs as a process of its own, and goes on when the dashboard is left.
+
+    \b
+    Example:  inspector run --camera 0
+              inspector run --camera line.mp4 --model demo_model --headless --json
+    """
+    options = RunOptions(**given)  # type: ignore[arg-type]
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    config = line_config(options)
+    if options.headless or options.as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return run_headless(config, options)
+    from inspector.cli.beside import run_beside_dashboard
+
+    return run_beside_dashboard(config, options.arguments())
+
+
+def line_config(options: RunOptions) -> LineConfig:
+    """The config that is found, with what the command line says laid over it.
+
+    Raises ConfigError, and UsageError where there is neither a config nor a model.
+    """
+    from inspector.config import CameraConfig, LineConfig, ModelConfig, load_config
+    from inspector.errors import ConfigError, UsageError
+
+    path = options.config or installed_config()
+    config = load_config(path) if path is not None else LineConfig()
+    package = options.model or config.model.package
+    if package is None:
+        raise UsageError(
+            "No model is chosen; write a line.toml with `inspector init` and name its package under [model],"
+            " or give --model PACKAGE."
+        )
+    camera = config.camera.model_dump() | ({"source": options.camera} if options.camera else {})
+    if options.camera and options.camera != config.camera.source:
+        camera["id"] = None  # the name in the config belongs to the camera in the config
+    model = config.model.model_dump() | {"package": package}
+    if options.engine is not None:
+        if options.engine not in ("auto", "openvino", "fake"):
+            raise ConfigError(f"--engine {options.engine} is not known here; use auto, openvino or fake.")
+        model["engine"] = options.engine
+    recording = config.recording
+    if options.db is not None:
+        recording = recording.model_copy(update={"db": _url(options.db)})
+    return config.model_copy(
+        update={"camera": CameraConfig(**camera), "model": ModelConfig(**model), "recording": recording}
+    )
+
+
+def installed_config() -> Path | None:
+    """./line.toml, else the installed station's: $INSPECTION_HOME/line.toml or /etc/inspection/line.toml."""
+    home = os.environ.get("INSPECTION_HOME")
+    places = [
+        Path("line.toml"),
+        *([Path(home) / "line.toml"] if home else []),
+        Path("/etc/inspection/line.toml"),
+    ]
+    return next((place for place in places if place.is_file()), None)
+
+
+def run_headless(config: LineConfig, options: RunOptions) -> int:
+    """Run until the end or a signal, then print the summary; the exit code is the line's."""
+    import logging
+
+    from inspector.station import run_station, summary_text
+
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    summary = run_station(
+        config,
+        frames=options.frames,
+        stop=stop,
+        on_ready=lambda run_id: _tell_ready(run_id, options.ready_fd),
+    )
+    if options.as_json:
+        click.echo(json.dumps(summary.json()))
+    else:
+        click.echo(summary_text(summary.json()))
+    if summary.error is not None:
+        raise summary.error
+    return 0
+
+
+def _tell_ready(run_id: str, fd: int | None) -> None:
+    if fd is not None:
+        os.write(fd, run_id.encode() + b"\n")
+        os.close(fd)
+
+
+def _url(text: str) -> str:
+    return text if "://" in text else f"sqlite:///{text}"

@@ -1,0 +1,229 @@
+"""What breaks while a line runs, and that no frame is lost to it: each number has one row."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from inspector.camera import files, simulator
+from inspector.db import writes
+from inspector.db.connect import open_ledger
+from inspector.db.queries import events
+from inspector.errors import CameraError, EngineError, InspectionError, LedgerError
+from inspector.pipeline import Pipeline
+from inspector.station import grab, line, opening, run_station
+
+_PARTS = Path(__file__).parents[1] / "inspector" / "station" / "line_parts.py"
+_SPEC = importlib.util.spec_from_file_location("line_parts", _PARTS)
+parts = sys.modules.setdefault("line_parts", importlib.util.module_from_spec(_SPEC))
+_SPEC.loader.exec_module(parts)
+
+
+@pytest.fixture(autouse=True)
+def fake_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_engine(monkeypatch)
+
+
+def use_engine(monkeypatch: pytest.MonkeyPatch, **engine: object) -> None:
+    monkeypatch.setattr(opening, "open_serving", parts.fake_serving(**engine))
+    monkeypatch.setattr(line, "open_serving", parts.fake_serving(**engine))
+
+
+def good_folder(tmp_path: Path, count: int) -> str:
+    return str(parts.gray_folder(tmp_path / "in", [128] * count))
+
+
+def words(folder: Path) -> list[str]:
+    """Reason code or verdict of each frame; fails where a number is missing or twice there."""
+    found = parts.rows(folder)
+    assert [number for number, _, _ in found] == list(range(1, len(found) + 1))
+    return [reason or word for _, word, reason in found]
+
+
+def event_kinds(folder: Path, run_id: str) -> list[str]:
+    ledger = open_ledger(f"sqlite:///{folder / 'ledger.db'}")
+    try:
+        return [event.kind for event in events(ledger, run_id)]
+    finally:
+        ledger.dispose()
+
+
+def test_an_engine_fault_is_one_uninspected_frame_and_the_line_goes_on(tmp_path: Path, monkeypatch) -> None:
+    use_engine(monkeypatch, fail_runs={2}, missing_runs={4})
+    summary = run_station(parts.line_config(tmp_path, good_folder(tmp_path, 5)))
+    assert words(tmp_path) == ["PASS", "engine", "PASS", "engine", "PASS"]
+    assert summary.error is None
+    assert "engine_fault" in event_kinds(tmp_path, summary.run_id)
+
+
+def test_three_faults_in_a_row_open_the_engine_again(tmp_path: Path, monkeypatch) -> None:
+    engines = []
+
+    def open_serving(config, package, size):
+        engines.append(parts.fake_serving(fail_runs={2, 3, 4} if not engines else ())(config, package, size))
+        return engines[-1]
+
+    monkeypatch.setattr(opening, "open_serving", open_serving)
+    monkeypatch.setattr(line, "open_serving", open_serving)
+    summary = run_station(parts.line_config(tmp_path, good_folder(tmp_path, 6)))
+    assert words(tmp_path) == ["PASS", "engine", "engine", "engine", "PASS", "PASS"]
+    assert len(engines) == 2 and engines[0].engine.closed
+    assert summary.error is None
+    assert "engine_restarted" in event_kinds(tmp_path, summary.run_id)
+
+
+def test_an_engine_that_never_works_uses_up_its_budget_and_ends_the_line(tmp_path: Path, monkeypatch) -> None:
+    use_engine(monkeypatch, fail_runs=range(1, 99))
+    summary = run_station(parts.line_config(tmp_path, good_folder(tmp_path, 30)))
+    assert isinstance(summary.error, EngineError) and "after 3 restarts" in str(summary.error)
+    found = words(tmp_path)
+    assert len(found) == summary.grabbed >= 12
+    assert set(found) <= {"engine", "shutdown"}
+    kinds = event_kinds(tmp_path, summary.run_id)
+    assert kinds.count("engine_restarted") == 3 and "failed" in kinds
+
+
+def test_a_camera_that_is_lost_is_opened_again(tmp_path: Path) -> None:
+    source = "sim:?fps=30&size=40x60&frames=12&fault=dead@6:0.4"
+    summary = run_station(parts.line_config(tmp_path, source))
+    assert summary.error is None
+    found = words(tmp_path)
+    assert len(found) + summary.tally.gaps == 12
+    kinds = event_kinds(tmp_path, summary.run_id)
+    assert kinds.count("camera_lost") == 1 and kinds.count("camera_back") == 1
+
+
+def test_a_camera_that_stays_away_ends_the_line_with_its_rows(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(grab, "BACKOFF_S", (0.01,))
+    source = "sim:?fps=30&size=40x60&fault=dead@6:3600"
+    summary = run_station(parts.line_config(tmp_path, source))
+    assert isinstance(summary.error, CameraError)
+    assert f"after {grab.REOPENS} attempts" in str(summary.error)
+    assert len(words(tmp_path)) == summary.grabbed
+    assert "failed" in event_kinds(tmp_path, summary.run_id)
+
+
+def test_a_stall_is_recorded_and_passes(tmp_path: Path) -> None:
+    source = "sim:?fps=30&size=40x60&frames=8&fault=stall@4:0.5"
+    summary = run_station(parts.line_config(tmp_path, source, camera={"read_timeout_s": 0.2}))
+    assert summary.error is None
+    kinds = event_kinds(tmp_path, summary.run_id)
+    assert kinds.count("camera_stalled") == 1 and kinds.count("camera_back") == 1
+
+
+def test_a_ledger_that_dies_stops_the_line_and_the_next_open_has_every_number(tmp_path, monkeypatch) -> None:
+    real, calls = writes.add_inspection, []
+
+    def failing(*arguments: object) -> int:
+        calls.append(1)
+        if len(calls) > 3:
+            raise LedgerError("The ledger cannot be written (disk full); make room.")
+        return real(*arguments)
+
+    monkeypatch.setattr(writes, "add_inspection", failing)
+    summary = run_station(parts.line_config(tmp_path, good_folder(tmp_path, 400)))
+    assert isinstance(summary.error, LedgerError) and "disk full" in str(summary.error)
+    assert summary.grabbed < 400
+    open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}").dispose()
+    found = words(tmp_path)
+    assert len(found) == summary.grabbed
+    assert "crash" in found
+    told = (tmp_path / "out.jsonl").read_text().splitlines()
+    assert len(told) == sum(word != "crash" for word in found)
+
+
+def test_an_output_that_cannot_be_written_stops_the_line(tmp_path: Path) -> None:
+    config = parts.line_config(tmp_path, good_folder(tmp_path, 200))
+    full = config.outputs[0].model_copy(update={"path": Path("/dev/full")})
+    summary = run_station(config.model_copy(update={"outputs": (full,)}))
+    assert isinstance(summary.error, LedgerError)
+    assert "The output /dev/full cannot be written" in str(summary.error)
+    open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}").dispose()
+    assert len(words(tmp_path)) == summary.grabbed
+
+
+def test_an_output_that_is_a_folder_is_refused_before_the_run(tmp_path: Path) -> None:
+    (tmp_path / "out.jsonl").mkdir()
+    with pytest.raises(LedgerError, match=r"out\.jsonl cannot be written"):
+        run_station(parts.line_config(tmp_path, good_folder(tmp_path, 2)))
+
+
+def test_a_judge_that_breaks_stops_the_line_and_its_frames_are_uninspected(tmp_path, monkeypatch) -> None:
+    real = Pipeline.judge
+
+    def judge(self, frame, *rest):
+        if frame.number == 3:
+            raise ZeroDivisionError("made for this test")
+        return real(self, frame, *rest)
+
+    monkeypatch.setattr(Pipeline, "judge", judge)
+    summary = run_station(parts.line_config(tmp_path, good_folder(tmp_path, 50)))
+    assert isinstance(summary.error, InspectionError)
+    assert "judge stage failed (ZeroDivisionError" in str(summary.error)
+    found = words(tmp_path)
+    assert len(found) == summary.grabbed and found[:3] == ["PASS", "PASS", "engine"]
+    assert set(found[3:]) <= {"engine", "shutdown"}
+
+
+def test_a_camera_driver_that_breaks_stops_the_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = files.ImageFolder.read
+
+    def read(self):
+        if self._at == 4:
+            raise RuntimeError("made for this test")
+        return real(self)
+
+    monkeypatch.setattr(files.ImageFolder, "read", read)
+    summary = run_station(parts.line_config(tmp_path, good_folder(tmp_path, 9)))
+    assert "grab stage failed (RuntimeError" in str(summary.error)
+    assert len(words(tmp_path)) == summary.grabbed == 4
+
+
+def test_late_and_stale_frames_are_never_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_engine(monkeypatch, delay_s=0.08)
+    source = "sim:?fps=30&size=40x60&frames=12"
+    late = tmp_path / "late"
+    late.mkdir()
+    run_station(parts.line_config(late, source, recipe={"deadline_ms": 40}))
+    assert set(words(late)) <= {"late", "overrun"} and "late" in words(late)
+    stale = tmp_path / "stale"
+    stale.mkdir()
+    run_station(parts.line_config(stale, source, camera={"policy": "queue", "queue": 8, "stale_ms": 60}))
+    assert "stale" in words(stale)
+
+
+def test_a_first_frame_of_another_size_than_announced_gets_its_own_plan(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(simulator.Simulator, "size", (80, 80), raising=False)
+    real = simulator.Simulator.__init__
+
+    def announce_wrongly(self, *arguments: object) -> None:
+        real(self, *arguments)
+        self.size = (80, 80)
+
+    monkeypatch.setattr(simulator.Simulator, "__init__", announce_wrongly)
+    summary = run_station(parts.line_config(tmp_path, "sim:?fps=30&size=40x60&frames=5"))
+    assert summary.error is None
+    assert words(tmp_path).count("PASS") >= 1 and "format" not in words(tmp_path)
+
+
+def test_a_black_line_never_passes(tmp_path: Path) -> None:
+    run_station(parts.line_config(tmp_path, "sim:?fps=30&size=40x60&frames=6&fault=black@1-6"))
+    assert set(words(tmp_path)) == {"black"}
+
+
+def test_a_folder_without_one_readable_image_is_all_uninspected(tmp_path: Path) -> None:
+    folder = parts.gray_folder(tmp_path / "in", [None, None, None])
+    summary = run_station(parts.line_config(tmp_path, str(folder)))
+    assert words(tmp_path) == ["format"] * 3
+    assert summary.json()["coverage"] == 0.0 and summary.json()["latency_ms"]["max"] == 0.0
+
+
+def test_a_grab_without_a_picture_or_fault_is_a_camera_fault(tmp_path: Path, monkeypatch) -> None:
+    grabs = iter([files.grab_of(None, "a"), files.grab_of(np.full((40, 60), 128, np.uint8), "b")])
+    monkeypatch.setattr(files.ImageFolder, "read", lambda self: next(grabs, None))
+    run_station(parts.line_config(tmp_path, good_folder(tmp_path, 1)))
+    assert words(tmp_path) == ["camera", "PASS"]

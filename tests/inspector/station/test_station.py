@@ -1,0 +1,209 @@
+"""The whole line with a fake engine: every frame once, in words, on file and live cameras."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+
+import pytest
+from line_parts import fake_serving, gray_folder, line_config, rows
+
+from inspector.db.connect import open_ledger
+from inspector.db.queries import events, gaps, health, is_alive
+from inspector.db.writes import add_request
+from inspector.station import RunSummary, line, opening, run_station, summary_text
+
+KEYS = {
+    "grabbed",
+    "verdicts",
+    "reasons",
+    "gaps",
+    "fps",
+    "latency_ms",
+    "stages_ms",
+    "engine",
+    "coverage",
+    "db",
+}
+
+
+@pytest.fixture(autouse=True)
+def fake_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_engine(monkeypatch)
+
+
+def use_engine(monkeypatch: pytest.MonkeyPatch, **engine: object) -> None:
+    monkeypatch.setattr(opening, "open_serving", fake_serving(**engine))
+    monkeypatch.setattr(line, "open_serving", fake_serving(**engine))
+
+
+def kinds(folder: Path, summary: RunSummary) -> list[str]:
+    ledger = open_ledger(f"sqlite:///{folder / 'ledger.db'}")
+    try:
+        return [event.kind for event in events(ledger, summary.run_id)]
+    finally:
+        ledger.dispose()
+
+
+def test_a_folder_is_judged_frame_by_frame(tmp_path: Path) -> None:
+    source = gray_folder(tmp_path / "in", [128, 5, None, 128, 0, 128])
+    summary = run_station(line_config(tmp_path, str(source)))
+    assert summary.error is None
+    assert rows(tmp_path) == [
+        (1, "PASS", None), (2, "REJECT", "unlisted"), (3, "UNINSPECTED", "format"),
+        (4, "PASS", None), (5, "REJECT", "unlisted"), (6, "PASS", None),
+    ]  # fmt: skip
+    result = summary.json()
+    assert set(result) == KEYS
+    assert result["grabbed"] == 6
+    assert result["verdicts"] == {"PASS": 3, "REJECT": 2, "REVIEW": 0, "UNINSPECTED": 1}
+    assert result["reasons"] == {"unlisted": 2, "format": 1}
+    assert set(result["latency_ms"]) == {"p50", "p95", "p99", "max"} and result["latency_ms"]["max"] > 0
+    assert set(result["engine"]) == {"name", "precision", "device", "package", "certificate"}
+    assert result["coverage"] == 1.0
+    assert "PASS 3  REJECT 2" in summary_text(result)
+
+
+def test_outputs_tell_each_verdict_once_and_only_pass_passes(tmp_path: Path) -> None:
+    source = gray_folder(tmp_path / "in", [128, 5, None])
+    run_station(line_config(tmp_path, str(source)))
+    lines = [json.loads(text) for text in (tmp_path / "out.jsonl").read_text().splitlines()]
+    told = [
+        (one["frame"], one["verdict"], one["pass"]) for one in sorted(lines, key=lambda one: one["frame"])
+    ]
+    assert told == [(1, "PASS", True), (2, "REJECT", False), (3, "UNINSPECTED", False)]
+    by_frame = {one["frame"]: one for one in lines}
+    assert by_frame[2]["defects"][0]["class"] == "hole" and by_frame[2]["defects"][0]["box"] == [
+        10,
+        10,
+        20,
+        20,
+    ]
+    assert by_frame[3]["source"] == "02.png"
+
+
+def test_a_slow_engine_never_makes_a_file_drop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_engine(monkeypatch, delay_s=0.02)
+    source = gray_folder(tmp_path / "in", [128] * 12)
+    summary = run_station(line_config(tmp_path, str(source)))
+    assert summary.json()["verdicts"]["PASS"] == 12
+
+
+def test_frames_ends_the_run_and_the_last_one_is_judged(tmp_path: Path) -> None:
+    source = gray_folder(tmp_path / "in", [128] * 9)
+    summary = run_station(line_config(tmp_path, str(source)), frames=4)
+    assert rows(tmp_path) == [(n, "PASS", None) for n in range(1, 5)]
+    assert summary.grabbed == 4
+
+
+def test_a_live_camera_that_is_too_fast_gives_overruns_not_holes(tmp_path: Path, monkeypatch) -> None:
+    use_engine(monkeypatch, delay_s=0.05)
+    summary = run_station(line_config(tmp_path, "sim:?fps=60&size=40x60&frames=40"))
+    found = rows(tmp_path)
+    assert [number for number, _, _ in found] == list(range(1, summary.grabbed + 1))
+    reasons = {reason for _, word, reason in found if word == "UNINSPECTED"}
+    assert reasons == {"overrun"}
+    assert any(word == "PASS" for _, word, _ in found)
+    assert found[-1][1] == "PASS"
+
+
+def test_the_queue_policy_keeps_what_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_engine(monkeypatch, delay_s=0.05)
+    camera = {"policy": "queue", "queue": 64}
+    summary = run_station(line_config(tmp_path, "sim:?fps=60&size=40x60&frames=20", camera=camera))
+    assert summary.json()["verdicts"]["UNINSPECTED"] == 0
+    assert summary.grabbed + summary.tally.gaps == 20
+
+
+def test_faults_of_the_simulator_arrive_as_reasons(tmp_path: Path) -> None:
+    log = tmp_path / "sim.jsonl"
+    faults = "black@3,broken@5,size@7,frozen@9-11,lost@13"
+    spec = f"sim:?fps=15&size=40x60&frames=16&fault={faults}&log={log}"
+    camera = {"frozen_frames": 2, "policy": "queue"}
+    summary = run_station(line_config(tmp_path, spec, camera=camera))
+    emitted = [
+        entry for text in log.read_text().splitlines() if (entry := json.loads(text))["event"] == "emitted"
+    ]
+    codes = {"black": "black", "broken": "camera", "size": "format", "frozen": "frozen", None: None}
+    assert rows(tmp_path) == [
+        (n, "UNINSPECTED" if entry["fault"] else "PASS", codes[entry["fault"]])
+        for n, entry in enumerate(emitted, 1)
+    ]
+    assert summary.tally.gaps == 16 - len(emitted) >= 1
+    ledger = open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
+    assert sum(gap.count for gap in gaps(ledger, summary.run_id)) == summary.tally.gaps
+    ledger.dispose()
+
+
+def test_stop_refuses_what_waits_and_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_engine(monkeypatch, delay_s=0.2)
+    source = gray_folder(tmp_path / "in", [128] * 30)
+    stop = threading.Event()
+    timer = threading.Timer(0.5, stop.set)
+    summary = run_station(line_config(tmp_path, str(source)), stop=stop, on_ready=lambda _: timer.start())
+    found = rows(tmp_path)
+    assert [number for number, _, _ in found] == list(range(1, summary.grabbed + 1))
+    assert 0 < summary.grabbed < 30
+    assert {reason for _, word, reason in found if word == "UNINSPECTED"} == {"shutdown"}
+    assert summary.error is None
+    assert "stopped" in kinds(tmp_path, summary)
+
+
+def ask(config, run_id: str, *requests: tuple[float, str]) -> threading.Thread:
+    """Put these (seconds from now, kind) into the requests table."""
+
+    def work() -> None:
+        ledger = open_ledger(config.recording.db)
+        for wait_s, kind in requests:
+            threading.Event().wait(wait_s)
+            add_request(ledger, run_id, kind, "ada")
+        ledger.dispose()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread
+
+
+def test_pause_resume_and_stop_are_asked_in_the_ledger(tmp_path: Path) -> None:
+    config = line_config(tmp_path, "sim:?fps=20&size=40x60")
+    threads = []
+    asked = ((0.3, "pause"), (0.8, "resume"), (0.8, "stop"))
+    summary = run_station(config, on_ready=lambda run_id: threads.append(ask(config, run_id, *asked)))
+    threads[0].join()
+    found = rows(tmp_path)
+    assert [number for number, _, _ in found] == list(range(1, summary.grabbed + 1))
+    words = [reason or word for _, word, reason in found]
+    assert "paused" in words
+    assert words.index("paused") > 0 and words[0] == "PASS"
+    assert "PASS" in words[len(words) - words[::-1].index("paused") :]
+    assert kinds(tmp_path, summary).count("pause") == 1
+    assert {"pause", "resume", "stop"} <= set(kinds(tmp_path, summary))
+    states = rows(tmp_path, "SELECT kind, state FROM requests ORDER BY id")
+    assert states == [("pause", "done"), ("resume", "done"), ("stop", "done")]
+
+
+def test_the_last_beat_says_that_the_line_ended_and_nobody_holds_the_run(tmp_path: Path) -> None:
+    summary = run_station(line_config(tmp_path, str(gray_folder(tmp_path / "in", [128, 5]))))
+    ledger = open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
+    beat = health(ledger, summary.run_id)
+    assert beat.state == "ended"
+    assert beat.engine == "fake" and beat.package == summary.engine.package
+    assert not is_alive(ledger, summary.run_id)
+    ledger.dispose()
+
+
+def test_a_truncated_video_ends_with_an_event(tmp_path: Path) -> None:
+    import cv2
+    import numpy as np
+
+    writer = cv2.VideoWriter(str(tmp_path / "w.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 30, (60, 40))
+    for _ in range(30):
+        writer.write(np.full((40, 60, 3), 128, np.uint8))
+    writer.release()
+    whole = (tmp_path / "w.avi").read_bytes()
+    cut = tmp_path / "cut.avi"
+    cut.write_bytes(whole[: len(whole) // 2])
+    summary = run_station(line_config(tmp_path, str(cut)))
+    assert summary.error is None and 0 < summary.grabbed < 30
+    assert "camera_ended_early" in kinds(tmp_path, summary)
