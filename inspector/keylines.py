@@ -27,12 +27,14 @@ def key_lines(text: str) -> dict[KeyPath, int]:
     for number, (line, bare) in enumerate(zip(text.splitlines(), blanked, strict=True), start=1):
         if depth == 0 and bare.strip():
             header, assign = _HEADER.match(line), _ASSIGN.match(line)
-            if header:
+            # In the blanked text only brackets and equals signs outside strings are left.
+            if header and bare[header.start(1)] == "[":
                 table = _indexed(_split(header[2]), counts, header[1] == "[[")
                 lines.setdefault(table, number)
-                lines.setdefault(table[:-1], number)
+                if len(table) > 1:
+                    lines.setdefault(table[:-1], number)
                 continue
-            if assign:
+            if assign and bare[assign.end() - 1] == "=":
                 lines.setdefault(table + _split(assign[1]), number)
         depth += bare.count("[") + bare.count("{") - bare.count("]") - bare.count("}")
     return lines
