@@ -66,7 +66,7 @@ class ModelConfig(Section):
     engine: Literal["auto", "openvino", "fake"] = "auto"
     precision: Literal["auto", "f32", "bf16"] = "auto"
     memory_mb: int = Field(default=4096, ge=64)
-    """Limit for the network's maps."""
+    """Limit for the resident memory of the whole station, in MB of 10^6 bytes."""
     tile: str = "auto"
     """`auto`, `whole`, or an input size HxW."""
     threads: int = Field(default=0, ge=0)
