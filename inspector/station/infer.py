@@ -87,15 +87,15 @@ class InferStage:
 
     def _one(self, frame: Frame) -> None:
         if self._control.stop.is_set():
-            return self._recorder.submit(refused(frame, Fault.SHUTDOWN, "The line was stopped."))
+            return self._refuse(frame, Fault.SHUTDOWN, "The line was stopped.")
         began = time.monotonic_ns()
         age = (began - frame.mono_ns) / 1e6
         if self._stale_ms is not None and age > self._stale_ms:
             words = f"The frame was {age:.0f} ms old on reaching the engine, limit {self._stale_ms:g} ms."
-            return self._recorder.submit(refused(frame, Fault.STALE, words))
+            return self._refuse(frame, Fault.STALE, words)
         if self._deadline_ms is not None and age > self._deadline_ms:
             words = f"The frame was {age:.0f} ms old before it was computed, limit {self._deadline_ms:g} ms."
-            return self._recorder.submit(refused(frame, Fault.LATE, words))
+            return self._refuse(frame, Fault.LATE, words)
         try:
             probs = self._segment(frame)
         except EngineError as error:
@@ -111,8 +111,12 @@ class InferStage:
             self._reopen((int(image.shape[0]), int(image.shape[1])))
         return self.serving.pipeline.segment(frame)
 
+    def _refuse(self, frame: Frame, fault: Fault, words: str) -> None:
+        self._recorder.submit(refused(frame, fault, words))
+        self._current = None  # accounted for, whatever happens next
+
     def _failed(self, frame: Frame, error: EngineError) -> None:
-        self._recorder.submit(refused(frame, Fault.ENGINE, str(error)))
+        self._refuse(frame, Fault.ENGINE, str(error))
         self._failures += 1
         if self._failures == 1:
             self._recorder.event("engine_fault", str(error), {"frame": frame.number})
