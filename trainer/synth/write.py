@@ -87,14 +87,17 @@ def _json(path: Path, content: object) -> None:
     path.write_text(json.dumps(content, indent=1) + "\n")
 
 
-def split_by_part(parts: dict[str, str], seed: int) -> dict[str, list[str]]:
-    """Train and test stems, about one part in five for test; no part on both sides.
+def split_by_part(parts: dict[str, str], damaged: set[str], seed: int) -> dict[str, list[str]]:
+    """Train and test stems: one part in five for test, of the damaged and of the clean ones alike.
 
-    parts: stem -> part. With fewer than two parts everything is for training.
+    parts: stem -> part. damaged: the parts with a defect; one of them is held out as soon as there
+    are two, so that a small set can be tested too. No part is on both sides.
     """
-    names = sorted(set(parts.values()))
-    order = np.random.default_rng([seed, 51]).permutation(len(names))
-    held = {names[index] for index in order[: (max(1, len(names) // 5) if len(names) > 1 else 0)]}
+    rng = np.random.default_rng([seed, 51])
+    held: set[str] = set()
+    for names, least in ((sorted(damaged), 1), (sorted(set(parts.values()) - damaged), 0)):
+        count = max(least, len(names) // 5) if len(names) > 1 else 0
+        held |= {names[index] for index in rng.permutation(len(names))[:count]}
     return {
         "train": [stem for stem, part in parts.items() if part not in held],
         "test": [stem for stem, part in parts.items() if part in held],
@@ -110,6 +113,7 @@ def write_dataset(
     """
     scene = Scene(spec)
     parts: dict[str, str] = {}
+    damaged: set[str] = set()
     defects = 0
     with _new_folder(out) as work:
         for name in ("images", "masks", "instances"):
@@ -121,12 +125,13 @@ def write_dataset(
                 _picture(work / "images" / f"{stem}.png", image)
                 _write_labels(work, stem, frame, truth, spec)
                 parts[stem] = f"part_{frame.parts[0]:05d}"
+                damaged |= {parts[stem]} if frame.defects else set()
                 defects += len(frame.defects)
                 if progress:
                     progress(frame.number, frames)
         _json(work / "classes.json", {str(index + 1): name for index, name in enumerate(CLASSES)})
         _json(work / "parts.json", parts)
-        _json(work / "split.json", split_by_part(parts, spec.seed))
+        _json(work / "split.json", split_by_part(parts, damaged, spec.seed))
     return defects
 
 

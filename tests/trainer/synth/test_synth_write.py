@@ -51,13 +51,15 @@ def test_dataset_is_complete_and_the_trainer_loads_it(tmp_path: Path) -> None:
     assert len(data.split("train")) + len(data.split("test")) == 10
 
 
-def test_split_never_cuts_through_a_part() -> None:
-    parts = {f"{n:03d}": f"part_{n // 3}" for n in range(60)}
-    split = split_by_part(parts, 1)
-    sides = [{parts[stem] for stem in split[name]} for name in ("train", "test")]
-    assert not sides[0] & sides[1] and len(sides[1]) == 4
+def test_split_never_cuts_through_a_part_and_tests_damaged_ones() -> None:
+    parts = {f"{n:03d}": f"part_{n // 3:02d}" for n in range(60)}
+    damaged = {f"part_{n:02d}" for n in range(10)}
+    split = split_by_part(parts, damaged, 1)
+    train, test = ({parts[stem] for stem in split[name]} for name in ("train", "test"))
+    assert not train & test and len(test & damaged) == 2 and len(test - damaged) == 2
     assert sorted(split["train"] + split["test"]) == sorted(parts)
-    assert split_by_part({"a": "p", "b": "p"}, 1)["test"] == []
+    assert split_by_part({"a": "p", "b": "p"}, {"p"}, 1)["test"] == []
+    assert len(split_by_part({"a": "p", "b": "q"}, {"p", "q"}, 1)["test"]) == 1
 
 
 def test_same_command_writes_the_same_bytes(tmp_path: Path) -> None:

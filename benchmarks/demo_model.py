@@ -1,0 +1,183 @@
+"""The demo model on lines it has never seen: recall by class and false alarms a frame.
+
+    python -m benchmarks.demo_model
+
+Generates 200 frames of 720x1280 from seeds 990001 to 990004 (kept away from every seed that the
+demo model was trained on), half of the parts clean, all nuisances on, and runs data_samples/demo_model
+over them through the line's own engine, tiles and rules. Counted: true defects of length >= 20 px or
+area >= 40 px, and contrast-to-noise >= 1.5; smaller or fainter ones are neither found nor false
+alarms. Bars: recall >= 0.95, >= 0.90 for each class, <= 0.1 false alarms a frame.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import chi2
+
+from benchmarks.rows import append_row, verdict
+from inspector.config import ModelConfig
+from inspector.db.figures import wilson
+from inspector.defects import MatchCounts, find_defects, mask_of, match_defects
+from inspector.engine.open import choose_plan, open_engine
+from inspector.engine.segment import segment
+from inspector.errors import InspectionError, UsageError
+from inspector.inputs import to_input
+from inspector.package import ModelPackage, load_package
+from inspector.types import Mask, ProbMap
+from trainer.synth.defects import CLASSES
+from trainer.synth.line import LineSpec, still_frames
+from trainer.synth.scene import Rendered, Scene
+from trainer.synth.truth import TrueDefect
+
+PACKAGE = Path(__file__).parent.parent / "data_samples" / "demo_model"
+SIZE = (720, 1280)
+SEEDS = (990001, 990002, 990003, 990004)
+MIN_LENGTH_PX, MIN_AREA_PX, MIN_CONTRAST = 20.0, 40, 1.5
+RECALL_BAR, CLASS_BAR, ALARM_BAR = 0.95, 0.90, 0.1
+IGNORE = 255
+
+
+def poisson(count: int, frames: int) -> tuple[float, float]:
+    """95 % interval of a mean number a frame, exact (Garwood 1936)."""
+    low = float(chi2.ppf(0.025, 2 * count)) / 2 if count else 0.0
+    return low / frames, float(chi2.ppf(0.975, 2 * count + 2)) / 2 / frames
+
+
+def counts(defect: TrueDefect) -> bool:
+    """Whether a true defect is large and strong enough to count."""
+    large = defect.length_px >= MIN_LENGTH_PX or defect.area_px >= MIN_AREA_PX
+    return large and defect.contrast_to_noise >= MIN_CONTRAST
+
+
+def counted_truth(frame: Rendered) -> Mask:
+    """The frame's mask with the defects that do not count set to ignore."""
+    mask = frame.mask.copy()
+    small = [defect.id for defect in frame.defects if not counts(defect)]
+    mask[np.isin(frame.instances, small)] = IGNORE
+    return mask
+
+
+def unseen_frames(frames: int) -> Iterator[Rendered]:
+    """The benchmark's frames, an equal number from each seed."""
+    for index, seed in enumerate(SEEDS):
+        share = frames // len(SEEDS) + (index < frames % len(SEEDS))
+        spec = LineSpec(SIZE, seed)
+        yield from Scene(spec).frames(still_frames(spec, share))
+
+
+class Tally:
+    """What has been counted so far."""
+
+    def __init__(self) -> None:
+        self.frames = self.clean = self.not_counted = self.alarms = self.large_alarms = 0
+        self.by_class = {name: MatchCounts() for name in CLASSES}
+
+    def add(self, frame: Rendered, probs: ProbMap, predicted: Mask) -> None:
+        """Match one frame: found and missed on what counts, false alarms against every true defect."""
+        self.frames += 1
+        self.clean += not frame.defects
+        self.not_counted += sum(not counts(defect) for defect in frame.defects)
+        for name, found in match_defects(counted_truth(frame), frame.instances, predicted, CLASSES).items():
+            self.by_class[name] += found
+        self.alarms += alarms(frame, predicted)
+        large = np.zeros_like(predicted)
+        for defect in find_defects(predicted, probs, CLASSES):
+            if defect.length_px >= MIN_LENGTH_PX or defect.area_px >= MIN_AREA_PX:
+                y0, x0, y1, x1 = defect.box
+                box = predicted[y0:y1, x0:x1]
+                large[y0:y1, x0:x1][box == defect.class_id] = defect.class_id
+        self.large_alarms += alarms(frame, large)
+
+
+def alarms(frame: Rendered, predicted: Mask) -> int:
+    """False alarms of one frame, all classes."""
+    matched = match_defects(frame.mask, frame.instances, predicted, CLASSES)
+    return sum(found.false_alarms for found in matched.values())
+
+
+def measure(package: ModelPackage, frames: int) -> tuple[Tally, dict[str, Any]]:
+    """Run the package over the unseen frames: the counts, and what ran it."""
+    settings = ModelConfig()
+    plan = choose_plan(package, SIZE, settings)
+    engine = open_engine(package, plan, settings)
+    tally, took = Tally(), 0.0
+    try:
+        for frame in unseen_frames(frames):
+            began = time.perf_counter()
+            probs = segment(to_input(frame.image, package.manifest.channels), plan, engine)
+            predicted = mask_of(probs, package.thresholds)
+            took += time.perf_counter() - began
+            tally.add(frame, probs, predicted)
+            if tally.frames % 20 == 0:
+                print(f"{tally.frames}/{frames} frames", file=sys.stderr)
+    finally:
+        engine.close()
+    info = {"engine": engine.info.name, "precision": engine.info.precision, "package": package.id}
+    return tally, {**info, "ms_per_frame": round(1000 * took / max(1, tally.frames), 1)}
+
+
+def show(tally: Tally) -> dict[str, Any]:
+    """Print the table with its bars and return it as a row."""
+    row: dict[str, Any] = {
+        "frames": tally.frames,
+        "clean_frames": tally.clean,
+        "not_counted": tally.not_counted,
+    }
+    total = sum(tally.by_class.values(), MatchCounts())
+    print(f"{tally.frames} frames of {SIZE[0]}x{SIZE[1]}, {tally.clean} without a defect, seeds {SEEDS}")
+    print(f"{total.total} true defects count, {tally.not_counted} are too small or too faint to count")
+    for name, found in [*tally.by_class.items(), ("overall", total)]:
+        bar = RECALL_BAR if name == "overall" else CLASS_BAR
+        share = wilson(found.found, found.total)
+        holds = share.share is not None and share.share >= bar
+        row[name] = {"found": found.found, "total": found.total, "low": share.low, "high": share.high}
+        print(
+            f"{name:8s} recall {found.found:3d}/{found.total:3d} = {share.share or 0.0:.3f}"
+            f" [{share.low or 0.0:.3f}, {share.high or 1.0:.3f}]  bar {bar:.2f}  {verdict(holds)}"
+        )
+        row[name]["holds"] = holds
+    low, high = poisson(tally.alarms, tally.frames)
+    rate = tally.alarms / max(1, tally.frames)
+    print(
+        f"false alarms {tally.alarms}/{tally.frames} frames = {rate:.3f} a frame [{low:.3f}, {high:.3f}]"
+        f"  bar {ALARM_BAR}  {verdict(rate <= ALARM_BAR)}"
+        f"  ({tally.large_alarms} of them as large as what counts)"
+    )
+    row["false_alarms"] = {"count": tally.alarms, "large": tally.large_alarms, "low": low, "high": high}
+    row["holds"] = rate <= ALARM_BAR and all(row[name]["holds"] for name in (*CLASSES, "overall"))
+    return row
+
+
+def main() -> int:
+    """0 when every bar holds, else 1."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--package", type=Path, default=PACKAGE)
+    parser.add_argument("--frames", type=int, default=200)
+    chosen = parser.parse_args()
+    try:
+        package = load_package(chosen.package)
+        if package.classes != CLASSES:
+            raise UsageError(f"{package.path} knows {package.classes}, not {CLASSES}; give the demo model.")
+        tally, ran = measure(package, chosen.frames)
+    except InspectionError as error:
+        print(f"demo_model: {error}", file=sys.stderr)
+        return error.exit_code
+    print(
+        f"{ran['engine']} {ran['precision']}, {ran['ms_per_frame']} ms a frame, package {ran['package'][:12]}"
+    )
+    row = show(tally)
+    append_row("demo_model", {**ran, "seeds": SEEDS, **row})
+    return 0 if row["holds"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
