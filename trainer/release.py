@@ -14,24 +14,17 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-import numpy as np
 import onnx
 import torch
-from google.protobuf.message import DecodeError
-from onnx import numpy_helper
 from torch import Tensor, nn
 from torch.export import Dim
 
-from inspector.errors import PackageError
 from inspector.tiling import Geometry
 from trainer.unet import UNet
 
 INPUT, PROB, PROB_F32 = "image", "prob", "prob_f32"
 LARGEST_SIDE_PX, LARGEST_BATCH = 1 << 15, 64
-_NETWORK = "net."
-"""What initialiser names start with; the rest is the name in the network's own state."""
 
 
 class ReleaseGraph(nn.Module):
@@ -90,29 +83,6 @@ def to_onnx(graph: ReleaseGraph) -> bytes:
     onnx.checker.check_model(model, full_check=True)
     data: bytes = model.SerializeToString()
     return data
-
-
-def read_weights(path: Path, net: UNet) -> dict[str, Tensor]:
-    """The state of a network without batch norm, float32, from the release graph at `path`.
-
-    net: a network of the package's config, whose state names what to look for.
-    Raises PackageError naming the first weight that the file lacks or holds in another shape.
-    """
-    try:
-        stored = {w.name: numpy_helper.to_array(w) for w in onnx.load(path).graph.initializer}
-    except (OSError, DecodeError) as error:
-        raise PackageError(f"{path} cannot be read as ONNX ({error}); export the package again.") from error
-    state: dict[str, Tensor] = {}
-    for name, expected in net.state_dict().items():
-        values = stored.get(_NETWORK + name)
-        if values is None and name.endswith(".bias"):
-            values = np.zeros(tuple(expected.shape), np.float32)
-        if values is None or values.shape != tuple(expected.shape):
-            raise PackageError(
-                f"{path} holds no weight {name} of shape {tuple(expected.shape)}; export the package again."
-            )
-        state[name] = torch.from_numpy(values.astype(np.float32))
-    return state
 
 
 def _side(name: str, grid: int, rest: int, smallest: int) -> Dim:

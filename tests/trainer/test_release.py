@@ -13,13 +13,14 @@ import onnxruntime
 import pytest
 import torch
 
-from inspector.errors import PackageError, Refused, UsageError
+from inspector.errors import Refused, UsageError
 from inspector.package import load_package
 from inspector.tiling import Geometry
 from trainer.checkpoint import TrainedNetwork
 from trainer.export import HalfReport, export_package, half_report, probabilities
 from trainer.golden import golden_tiles, load_tiles, save_tiles
-from trainer.release import ReleaseGraph, read_weights, release_graph, to_onnx
+from trainer.initial import start_from
+from trainer.release import ReleaseGraph, release_graph, to_onnx
 from trainer.unet import UNet, UNetConfig
 
 
@@ -100,23 +101,6 @@ def test_the_graph_is_the_contract_node_by_node(exported: tuple[TrainedNetwork, 
     assert sides == ["n", f"{grid}*kh{rest}", f"{grid}*kw{rest}"]
 
 
-def test_weights_come_back_out_of_the_graph(exported: tuple[TrainedNetwork, bytes], tmp_path: Path) -> None:
-    trained, data = exported
-    path = tmp_path / "model.onnx"
-    path.write_bytes(data)
-    folded = trained.net.fold()
-    state = read_weights(path, folded)
-    assert set(state) == set(folded.state_dict())
-    for name, values in folded.state_dict().items():
-        assert torch.equal(state[name], values.half().float()), name
-    other = UNet(dataclasses.replace(folded.config, base=8))
-    with pytest.raises(PackageError, match=r"down\.0\.conv1\.weight"):
-        read_weights(path, other)
-    path.write_bytes(b"no graph")
-    with pytest.raises(PackageError, match="cannot be read as ONNX"):
-        read_weights(path, folded)
-
-
 def test_a_package_is_complete_and_its_golden_answers_are_the_networks(tmp_path: Path) -> None:
     # An untrained network is unsure everywhere; at this threshold no pixel hangs on the last bit of a half.
     trained = dataclasses.replace(network(), thresholds=(0.99, 0.99))
@@ -131,6 +115,9 @@ def test_a_package_is_complete_and_its_golden_answers_are_the_networks(tmp_path:
         x = (torch.from_numpy(tiles).float().permute(0, 3, 1, 2) - 120) / 45
         expected = torch.softmax(trained.net(x), 1)[:, 1:].permute(0, 2, 3, 1).numpy()
     assert np.abs(golden.probs - expected).max() < 1e-6
+    # What `trainer fit --init` reads back is the folded network, rounded to half.
+    for key, values in trained.net.fold().state_dict().items():
+        assert torch.equal(start_from(package).state[key], values.half().float()), key
     with pytest.raises(UsageError, match="exists already"):
         export_package(trained, tiles, tmp_path / "package", "demo", "1.0.0")
 

@@ -1,0 +1,207 @@
+"""Evaluation on whole frames: the figures of a known segmenter, and of a real RUN from the command line."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from inspector.errors import EngineError, UsageError
+from inspector.package import load_package
+from inspector.tiling import Geometry, plan_tiles, whole_plan
+from trainer.checkpoint import BEST, TrainedNetwork, save_network
+from trainer.cli.evaluate import evaluate as evaluate_command
+from trainer.cli.export import export as export_command
+from trainer.dataset import load_dataset
+from trainer.evaluate import NetworkEngine, Segmenter, evaluate
+from trainer.golden import golden_tiles, save_tiles
+from trainer.unet import UNet, UNetConfig
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six frames of three parts and two sizes: dark squares are class 1, bright bars class 2."""
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "images").mkdir()
+    (folder / "masks").mkdir()
+    rng = np.random.default_rng(1)
+    for n in range(6):
+        image = rng.integers(120, 136, (70, 90 + 30 * (n % 2)), dtype=np.uint8)
+        mask = np.zeros(image.shape, np.uint8)
+        mask[10 + n : 24 + n, 30:50], mask[40:46, 20 + n : 70] = 1, 2
+        image[mask == 1] -= 110
+        image[mask == 2] += 110
+        cv2.imwrite(str(folder / "images" / f"f{n}.png"), image)
+        cv2.imwrite(str(folder / "masks" / f"f{n}.png"), mask)
+    (folder / "classes.json").write_text('{"1": "pit", "2": "scratch"}')
+    (folder / "parts.json").write_text(json.dumps({f"f{n}": f"p{n // 2}" for n in range(6)}))
+    (folder / "split.json").write_text(json.dumps({"train": ["f0", "f1", "f2", "f3"], "test": ["f4", "f5"]}))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, dataset: Path) -> Path:
+    """A RUN folder whose network tells dark and bright pixels by their value, as its weights say."""
+    folder = tmp_path_factory.mktemp("run")
+    save_network(folder / BEST, by_value())
+    samples = load_dataset([dataset]).split("train")
+    save_tiles(folder, golden_tiles(samples, 2, Geometry(3)))
+    return folder
+
+
+def by_value() -> TrainedNetwork:
+    """A U-Net with set weights: dark goes to plane 0 and bright to plane 1 of the first level's skip."""
+    torch.manual_seed(0)
+    config = UNetConfig(channels=1, classes=3, depth=3, base=4)
+    net = UNet(config).eval()
+    with torch.no_grad():
+        for values in net.parameters():
+            values.mul_(1e-3)
+        chain = [net.down[0].conv1, net.down[0].conv2, net.up[1].convs.conv1, net.up[1].convs.conv2]  # type: ignore[union-attr]
+        for depth, conv in enumerate(chain):
+            for plane, sign in ((0, -1.0), (1, 1.0)):
+                conv.weight[plane, 0 if depth == 0 else plane, 1, 1] = sign if depth == 0 else 1.0
+        net.head.weight[1, 0, 0, 0] = net.head.weight[2, 1, 0, 0] = 40.0
+        net.head.bias[0] = 20.0  # type: ignore[index]
+    return TrainedNetwork(
+        net=net,
+        config=config,
+        classes=("pit", "scratch"),
+        channels=1,
+        normalisation=((128.0,), (100.0,)),
+        thresholds=(0.5, 0.5),
+        mm_per_px=None,
+        data_sha256="0" * 64,
+        seed=0,
+        metrics={},
+        step=1,
+        fit_config="",
+    )
+
+
+def test_a_segmenter_that_knows_the_truth_scores_as_counted(dataset: Path) -> None:
+    samples = load_dataset([dataset]).split("all")
+    masks = iter([sample.mask() for sample in samples])
+
+    def knows(image: np.ndarray) -> np.ndarray:
+        mask = next(masks)
+        probs = np.zeros((*image.shape, 2), np.uint8)
+        probs[mask == 1, 0] = 255
+        probs[60:64, 5:9, 1] = 255  # misses every scratch, and sees one where nothing is
+        return probs
+
+    result = evaluate(samples, knows, ("pit", "scratch"), (0.5, 0.5), halo=20, also=["pixel_error"])
+    figures = result.json()
+    assert figures["frames"] == 6 and figures["parts"] == 3
+    assert figures["per_class"]["pit"]["iou"] == 1.0 and figures["per_class"]["scratch"]["iou"] == 0.0
+    assert figures["miou"] == pytest.approx(np.mean([figures["per_class"][n]["iou"] for n in
+                                                     ("background", "pit", "scratch")]))  # fmt: skip
+    scratch = figures["per_defect"]["classes"]["scratch"]
+    assert (scratch["found"], scratch["total"], scratch["false_alarms"]) == (0, 6, 6)
+    assert figures["per_defect"]["recall"] == pytest.approx(0.5)
+    assert figures["per_defect"]["false_alarms_per_frame"] == pytest.approx(1.0)
+    assert figures["border"]["px"] == 20
+    assert figures["border"]["iou"]["pit"] == 1.0
+    assert result.border.matrix.sum() == 3 * (70 * 90 - 30 * 50) + 3 * (70 * 120 - 30 * 80)
+    wrong = 6 * 16 + sum(6 * (50 - n) for n in range(6))
+    assert figures["pixel_error"] == pytest.approx(wrong / (70 * 90 * 3 + 70 * 120 * 3))
+    assert "rand_error" not in figures
+    json.dumps(figures, allow_nan=False)
+
+
+def test_tiles_of_the_network_engine_are_the_whole_frame() -> None:
+    trained = by_value()
+    image = np.random.default_rng(2).integers(0, 256, (75, 103), dtype=np.uint8)
+    geometry = Geometry(3)
+    tiled = Segmenter(
+        geometry,
+        lambda frame: plan_tiles(frame, (28, 36), geometry),
+        lambda p: NetworkEngine(trained, p.input),
+    )
+    whole = Segmenter(
+        geometry, lambda frame: whole_plan(frame, geometry), lambda p: NetworkEngine(trained, p.input)
+    )
+    a, b = tiled(image), whole(image)
+    assert a.shape == (75, 103, 2) and b.std() > 10
+    assert np.abs(a.astype(int) - b.astype(int)).max() <= 1
+
+
+def test_an_open_engine_serves_frames_that_fit_its_tile() -> None:
+    trained = by_value()
+    opened: list[tuple[int, int]] = []
+    geometry = Geometry(3)
+
+    def open_at(plan):  # type: ignore[no-untyped-def]
+        opened.append(plan.input)
+        return NetworkEngine(trained, plan.input)
+
+    segmenter = Segmenter(geometry, lambda frame: whole_plan(frame, geometry), open_at)
+    for size in ((64, 64), (61, 63), (64, 64), (20, 20)):
+        assert segmenter(np.zeros(size, np.uint8)).shape == (*size, 2)
+    assert opened == [(104, 104), (60, 60)]
+    segmenter.close()
+
+
+def test_the_network_engine_refuses_another_tile() -> None:
+    engine = NetworkEngine(by_value(), (60, 60))
+    with pytest.raises(EngineError, match=r"\(64, 60\)"):
+        engine.run([np.zeros((64, 60), np.uint8)], lambda index, probs: None)
+
+
+def test_evaluate_a_run_from_the_command_line(run: Path, dataset: Path) -> None:
+    done = CliRunner().invoke(evaluate_command, [str(run), str(dataset), "--json", "--also", "rand_error"])
+    assert done.exit_code == 0, done.output
+    figures = json.loads(done.stdout.splitlines()[-1])
+    assert figures["frames"] == 2 and figures["split"] == "test"
+    assert figures["miou"] > 0.95
+    assert figures["per_defect"]["found"] == figures["per_defect"]["total"] == 4
+    assert set(figures["per_class"]["pit"]) >= {"iou", "dice", "precision", "recall"}
+    assert "rand_error" in figures
+    text = CliRunner().invoke(evaluate_command, [str(run), str(dataset), "--split", "all"])
+    assert text.exit_code == 0
+    assert "6 frames of 3 parts" in text.stdout and "scratch" in text.stdout and "12/12" in text.stdout
+
+
+def test_export_a_run_and_evaluate_the_package_alike(
+    run: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    out = tmp_path / "packages" / "tiles"
+    done = CliRunner().invoke(export_command, [str(run), "--out", str(out), "--version", "2.1.0", "--json"])
+    assert done.exit_code == 0, done.output
+    package = load_package(out)
+    assert json.loads(done.stdout)["id"] == package.id
+    assert (package.manifest.name, package.manifest.version) == ("tiles", "2.1.0")
+    done = CliRunner().invoke(evaluate_command, [str(out), str(dataset), "--json"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    figures = json.loads(done.stdout.splitlines()[-1])
+    assert figures["miou"] > 0.95
+
+
+def test_what_is_not_there_is_named(run: Path, dataset: Path, tmp_path: Path) -> None:
+    def fails(*words: str) -> str:
+        done = CliRunner().invoke(evaluate_command, list(words))
+        assert isinstance(done.exception, UsageError)
+        return str(done.exception)
+
+    assert "nowhere" in fails(str(tmp_path / "nowhere"), str(dataset))
+    (dataset / "split.json").rename(dataset / "split.off")
+    try:
+        assert "--split all" in fails(str(run), str(dataset))
+    finally:
+        (dataset / "split.off").rename(dataset / "split.json")
+
+
+def test_a_run_without_golden_tiles_says_so(run: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "run"
+    copy.mkdir()
+    save_network(copy / BEST, dataclasses.replace(by_value(), step=2))
+    done = CliRunner().invoke(export_command, [str(copy), "--out", str(tmp_path / "package")])
+    assert isinstance(done.exception, UsageError) and "golden_tiles.npz" in str(done.exception)
+    assert not (tmp_path / "package").exists()
