@@ -41,26 +41,19 @@ def _new_folder(out: Path) -> Iterator[Path]:
     try:
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True)
-    except OSError as error:
-        raise UsageError(
-            f"{work} cannot be made ({error.strerror}); choose a folder you may write to."
-        ) from error
-    try:
         yield work
         work.rename(out)
+    except OSError as error:
+        raise UsageError(
+            f"{out} cannot be written ({error.strerror}); make room, or choose a folder you may write to."
+        ) from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
 def _picture(path: Path, image: np.ndarray) -> None:
-    """Write one lossless PNG; raises UsageError when the disk does not take it."""
-    encoded, data = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 3])
-    try:
-        path.write_bytes(data.tobytes() if encoded else b"")
-    except OSError as error:
-        raise UsageError(
-            f"{path} cannot be written ({error.strerror}); make room or choose another disk."
-        ) from error
+    """Write one lossless PNG. Raises OSError when the disk does not take it."""
+    path.write_bytes(cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 3])[1].tobytes())
 
 
 def _truth(stem: str, frame: Rendered, spec: LineSpec) -> dict[str, Any]:
@@ -163,8 +156,18 @@ def write_video(
                 if progress:
                     progress(frame.number, frames)
         _json(work / "classes.json", {str(index + 1): name for index, name in enumerate(CLASSES)})
+        _check_video(work / "video.mp4", out, frames)
         (work / "video.mp4").rename(out)
     return defects
+
+
+def _check_video(made: Path, out: Path, frames: int) -> None:
+    """Raises UsageError when frames are missing: the encoder says nothing when the disk is full."""
+    video = cv2.VideoCapture(str(made))
+    held = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
+    video.release()
+    if held != frames:
+        raise UsageError(f"{out} holds {held} of {frames} frames; make room on the disk and start again.")
 
 
 def _push(writer: cv2.VideoWriter, image: Image) -> None:

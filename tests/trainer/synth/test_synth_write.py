@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -99,12 +101,28 @@ def test_nothing_is_overwritten_and_nothing_half_written_stays(
         write_video(tmp_path / "old.mp4", SPEC, 1, speed=5)
 
     def full(path: Path, image: np.ndarray) -> None:
-        raise UsageError(f"{path} cannot be written (No space left on device); make room.")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(write, "_picture", full)
-    with pytest.raises(UsageError, match="No space"):
+    with pytest.raises(UsageError, match=r"new cannot be written \(No space left"):
         write_dataset(tmp_path / "new", SPEC, 1)
+    with pytest.raises(UsageError, match="No space left"):
+        write_video(tmp_path / "new.mp4", SPEC, 1, speed=5)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["old", "old.mp4"]
+
+
+def test_a_video_that_lost_frames_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pushed: list[int] = []
+
+    def push(writer: cv2.VideoWriter, image: np.ndarray) -> None:
+        pushed.append(1)
+        if len(pushed) != 2:
+            writer.write(image)
+
+    monkeypatch.setattr(write, "_push", push)
+    with pytest.raises(UsageError, match="holds 3 of 4 frames"):
+        write_video(tmp_path / "line.mp4", SPEC, 4, speed=5)
+    assert not list(tmp_path.iterdir())
 
 
 def test_command_writes_a_dataset_and_says_so(tmp_path: Path) -> None:
