@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from inspector.db import writes
 from inspector.db.queries import evictable, flagged_without_image
+from inspector.db.transactions import reading
 from inspector.db.writes import Stored
 from inspector.errors import LedgerError
 from inspector.evidence import EvidenceFolder, RecentFrames
@@ -89,8 +90,8 @@ class Keeping:
         numbers = self._recent.numbers()
         if not numbers:
             return
-        with connection.begin():
-            flagged = flagged_without_image(connection, self._run_id, numbers[0])
+        with reading(connection.engine) as reader:  # most of the time there is nothing to write
+            flagged = flagged_without_image(reader, self._run_id, numbers[0])
         for number in set(flagged) & set(numbers):
             inspection = self._recent.take(number)
             assert inspection.frame.image is not None  # only frames with a picture are remembered

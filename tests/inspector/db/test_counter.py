@@ -1,0 +1,46 @@
+from pathlib import Path
+
+import pytest
+
+from inspector.db.counter import FrameCounter, counter_path, is_held, read_count
+from inspector.errors import LedgerError
+
+
+def test_numbers_start_at_one_and_the_file_knows_them_before_the_counter_is_closed(tmp_path: Path) -> None:
+    counter = FrameCounter(tmp_path / "run.counter")
+    assert [counter.next() for _ in range(3)] == [1, 2, 3]
+    assert read_count(counter.path) == 3 == counter.last
+    counter.close()
+    counter.close()
+    assert counter.last == 3
+
+
+def test_it_goes_on_where_it_was(tmp_path: Path) -> None:
+    for expected in (1, 2):
+        counter = FrameCounter(tmp_path / "run.counter")
+        assert counter.next() == expected
+        counter.close()
+
+
+def test_the_lock_is_the_sign_of_life(tmp_path: Path) -> None:
+    path = counter_path(tmp_path, "01")
+    assert not is_held(path)
+    counter = FrameCounter(path)
+    assert is_held(path)
+    assert is_held(path), "a test for life must not take the lock"
+    with pytest.raises(LedgerError, match="belongs to a running station"):
+        FrameCounter(path)
+    counter.close()
+    assert not is_held(path)
+
+
+def test_a_file_that_is_no_counter_has_no_count(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"something else here")
+    assert read_count(tmp_path / "a") is None
+    assert read_count(tmp_path / "missing") is None
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LedgerError, match=r"cannot be written .*name a writable folder"):
+        FrameCounter(tmp_path / "file" / "run.counter")

@@ -1,0 +1,94 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+from sqlalchemy import Engine, update
+
+from benchmarks.ledger_samples import sample_inspection, sample_start
+from inspector.config import RecordingConfig
+from inspector.db import queries
+from inspector.db.audit import audit_ledger
+from inspector.db.counter import counter_path
+from inspector.db.schema import RunRow
+from inspector.db.transactions import writing
+from inspector.recorder import Recorder
+from inspector.types import VerdictWord
+
+Opener = Callable[..., Engine]
+
+
+def test_frames_without_a_verdict_get_crash_rows_and_the_run_ends(
+    ledger: Engine, opened: Opener, dead_run: Callable[[int, int], str]
+) -> None:
+    run_id = dead_run(12, 9)
+    before = queries.recent(ledger, run_id, 100)
+    again = opened(str(ledger.url.database))
+    rows = queries.recent(again, run_id, 100)
+    assert [row.number for row in rows] == list(range(12, 0, -1))
+    assert rows[3:] == before, "what was judged must not change"
+    for row in rows[:3]:
+        assert (row.word, row.reasons[0].code) == (VerdictWord.UNINSPECTED, "crash")
+        assert (row.camera_id, row.engine, row.mm_per_px) == ("sim:", "fake", (0.1, 0.1))
+    run = queries.run(again, run_id)
+    assert run is not None and (run.end, run.counted) == ("crash", 12) and run.ended_at is not None
+    assert [event.kind for event in queries.events(again, run_id)] == ["recovered"]
+    assert audit_ledger(again).problems == []
+
+
+def test_recovering_again_changes_nothing(
+    ledger: Engine, opened: Opener, dead_run: Callable[[int, int], str]
+) -> None:
+    run_id = dead_run(5, 2)
+    first = queries.recent(opened(str(ledger.url.database)), run_id, 100)
+    again = opened(str(ledger.url.database))
+    assert queries.recent(again, run_id, 100) == first
+    assert len(queries.events(again, run_id)) == 1
+
+
+def test_a_living_run_is_left_alone(ledger: Engine, opened: Opener) -> None:
+    recorder = Recorder(ledger, sample_start(), RecordingConfig(), lambda records: None)
+    recorder.counter.next()
+    other = opened(str(ledger.url.database))
+    assert queries.counts(other, recorder.run_id)["UNINSPECTED"] == 0
+    assert queries.is_alive(other, recorder.run_id)
+    recorder.submit(sample_inspection(1))
+    recorder.close()
+    run = queries.run(other, recorder.run_id)
+    assert run is not None and run.end == "closed"
+
+
+def test_runs_of_another_machine_are_left_alone(
+    ledger: Engine, opened: Opener, dead_run: Callable[[int, int], str]
+) -> None:
+    run_id = dead_run(5, 2)
+    with writing(ledger) as connection:
+        connection.execute(update(RunRow).values(host="another machine"))
+    run = queries.run(opened(str(ledger.url.database)), run_id)
+    assert run is not None and run.ended_at is None
+
+
+def test_without_its_counter_a_run_ends_at_its_last_row_and_says_so(
+    ledger: Engine, opened: Opener, dead_run: Callable[[int, int], str]
+) -> None:
+    run_id = dead_run(9, 4)
+    counter_path(Path(str(ledger.url.database)).parent, run_id).unlink()
+    again = opened(str(ledger.url.database))
+    run = queries.run(again, run_id)
+    assert run is not None and run.counted == 4
+    assert "counter is gone" in queries.events(again, run_id)[0].words
+
+
+def test_a_picture_that_was_stored_without_its_row_is_adopted_and_torn_files_go(
+    ledger: Engine, opened: Opener, dead_run: Callable[[int, int], str], tmp_path: Path
+) -> None:
+    run_id = dead_run(5, 2)
+    evidence = tmp_path / "evidence" / run_id
+    assert cv2.imwrite(str(evidence / "00000004.png"), np.full((4, 4), 9, np.uint8))
+    (evidence / "00000005.png.tmp").write_bytes(b"half")
+    again = opened(str(ledger.url.database))
+    adopted = queries.inspection(again, run_id, 4)
+    assert adopted is not None and adopted.image_path == evidence / "00000004.png"
+    assert not (evidence / "00000005.png.tmp").exists()
+    audit = audit_ledger(again)
+    assert audit.problems == [] and audit.runs[0].orphans == []
