@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
+from inspector.cli.run import installed_config
 from inspector.config import RecordingConfig, load_config
 
 db_option = click.option(
@@ -18,8 +17,8 @@ run_option = click.option("--run", "run_id", metavar="ID", help="The run; defaul
 
 
 def ledger_of(url: str | None) -> str:
-    """The named ledger, else the one of ./line.toml, else the default of a config. Raises ConfigError."""
+    """The named ledger, else the one of the config that `inspector run` would read. Raises ConfigError."""
     if url is not None:
         return url
-    config = Path("line.toml")
-    return load_config(config).recording.db if config.exists() else RecordingConfig().db
+    config = installed_config()
+    return load_config(config).recording.db if config is not None else RecordingConfig().db

@@ -7,6 +7,7 @@ import pwd
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import ClassVar, Protocol
 
@@ -14,6 +15,7 @@ from textual import work
 from textual.app import App, ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container
+from textual.css.query import NoMatches
 from textual.message import Message
 from textual.widgets import DataTable, Static
 
@@ -134,16 +136,16 @@ class DashboardApp(App[str]):
         self._show(message.snapshot)
 
     def _show(self, snapshot: Snapshot) -> None:
-        if not self.screen_stack:  # closing: the answer came after the screen went
-            return
-        main = self.screen_stack[0]
-        main.query_one("#status", Static).update(status_line(snapshot))
         banner = banner_of(snapshot)
-        main.query_one("#verdict", VerdictPanel).show(banner)
         old = banner.tone in ("blind", "idle")
-        main.query_one("#picture", PictureView).show(snapshot.picture, missing_picture(snapshot), old)
-        main.query_one("#facts", FactsPanel).show(snapshot)
-        main.query_one("#rejects", RejectsTable).show(snapshot.rejects)
+        # While the app closes, its widgets go before the last answer of the feed comes.
+        with suppress(NoMatches, IndexError):
+            main = self.screen_stack[0]
+            main.query_one("#status", Static).update(status_line(snapshot))
+            main.query_one("#verdict", VerdictPanel).show(banner)
+            main.query_one("#picture", PictureView).show(snapshot.picture, missing_picture(snapshot), old)
+            main.query_one("#facts", FactsPanel).show(snapshot)
+            main.query_one("#rejects", RejectsTable).show(snapshot.rejects)
 
     def action_flag(self) -> None:
         if self._snapshot.current is None:

@@ -11,6 +11,9 @@ from inspector.dashboard.banner import SYMBOLS
 from inspector.dashboard.snapshot import Judged
 from inspector.dashboard.tones import TEXT
 
+WHY_WIDTH = 160
+"""Wider than any screen: reasons are cut by the window's edge, never by the column."""
+
 
 def time_of_day(utc_ns: int) -> str:
     """Time of day, UTC, as 17:05:42."""
@@ -26,7 +29,7 @@ class RejectsTable(DataTable[Text]):
         self._by_number: dict[str, Judged] = {}
 
     def on_mount(self) -> None:
-        for name, width in (("frame", 8), ("UTC", 8), ("verdict", 14), ("why", None)):
+        for name, width in (("frame", 8), ("UTC", 8), ("verdict", 14), ("why", WHY_WIDTH)):
             self.add_column(name, width=width, key=name)
 
     def show(self, rejects: tuple[Judged, ...]) -> None:

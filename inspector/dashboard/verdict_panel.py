@@ -23,6 +23,10 @@ class VerdictPanel(Widget):
         super().__init__(id=id)
         self._banner = Banner("WAITING", "…", "idle", "")
 
+    @property
+    def banner(self) -> Banner:
+        return self._banner
+
     def show(self, banner: Banner) -> None:
         if banner != self._banner:
             self._banner = banner

@@ -1,0 +1,109 @@
+"""Blind is never PASS: the large word over every state that a station can be in."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from inspector.dashboard.banner import SYMBOLS, age_words, banner_of
+from inspector.dashboard.letters import GLYPHS, HEIGHT, block_letters, dots_of, fitting_letters
+from inspector.dashboard.snapshot import Beat, Judged, RunFacts, Snapshot
+from inspector.dashboard.tones import GROUND, INK
+from inspector.types import VerdictWord
+
+NOW = 1_800_000_000 * 10**9
+S = 10**9
+RUN = RunFacts("01R", "cam", "openvino", "f32", "cpu", "cert", "tiny 1", "id", "doors", "hash", "")
+PASSED = Judged(812, VerdictWord.PASS, "", NOW - S // 10)
+GOOD = Snapshot(NOW, run=RUN, beat=Beat("running", "", NOW - S // 2, "ok", 30.0, None), current=PASSED)
+
+
+def with_beat(**changes: object) -> Snapshot:
+    assert GOOD.beat is not None
+    return replace(GOOD, beat=replace(GOOD.beat, **changes))
+
+
+def test_a_fresh_verdict_of_a_living_station_is_shown() -> None:
+    banner = banner_of(GOOD)
+    assert (banner.word, banner.symbol, banner.tone) == ("PASS", "✓", "pass")
+    assert "812" in banner.words
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "word"),
+    [
+        (replace(GOOD, trouble="The ledger is locked."), "BLIND"),
+        (with_beat(utc_ns=NOW - 4 * S), "BLIND"),
+        (with_beat(state="blind", words="no frame for 5 s"), "BLIND"),
+        (with_beat(state="failed"), "FAILED"),
+        (with_beat(state="ended"), "ENDED"),
+        (with_beat(state="paused"), "PAUSED"),
+        (with_beat(state="stopping"), "STOPPING"),
+        (replace(GOOD, current=replace(PASSED, utc_ns=NOW - 9 * S)), "WAITING"),
+        (replace(GOOD, current=None), "WAITING"),
+        (replace(GOOD, beat=None), "WAITING"),
+        (Snapshot(NOW), "WAITING"),
+    ],
+)
+def test_an_old_pass_is_never_the_verdict_of_now(snapshot: Snapshot, word: str) -> None:
+    banner = banner_of(snapshot)
+    assert banner.word == word
+    assert banner.tone in ("blind", "idle") and banner.words
+
+
+def test_silence_is_told_with_its_age_and_the_last_verdict() -> None:
+    words = banner_of(with_beat(utc_ns=NOW - 75 * S)).words
+    assert "1 min 15 s" in words and "PASS, frame 812" in words
+
+
+def test_a_station_that_is_over_or_silent_is_not_alive() -> None:
+    assert GOOD.alive
+    assert not with_beat(state="ended").alive
+    assert not with_beat(utc_ns=NOW - 4 * S).alive
+    assert not replace(GOOD, trouble="locked").alive
+
+
+@pytest.mark.parametrize("word", VerdictWord)
+def test_each_verdict_has_word_symbol_and_a_tone_that_can_be_read(word: VerdictWord) -> None:
+    banner = banner_of(replace(GOOD, current=replace(PASSED, word=word, why="oil")))
+    assert banner.word == word.value and banner.symbol == SYMBOLS[word]
+    assert len(set(SYMBOLS.values())) == len(VerdictWord)
+    assert contrast(GROUND[banner.tone], INK[banner.tone]) >= 4.5  # WCAG 2.1, level AA
+
+
+def test_every_tone_can_be_read() -> None:
+    for tone, ground in GROUND.items():
+        assert contrast(ground, INK[tone]) >= 4.5, tone
+
+
+def contrast(one: str, other: str) -> float:
+    lights = sorted(luminance(one) for one in (one, other))
+    return (lights[1] + 0.05) / (lights[0] + 0.05)
+
+
+def luminance(colour: str) -> float:
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_every_glyph_is_rectangular_and_its_own() -> None:
+    for letter, drawn in GLYPHS.items():
+        rows = drawn.split()
+        assert len(rows) == HEIGHT and len({len(row) for row in rows}) == 1, letter
+    assert len({GLYPHS[letter] for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}) >= 25  # X doubles as the cross
+
+
+def test_letters_shrink_to_what_fits() -> None:
+    assert len(dots_of("AB")[0]) == 11
+    assert [len(block_letters("PASS", scale)) for scale in (1, 2, 3)] == [3, 5, 8]
+    assert len(fitting_letters("! UNINSPECTED", 76, 4)) == 3
+    assert fitting_letters("! UNINSPECTED", 40, 4) == ("! UNINSPECTED",)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.4, "0 s"), (59, "59 s"), (61, "1 min 01 s"), (7322, "2 h 02 min")]
+)
+def test_ages(seconds: float, words: str) -> None:
+    assert age_words(seconds) == words

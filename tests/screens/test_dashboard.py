@@ -1,0 +1,342 @@
+"""The operator's screen over a real ledger, by pilot and by screenshot."""
+
+from __future__ import annotations
+
+import html
+import re
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from small_line import SmallLine
+from textual.pilot import Pilot
+from textual.widgets import Input
+
+from inspector.dashboard.app import DashboardApp
+from inspector.dashboard.evidence_screen import EvidenceScreen
+from inspector.dashboard.feed import LedgerFeed
+from inspector.dashboard.flag_dialog import FlagDialog, KindChooser
+from inspector.dashboard.letters import fitting_letters
+from inspector.dashboard.picture_view import PictureView
+from inspector.dashboard.quit_dialog import QuitDialog
+from inspector.dashboard.rejects_table import RejectsTable
+from inspector.dashboard.snapshot import Snapshot
+from inspector.dashboard.verdict_panel import VerdictPanel
+from inspector.db import queries, writes
+from inspector.errors import LedgerError, UsageError
+
+SMALL, LARGE = (80, 24), (160, 45)
+
+
+@pytest.fixture
+def feed(line: SmallLine):  # type: ignore[no-untyped-def]
+    found = LedgerFeed.open(line.url)
+    yield found
+    found.close()
+
+
+async def until(pilot: Pilot[str], true: Callable[[], bool]) -> None:
+    """Wait for what must come; the test's own time limit is the bound."""
+    deadline = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < deadline, screen_text(pilot.app)
+        await pilot.pause(0.05)
+
+
+def screen_text(app: object) -> list[str]:
+    """The screen as lines of text, read back from its SVG picture."""
+    svg: str = app.export_screenshot()  # type: ignore[attr-defined]
+    lines: dict[float, dict[float, str]] = {}
+    for x, y, text in re.findall(r'<text[^>]* x="([\d.]+)" y="([\d.]+)"[^>]*>([^<]*)</text>', svg):
+        lines.setdefault(float(y), {})[float(x)] = html.unescape(text).replace("\xa0", " ")
+    rows = ["".join(text for _, text in sorted(row.items())) for _, row in sorted(lines.items())]
+    return [row.rstrip("\n") for row in rows if row.strip("\n")]
+
+
+PARTS = (
+    "Frame 5: scratch 58 px is above 40 px", "✓ PASS 2", "✗ REJECT 1", "? REVIEW 1", "! UNINSPECTED 1",
+    "29.8 frames/s", "31 ms", "ok, 120x160", "fake f32", "c0ffee123456", "tiny 1.2", "doors", "A-17",
+    "station 7", "stain of 3.1", "scratch 0.93", "▀", "f flag", "p pause/resume", "q quit", "? help",
+)  # fmt: skip
+
+
+def missing(app: DashboardApp, parts: tuple[str, ...]) -> list[str]:
+    text = "\n".join(screen_text(app))
+    return [part for part in parts if part not in text]
+
+
+def told(app: DashboardApp, words: str) -> bool:
+    """Whether a notice with these words is on the screen."""
+    return any(words in notice.message for notice in app._notifications)
+
+
+def banner(app: DashboardApp) -> str:
+    return app.screen_stack[0].query_one("#verdict", VerdictPanel).banner.word
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+async def test_all_that_an_operator_needs_is_on_the_screen(
+    line: SmallLine, feed: LedgerFeed, size: tuple[int, int]
+) -> None:
+    for word in ("PASS", "PASS", "REVIEW", "UNINSPECTED", "REJECT"):
+        line.judge(word, "stain of 3.1 mm2 needs a look" if word == "REVIEW" else "")
+    line.beat()
+    app = DashboardApp(feed)
+    async with app.run_test(size=size) as pilot:
+        await until(pilot, lambda: missing(app, PARTS) == [])
+        panel = app.query_one("#verdict", VerdictPanel)
+        rows = fitting_letters("✗ REJECT", size[0] - 4, panel.size.height - 2)
+        assert len(rows) >= 3 and missing(app, tuple(row.rstrip() for row in rows)) == []
+        view = app.query_one("#picture", PictureView)
+        assert view.display and view.picture is not None and view.picture.number == 5
+        assert len(screen_text(app)) <= size[1] and max(map(len, screen_text(app))) <= size[0]
+
+
+async def test_a_silent_station_takes_the_pass_off_the_screen(line: SmallLine, feed: LedgerFeed) -> None:
+    line.judge("PASS")
+    line.beat()
+    app = DashboardApp(feed, refresh_s=0.1)
+    async with app.run_test(size=SMALL) as pilot:
+        await until(pilot, lambda: banner(app) == "PASS")
+        line.beat(age_s=8.0)
+        await until(pilot, lambda: banner(app) == "BLIND")
+        text = "\n".join(screen_text(app))
+        assert "silent for 8 s" in text and "no answer" in text and "LAST PICTURE, FRAME 1" in text
+        await pilot.press("q")
+        await pilot.pause()
+    assert app.return_value == "over"  # nothing to ask about: no station lives
+
+
+async def test_a_feed_that_hangs_is_told_and_not_waited_for(line: SmallLine, feed: LedgerFeed) -> None:
+    line.judge("PASS")
+    line.beat()
+    clock = [0]
+    release = threading.Event()
+
+    class Hanging:
+        reads = 0
+
+        def read(self) -> Snapshot:
+            self.reads += 1
+            if self.reads > 1:
+                assert release.wait(20)
+            return feed.read()
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(feed, name)
+
+    app = DashboardApp(Hanging(), refresh_s=0.05, clock=lambda: clock[0])  # type: ignore[arg-type]
+    async with app.run_test(size=SMALL) as pilot:
+        await until(pilot, lambda: banner(app) == "PASS")
+        clock[0] = time.time_ns() + 10 * 10**9
+        await until(pilot, lambda: banner(app) == "BLIND")
+        assert "The ledger has not answered for" in "\n".join(screen_text(app))
+        release.set()
+
+
+async def test_a_ledger_that_fails_is_a_sentence(
+    line: SmallLine, feed: LedgerFeed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def locked(*_: object) -> None:
+        raise LedgerError("The ledger x is locked by another program; close that program.")
+
+    line.judge("PASS")
+    line.beat()
+    monkeypatch.setattr(queries, "health", locked)
+    app = DashboardApp(feed)
+    async with app.run_test(size=SMALL) as pilot:
+        await until(pilot, lambda: banner(app) == "BLIND")
+        text = "\n".join(screen_text(app))
+        assert "locked by another program" in text and "Traceback" not in text
+
+
+async def test_flagging_keeps_a_pass_that_would_have_been_forgotten(
+    line: SmallLine, feed: LedgerFeed
+) -> None:
+    line.judge("PASS")
+    line.beat()
+    assert queries.inspection(line.ledger, line.run_id, 1).image_path is None  # type: ignore[union-attr]
+    app = DashboardApp(feed, operator="")
+    async with app.run_test(size=SMALL) as pilot:
+        await until(pilot, lambda: banner(app) == "PASS")
+        await pilot.press("f")
+        await until(pilot, lambda: isinstance(app.screen, FlagDialog))
+        assert app.screen.query_one(KindChooser).kind == "missed"
+        line.judge("REJECT")  # the line goes on; the dialog is still about frame 1
+        await pilot.press(*"mia", "tab", "down", "up", "tab", *"dent", "enter")
+        await until(pilot, lambda: bool(queries.flags(line.ledger, line.run_id)))
+        await until(pilot, lambda: told(app, "its picture is kept"))
+        assert app.operator == "mia"
+    flag = queries.flags(line.ledger, line.run_id)[0]
+    assert (flag.frame_number, flag.operator, flag.kind, flag.note) == (1, "mia", "missed", "dent")
+    assert queries.inspection(line.ledger, line.run_id, 1).image_path.exists()  # type: ignore[union-attr]
+
+
+async def test_escape_flags_nothing(line: SmallLine, feed: LedgerFeed) -> None:
+    line.judge("REJECT")
+    line.beat()
+    app = DashboardApp(feed, operator="mia")
+    async with app.run_test(size=SMALL) as pilot:
+        await until(pilot, lambda: banner(app) == "REJECT")
+        await pilot.press("f")
+        await until(pilot, lambda: isinstance(app.screen, FlagDialog))
+        assert app.screen.query_one(KindChooser).kind == "false_reject"
+        assert app.screen.query_one("#operator", Input).value == "mia"
+        await pilot.press("escape")
+        await until(pilot, lambda: not isinstance(app.screen, FlagDialog))
+    assert queries.flags(line.ledger, line.run_id) == []
+
+
+async def test_pause_is_asked_and_shown_as_asked_until_it_is_done(line: SmallLine, feed: LedgerFeed) -> None:
+    line.judge("PASS")
+    line.beat()
+    app = DashboardApp(feed, refresh_s=0.1)
+    async with app.run_test(size=SMALL) as pilot:
+        await until(pilot, lambda: banner(app) == "PASS")
+        await pilot.press("p")
+        await until(pilot, lambda: "pause asked, not done yet" in screen_text(app)[0])
+        assert banner(app) != "PAUSED"
+        request = writes.pending_requests(line.ledger, line.run_id)[0]
+        line.beat("paused")
+        writes.finish_request(line.ledger, request.id, done=True)
+        await until(pilot, lambda: banner(app) == "PAUSED" and "asked" not in screen_text(app)[0])
+        await pilot.press("p")
+        await until(pilot, lambda: bool(writes.pending_requests(line.ledger, line.run_id)))
+    assert writes.pending_requests(line.ledger, line.run_id)[0].kind == "resume"
+
+
+@pytest.mark.parametrize(("key", "answer", "asked"), [("l", "leave", []), ("s", "stop", ["stop"])])
+async def test_quitting_asks_what_becomes_of_the_line(
+    line: SmallLine, feed: LedgerFeed, key: str, answer: str, asked: list[str]
+) -> None:
+    line.judge("PASS")
+    line.beat()
+    app = DashboardApp(feed)
+    async with app.run_test(size=SMALL) as pilot:
+        await until(pilot, lambda: banner(app) == "PASS")
+        await pilot.press("q")
+        await until(pilot, lambda: isinstance(app.screen, QuitDialog))
+        await pilot.press("c")
+        await until(pilot, lambda: not isinstance(app.screen, QuitDialog))
+        await pilot.press("q", key)
+        await until(pilot, lambda: app.return_value is not None)
+    assert app.return_value == answer
+    assert [request.kind for request in writes.pending_requests(line.ledger, line.run_id)] == asked
+
+
+async def test_a_past_reject_is_shown_with_its_evidence(line: SmallLine, feed: LedgerFeed) -> None:
+    for word in ("REJECT", "UNINSPECTED", "PASS"):
+        line.judge(word, "engine failed" if word == "UNINSPECTED" else "")
+    line.beat()
+    app = DashboardApp(feed, refresh_s=0.1)
+    async with app.run_test(size=SMALL) as pilot:
+        await until(pilot, lambda: app.query_one(RejectsTable).row_count == 2)
+        await pilot.press("down", "enter")
+        await until(pilot, lambda: isinstance(app.screen, EvidenceScreen))
+        view = app.screen.query_one("#past", PictureView)
+        await until(pilot, lambda: view.picture is not None)
+        text = "\n".join(screen_text(app))
+        assert (
+            "not what is under the camera now" in text
+            and "scratch  58 x 2 px" in text
+            and "scratch 0.93" in text
+        )
+        await pilot.press("up")
+        await until(pilot, lambda: "not kept" in "\n".join(screen_text(app)))
+        await pilot.press("escape")
+        await until(pilot, lambda: not isinstance(app.screen, EvidenceScreen))
+
+
+async def test_the_cursor_stays_on_its_frame_while_rejects_come(line: SmallLine, feed: LedgerFeed) -> None:
+    for _ in range(3):
+        line.judge("REJECT")
+    line.beat()
+    app = DashboardApp(feed, refresh_s=0.1)
+    async with app.run_test(size=SMALL) as pilot:
+        table = app.query_one(RejectsTable)
+        await until(pilot, lambda: table.row_count == 3)
+        await pilot.press("down")
+        assert table.chosen().number == 2  # type: ignore[union-attr]
+        line.judge("REJECT")
+        await until(pilot, lambda: table.row_count == 4)
+        assert table.chosen().number == 2  # type: ignore[union-attr]
+
+
+async def test_help_and_a_tiny_terminal(line: SmallLine, feed: LedgerFeed) -> None:
+    line.judge("PASS")
+    line.beat()
+    app = DashboardApp(feed)
+    async with app.run_test(size=(50, 16)) as pilot:
+        await until(pilot, lambda: banner(app) == "PASS")
+        text = "\n".join(screen_text(app))
+        assert "✓ PASS 1" in text and not app.query_one("#picture").display
+        await pilot.press("question_mark")
+        await until(pilot, lambda: "Keys and words" in "\n".join(screen_text(app)))
+
+
+async def test_it_can_be_read_without_colour(
+    line: SmallLine, feed: LedgerFeed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    line.judge("REJECT")
+    line.beat()
+    app = DashboardApp(feed)
+    async with app.run_test(size=SMALL) as pilot:
+        await until(pilot, lambda: banner(app) == "REJECT")
+        colours = re.findall(r"(?:fill: ?|fill=\")#([0-9a-f]{6})", app.export_screenshot())
+        own = [c for c in colours if c not in ("ff5f57", "febc2e", "28c840", "292929", "c5c8c6")]
+        assert own and all(c[:2] == c[2:4] == c[4:] for c in own)
+        assert fitting_letters("✗ REJECT", 76, 4)[0].rstrip() in "\n".join(screen_text(app))
+
+
+def test_a_new_run_is_followed_and_a_named_one_is_kept(line: SmallLine, tmp_path: Path) -> None:
+    line.judge("REJECT")
+    line.beat("ended")
+    newest, named = LedgerFeed.open(line.url), LedgerFeed.open(line.url, line.run_id)
+    other = SmallLine(tmp_path)
+    try:
+        other.judge("PASS")
+        run = newest.read().run
+        assert run is not None and run.run_id == other.run_id
+        run = named.read().run
+        assert run is not None and run.run_id == line.run_id
+    finally:
+        newest.close()
+        named.close()
+        other.close()
+
+
+def test_a_run_that_died_is_failed_not_running(line: SmallLine, feed: LedgerFeed) -> None:
+    line.judge("PASS")
+    line.beat()
+    from sqlalchemy import text
+
+    with line.ledger.begin() as connection:
+        connection.execute(text("UPDATE runs SET end = 'crash'"))
+    beat = feed.read().beat
+    assert beat is not None and beat.state == "failed"
+
+
+def test_what_is_missing_is_a_usage_error(line: SmallLine, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no run 01NO"):
+        LedgerFeed.open(line.url, "01NO")
+    with pytest.raises(UsageError, match="nowhere"):
+        LedgerFeed.open(f"sqlite:///{tmp_path / 'nowhere.db'}")
+
+
+def test_the_picture_command_draws_a_real_ledger(line: SmallLine, tmp_path: Path) -> None:
+    from inspector.dashboard.picture import main
+
+    line.judge("REJECT")
+    line.judge("PASS")
+    line.beat("ended")
+    out = tmp_path / "docs" / "dashboard.svg"
+    assert main([str(tmp_path / "ledger.db"), str(out), "132x40"]) == 0
+    svg = html.unescape(out.read_text()).replace("\xa0", " ")
+    assert "scratch 58 px is above 40 px" in svg and "scratch 0.93" in svg
+    assert "http" not in svg.replace("http://www.w3.org/2000/svg", "").replace(
+        "https://www.textualize.io", ""
+    )
+    assert main([str(tmp_path / "none.db"), str(out)]) == 2
