@@ -75,6 +75,8 @@ def audit_ledger(engine: Engine, run_id: str | None = None, sim_log: SimLog | No
             return LedgerAudit(
                 integrity, [], [f"the simulator emitted {len(sim_log.emitted)} frames, no run has one"]
             )
+    for audit in audits:
+        _judge_files(engine, audit, folder)
     problems = [] if integrity in ("ok", "not checked") else [f"integrity_check: {integrity}"]
     problems += [f"run {audit.run_id}: {problem}" for audit in audits for problem in audit.problems]
     return LedgerAudit(integrity, audits, problems)
@@ -155,12 +157,22 @@ def _check_files(connection: Connection, audit: RunAudit, evidence: Path, folder
                 audit.changed_files.append(str(file))
     if evidence.is_dir() and not alive:
         audit.orphans = sorted(str(file) for file in evidence.iterdir() if file not in named)
+
+
+def _judge_files(engine: Engine, audit: RunAudit, folder: Path) -> None:
+    """A file may have been evicted while we looked: it is missing only if a row still names it."""
     if audit.missing_files:
-        audit.problems.append(
-            f"{len(audit.missing_files)} files that rows name are gone ({_some(audit.missing_files)})"
-        )
+        columns = select(InspectionRow.image_path, InspectionRow.mask_path)
+        with reading(engine) as connection:
+            rows = connection.execute(columns.where(InspectionRow.run_id == audit.run_id)).all()
+        named = {str(folder / name) for row in rows for name in row if name}
+        audit.missing_files = [file for file in audit.missing_files if file in named]
+    if audit.missing_files:
+        found = f"{len(audit.missing_files)} files that rows name are gone ({_some(audit.missing_files)})"
+        audit.problems.append(found)
     if audit.changed_files:
-        audit.problems.append(f"{len(audit.changed_files)} files have changed ({_some(audit.changed_files)})")
+        found = f"{len(audit.changed_files)} files have changed ({_some(audit.changed_files)})"
+        audit.problems.append(found)
 
 
 def _against_simulator(connection: Connection, audit: RunAudit, log: SimLog) -> None:

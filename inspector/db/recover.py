@@ -94,8 +94,8 @@ def fill_missing(
 
 
 def _crash_row(run: Row[Any], number: int, words: str, folder: Path) -> dict[str, Any]:
-    picture = Path(run.evidence) / f"{number:08d}.png"
-    data = picture.read_bytes() if picture.exists() else None
+    image_path, image_hash = _adopted(Path(run.evidence) / f"{number:08d}.png", folder)
+    mask_path, mask_hash = _adopted(Path(run.evidence) / f"{number:08d}.mask.png", folder)
     return {
         "run_id": run.id, "number": number, "camera_id": run.camera_id, "part_id": None, "lot": run.lot,
         "source": "", "grab_utc_ns": None, "grab_mono_ns": None,
@@ -105,10 +105,16 @@ def _crash_row(run: Row[Any], number: int, words: str, folder: Path) -> dict[str
         "reasons": [[Fault.CRASH.value, words]], "package_id": run.package_id, "engine": run.engine,
         "precision": run.precision, "certificate": run.certificate, "recipe_hash": run.recipe_hash,
         "mm_per_px_y": run.mm_per_px_y, "mm_per_px_x": run.mm_per_px_x, "coverage": 0.0, "stages_ms": {},
-        "defect_count": 0, "image_path": stored_path(picture, folder) if data is not None else None,
-        "image_sha256": hashlib.sha256(data).hexdigest() if data is not None else None,
-        "mask_path": None, "mask_sha256": None, "evicted_at": None,
+        "defect_count": 0, "image_path": image_path, "image_sha256": image_hash,
+        "mask_path": mask_path, "mask_sha256": mask_hash, "evicted_at": None,
     }  # fmt: skip
+
+
+def _adopted(file: Path, folder: Path) -> tuple[str, str] | tuple[None, None]:
+    """Path and sha256 of a file as a row names it, two None where there is no such file."""
+    if not file.exists():
+        return None, None
+    return stored_path(file, folder), hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def stored_path(path: Path, folder: Path) -> str:

@@ -32,8 +32,11 @@ def writing(engine: Engine) -> Iterator[Connection]:
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
     """One read transaction: all SELECTs in it see the same moment. Raises LedgerError."""
-    with told(engine.url), engine.connect() as connection, connection.begin():
-        yield connection
+    with told(engine.url), engine.connect() as connection:
+        if engine.dialect.name != "sqlite":  # where one moment is the default
+            connection = connection.execution_options(isolation_level="REPEATABLE READ")
+        with connection.begin():
+            yield connection
 
 
 @contextmanager

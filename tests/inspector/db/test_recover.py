@@ -85,6 +85,7 @@ def test_a_picture_that_was_stored_without_its_row_is_adopted_and_torn_files_go(
     run_id = dead_run(5, 2)
     evidence = tmp_path / "evidence" / run_id
     assert cv2.imwrite(str(evidence / "00000004.png"), np.full((4, 4), 9, np.uint8))
+    assert cv2.imwrite(str(evidence / "00000004.mask.png"), np.zeros((4, 4), np.uint8))
     (evidence / "00000005.png.tmp").write_bytes(b"half")
     again = opened(str(ledger.url.database))
     adopted = queries.inspection(again, run_id, 4)
