@@ -49,7 +49,18 @@ def run_station(
     A line that fails after that still returns its summary, with `error` set. What fails before
     raises: UsageError, Refused, CameraError, EngineError, LedgerError.
     """
-    opened = open_line(config)
+    return run_opened(config, open_line(config), frames=frames, stop=stop, on_ready=on_ready)
+
+
+def run_opened(
+    config: LineConfig,
+    opened: Opened,
+    *,
+    frames: int | None = None,
+    stop: threading.Event | None = None,
+    on_ready: Callable[[str], None] | None = None,
+) -> RunSummary:
+    """run_station on a line that is open already, which this closes."""
     try:
         return _Line(config, opened, stop or threading.Event()).run(frames, on_ready)
     finally:

@@ -102,10 +102,22 @@ def _load(path: Path) -> ModelPackage:
 
 
 def _see(camera: Camera) -> _Seen:
-    """Open the camera and learn its size, by reading where it does not say it."""
+    """Open the camera and learn its size, by reading where it does not say it.
+
+    What a live camera gave meanwhile is kept; a file begins again at its first frame, so that
+    this one is not as old as the engine's start.
+    """
     camera.open()
     if camera.size is not None:
         return _Seen(camera, camera.size)
+    seen = _read_until_picture(camera)
+    if camera.live:
+        return seen
+    camera.open()
+    return _Seen(camera, seen.size)
+
+
+def _read_until_picture(camera: Camera) -> _Seen:
     seen, stalls = _Seen(camera, FALLBACK_SIZE), 0
     while True:
         try:

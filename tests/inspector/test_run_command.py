@@ -1,0 +1,235 @@
+"""`inspector run` as people and scripts call it: config, exit codes, signals, terminal."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from inspector.cli.main import inspector as group
+
+_PARTS = Path(__file__).parent / "station" / "line_parts.py"
+_SPEC = importlib.util.spec_from_file_location("line_parts", _PARTS)
+parts = sys.modules.setdefault("line_parts", importlib.util.module_from_spec(_SPEC))
+_SPEC.loader.exec_module(parts)
+
+PROGRAM = [sys.executable, "-m", "inspector", "run"]
+ROOT = str(Path(__file__).parents[2])
+
+
+@pytest.fixture(autouse=True)
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty folder with a package to work in; signals and log handlers are put back afterwards."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("INSPECTION_HOME", raising=False)
+    monkeypatch.setenv("PYTHONPATH", ROOT)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    logs = list(logging.getLogger().handlers)
+    level = logging.getLogger("inspector").level
+    parts.make_package(tmp_path / "package")
+    yield tmp_path
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    for handler in set(logging.getLogger().handlers) - set(logs):
+        logging.getLogger().removeHandler(handler)
+    logging.getLogger("inspector").setLevel(level)
+
+
+def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """(exit code, stdout, stderr) of the command in this process, as the entry point gives them."""
+    from inspector.cli.group import run_group
+
+    before = sys.argv
+    sys.argv = ["inspector", "run", *arguments]
+    try:
+        code = run_group(group, "inspector")
+    finally:
+        sys.argv = before
+    out = capsys.readouterr()
+    return code, out.out, out.err
+
+
+class FakeCapture:
+    """A camera at the OpenCV boundary that never runs out of pictures."""
+
+    def __init__(self, *_: object) -> None:
+        self.count = 0
+
+    def isOpened(self) -> bool:
+        return True
+
+    def get(self, prop: int) -> float:
+        return {cv2.CAP_PROP_FRAME_HEIGHT: 40.0, cv2.CAP_PROP_FRAME_WIDTH: 60.0}.get(prop, 0.0)
+
+    def read(self) -> tuple[bool, np.ndarray]:
+        time.sleep(0.03)
+        self.count += 1
+        return True, np.full((40, 60, 3), 100 + self.count % 50, np.uint8)
+
+    def release(self) -> None:
+        pass
+
+
+def write_config(folder: Path, package: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / "line.toml").write_text(f'[model]\npackage = "{package}"\nengine = "fake"\n')
+
+
+def test_bare_run_on_a_set_up_machine(workplace: Path, monkeypatch, capsys) -> None:
+    write_config(workplace / "station", workplace / "package")
+    monkeypatch.setenv("INSPECTION_HOME", str(workplace / "station"))
+    monkeypatch.setattr(cv2, "VideoCapture", FakeCapture)
+    code, out, err = call(capsys, "--camera", "0", "--frames", "6")
+    assert code == 0, err
+    assert "frames     6 grabbed" in out
+    found = parts.rows(workplace, "SELECT number, camera_id FROM inspections ORDER BY number")
+    assert found == [(n, "0") for n in range(1, 7)]
+
+
+def test_the_folder_s_own_config_comes_first(workplace: Path, monkeypatch, capsys) -> None:
+    write_config(workplace / "station", workplace / "nowhere")
+    write_config(workplace, workplace / "package")
+    monkeypatch.setenv("INSPECTION_HOME", str(workplace / "station"))
+    source = parts.gray_folder(workplace / "in", [128])
+    assert call(capsys, "--camera", str(source))[0] == 0
+    code, _, err = call(capsys, "--camera", str(source), "--config", "station/line.toml")
+    assert code == 2 and "There is no model package at" in err
+
+
+def test_without_a_model_the_user_is_sent_to_init(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = call(capsys, "--camera", "0")
+    assert code == 2 and "inspector init" in err and not out
+
+
+def test_json_is_the_last_line_of_stdout(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = parts.gray_folder(workplace / "in", [128, 5, None])
+    options = ["--camera", str(source), "--model", "package", "--engine", "fake", "--db", "own.db", "--json"]
+    code, out, _ = call(capsys, *options)
+    assert code == 0
+    result = json.loads(out.splitlines()[-1])
+    assert list(result) == [
+        "grabbed", "verdicts", "reasons", "gaps", "fps", "latency_ms", "stages_ms", "engine", "coverage",
+        "db",
+    ]  # fmt: skip
+    assert result["verdicts"] == {"PASS": 1, "REJECT": 1, "REVIEW": 0, "UNINSPECTED": 1}
+    assert result["db"] == "sqlite:///own.db" and (workplace / "own.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "names"),
+    [
+        (["--camera", "nowhere.mp4"], 2, "`nowhere.mp4`"),
+        (["--camera", "notes.mp4"], 1, "notes.mp4 is not a video"),
+        (["--camera", "empty"], 1, "The folder empty holds no files"),
+        (["--camera", "sim:?fps=x"], 2, "fps=x"),
+        (["--camera", "in", "--model", "nowhere"], 2, "no model package at nowhere"),
+        (["--camera", "in", "--engine", "warp"], 2, "--engine warp"),
+        (["--camera", "in", "--config", "nowhere.toml"], 2, "nowhere.toml"),
+        (["--camera", "in", "--frames", "0"], 2, "--frames"),
+        (["--camera", "in", "--db", "/proc/nowhere/ledger.db"], 1, "/proc/nowhere"),
+        (["--camera", "in", "--db", "nonsense://x"], 2, "nonsense"),
+        (["--camera", "in", "--model", "changed"], 3, "was changed"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_its_exit_code(workplace: Path, capsys, arguments, code, names) -> None:
+    parts.gray_folder(workplace / "in", [128])
+    (workplace / "empty").mkdir()
+    (workplace / "notes.mp4").write_text("notes")
+    parts.make_package(workplace / "changed")
+    (workplace / "changed" / "model.onnx").write_bytes(b"another network")
+    defaults = [] if "--model" in arguments else ["--model", "package"]
+    defaults += [] if "--engine" in arguments else ["--engine", "fake"]
+    got, out, err = call(capsys, *arguments, *defaults)
+    assert (got, out) == (code, "")
+    assert names in err and "Traceback" not in err
+    assert not list(workplace.glob("evidence/*"))
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    command = [*PROGRAM, "--model", "package", "--engine", "fake", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for_rows(folder: Path, least: int) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            if len(parts.rows(folder)) >= least:
+                return
+        except Exception:  # the ledger is not there yet
+            pass
+        time.sleep(0.05)
+    raise AssertionError("no rows came")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_cleanly_and_the_summary_is_printed(workplace: Path, number: signal.Signals) -> None:
+    line = start("--camera", "sim:?fps=20&size=40x60", "--json")
+    try:
+        wait_for_rows(workplace, 3)
+        line.send_signal(number)
+        out, err = line.communicate(timeout=60)
+    finally:
+        line.kill()
+    assert line.returncode == 0, err
+    result = json.loads(out.splitlines()[-1])
+    assert result["grabbed"] == sum(result["verdicts"].values()) == len(parts.rows(workplace))
+    assert "Traceback" not in err
+
+
+def on_a_terminal(arguments: list[str], keys: list[bytes]) -> tuple[int, bytes]:
+    """(exit code, everything shown) on a terminal of its own; keys come in turn once the line is shown."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ["TERM"] = "xterm-256color"
+        os.execv(sys.executable, [*PROGRAM, "--model", "package", "--engine", "fake", *arguments])
+    shown, next_key, deadline = b"", time.monotonic() + 1.0, time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if select.select([terminal], [], [], 0.1)[0]:
+            try:
+                data = os.read(terminal, 65536)
+            except OSError:
+                break
+            if not data:
+                break
+            shown += data
+        if keys and b"sim:" in shown.partition(b"\x1b[?1049h")[2] and time.monotonic() > next_key:
+            os.write(terminal, keys[0])
+            keys.append(keys.pop(0))
+            next_key = time.monotonic() + 0.5
+    _, status = os.waitpid(pid, 0)
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(status), shown
+
+
+def test_on_a_terminal_a_line_that_cannot_start_says_why(workplace: Path) -> None:
+    (workplace / "notes.mp4").write_text("notes")
+    code, shown = on_a_terminal(["--camera", "notes.mp4"], [])
+    assert code == 1
+    assert b"notes.mp4 is not a video" in shown and b"Traceback" not in shown
+
+
+def test_on_a_terminal_the_line_runs_beside_the_dashboard_until_it_is_stopped_there(workplace: Path) -> None:
+    try:
+        code, shown = on_a_terminal(["--camera", "sim:?fps=5&size=40x60"], [b"q", b"s"])
+    finally:
+        for (pid,) in parts.rows(workplace, "SELECT pid FROM runs WHERE ended_at IS NULL"):
+            os.kill(pid, signal.SIGKILL)
+    assert code == 0
+    assert b"verdicts   PASS" in shown.rpartition(b"\x1b[?1049l")[2]
+    found = parts.rows(workplace, "SELECT kind, state FROM requests")
+    assert found == [("stop", "done")]
+    assert parts.rows(workplace, "SELECT end FROM runs") == [("closed",)]
