@@ -156,10 +156,11 @@ def main() -> int:
     )
     parser.add_argument("--cases", type=int, default=200)
     parser.add_argument(
-        "--steps", type=int, default=300, help="training steps of the counter-check's network"
+        "--steps", type=int, default=200, help="training steps of the counter-check's network"
     )
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
+    torch.set_num_threads(1)  # these networks are too small to share between cores
     started = time.monotonic()
     cases = random_cases(args.cases, args.seed)
     corners = [case for depth in DEPTHS for case in corner_cases(depth)]
