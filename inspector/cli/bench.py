@@ -1,0 +1,248 @@
+"""`inspector bench`: how fast the whole line is, and how much of its engine's speed it keeps."""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import numpy as np
+
+from inspector.errors import InspectionError, UsageError
+from inspector.types import Grab, Image, ProbMap
+
+if TYPE_CHECKING:
+    from inspector.config import LineConfig
+    from inspector.engine.protocol import Engine
+    from inspector.package import ModelPackage
+    from inspector.station.summary import RunSummary
+    from inspector.tiling import TilePlan
+
+REJECT_EVERY = 20
+"""5 % of the frames are rejects."""
+
+
+@dataclass(slots=True)
+class MemoryCamera:
+    """A camera that is never waited for: `total` frames, in turn from a few that lie in memory."""
+
+    pictures: list[Image]
+    total: int | None
+    camera_id: str = "memory"
+    live: bool = False
+    size: tuple[int, int] | None = None
+    _given: int = 0
+
+    def open(self) -> None:
+        """Nothing to get ready."""
+
+    def read(self) -> Grab | None:
+        """The next picture, stamped now; None after `total`."""
+        if self.total is not None and self._given >= self.total:
+            return None
+        self._given += 1
+        picture = self.pictures[self._given % len(self.pictures)]
+        return Grab(picture, time.time_ns(), time.monotonic_ns(), f"memory#{self._given}")
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+class ScriptedEngine:
+    """Computes every tile for real and then says what a script says, so that exactly each 20th
+    frame is a reject, whatever the weights of the model: five defects on its first tile."""
+
+    def __init__(self, engine: Engine, out: tuple[int, int], classes: int) -> None:
+        self.info = engine.info
+        self._engine = engine
+        self._frames = 0
+        self._good = np.zeros((*out, classes), np.uint8)
+        self._bad = self._good.copy()
+        for i in range(5):
+            y, x = (1 + i) * out[0] // 8, (1 + i) * out[1] // 8
+            self._bad[y : y + 12, x : x + 60, 0] = 230
+
+    def run(self, tiles: Iterable[Image], deliver: Callable[[int, ProbMap], None]) -> None:
+        """See Engine.run."""
+        self._frames += 1
+        rejected = self._frames % REJECT_EVERY == 0
+        script = {0: self._bad} if rejected else {}
+        self._engine.run(tiles, lambda index, _: deliver(index, script.get(index, self._good)))
+
+    def close(self) -> None:
+        """The engine inside belongs to the bench."""
+
+
+@dataclass(slots=True)
+class Resident:
+    """Largest resident memory while it runs, sampled each 20 ms."""
+
+    peak: int = 0
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    def __enter__(self) -> Resident:
+        self._thread = threading.Thread(target=self._watch, name="resident", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _watch(self) -> None:
+        import psutil
+
+        process = psutil.Process()
+        while True:
+            self.peak = max(self.peak, process.memory_info().rss)
+            if self._stop.wait(0.02):
+                return
+
+
+class LineBench:
+    """One open engine, measured alone and inside the line."""
+
+    def __init__(self, config: LineConfig, package: ModelPackage, size: tuple[int, int]) -> None:
+        """Opens the engine as the line would; raises what choose_plan and open_engine raise."""
+        from inspector.engine.open import choose_plan, open_engine
+
+        self.config, self.package, self.size = config, package, size
+        self.plan: TilePlan = choose_plan(package, size, config.model)
+        self.engine: Engine = open_engine(package, self.plan, config.model)
+        colours = () if package.manifest.channels == 1 else (3,)
+        random = np.random.default_rng(0)
+        self.pictures: list[Image] = [random.integers(90, 160, size + colours, np.uint8) for _ in range(3)]
+        self.tile: Image = random.integers(90, 160, self.plan.input + colours, np.uint8)
+
+    def engine_only(self, frames: int) -> tuple[float, float]:
+        """(seconds, processor seconds) a frame of the same engine in a bare loop: nothing cut or pasted."""
+        began, cpu = time.perf_counter(), time.process_time()
+        tiles = frames * len(self.plan.tiles)
+        self.engine.run((self.tile for _ in range(tiles)), lambda _index, _probs: None)
+        return (time.perf_counter() - began) / frames, (time.process_time() - cpu) / frames
+
+    def line(self, frames: int, folder: Path) -> tuple[RunSummary, float]:
+        """The station on frames from memory with a real ledger in `folder`; processor seconds a frame."""
+        from ulid import ULID
+
+        from inspector.config import RecordingConfig
+        from inspector.db.connect import open_ledger
+        from inspector.pipeline import Pipeline
+        from inspector.station.infer import Serving
+        from inspector.station.line import run_opened
+        from inspector.station.opening import Opened
+
+        recording = RecordingConfig(db=f"sqlite:///{folder / 'ledger.db'}", folder=folder / "evidence")
+        config = self.config.model_copy(update={"recording": recording})
+        scripted = ScriptedEngine(self.engine, self.plan.out, len(self.package.classes))
+        pipeline = Pipeline(self.package, scripted, self.plan, config.recipe)
+        opened = Opened(
+            run_id=str(ULID()),
+            camera=MemoryCamera(self.pictures, frames, size=self.size),
+            early=(),
+            package=self.package,
+            serving=Serving(self.size, scripted, pipeline),
+            ledger=open_ledger(recording.db),
+        )
+        cpu = time.process_time()
+        summary = run_opened(config, opened)
+        if summary.error is not None:
+            raise summary.error
+        rejects = summary.json()["verdicts"]["REJECT"]
+        if rejects != frames // REJECT_EVERY:
+            raise InspectionError(f"The bench wanted {frames // REJECT_EVERY} rejects and got {rejects}.")
+        return summary, (time.process_time() - cpu) / frames
+
+
+def measure(bench: LineBench, frames: int, rounds: int) -> dict[str, Any]:
+    """The figures of design section 7: interleaved rounds, medians; frames of each round."""
+    mpx = bench.size[0] * bench.size[1] / 1e6
+    alone, cpu_alone, fps, cpu_line, latencies = [], [], [], [], []
+    bench.engine_only(1)
+    with Resident() as resident, tempfile.TemporaryDirectory(prefix="inspector-bench-") as folder:
+        for number in range(rounds):
+            seconds, cpu = bench.engine_only(frames)
+            alone.append(seconds)
+            cpu_alone.append(cpu)
+            place = Path(folder) / str(number)
+            place.mkdir()
+            summary, cpu = bench.line(frames, place)
+            cpu_line.append(cpu)
+            fps.append(summary.tally.fps())
+            latencies.append(summary.json()["latency_ms"])
+    line_mpx, engine_mpx = mpx * statistics.median(fps), mpx / statistics.median(alone)
+    info = bench.engine.info
+    return {
+        "frame": {"h": bench.size[0], "w": bench.size[1]},
+        "tile": {"h": bench.plan.input[0], "w": bench.plan.input[1]},
+        "tiles": len(bench.plan.tiles),
+        "engine": {"name": info.name, "precision": info.precision, "device": info.device,
+                   "package": info.package, "certificate": info.certificate},
+        "mpx_per_s": round(line_mpx, 3),
+        "engine_only_mpx_per_s": round(engine_mpx, 3),
+        "efficiency": round(line_mpx / engine_mpx, 4),
+        "overhead_cpu_ms": round(1000 * (statistics.median(cpu_line) - statistics.median(cpu_alone)), 2),
+        "latency_ms": {key: round(statistics.median(one[key] for one in latencies), 2) for key in latencies[0]},
+        "rss_mb": round(resident.peak / 1e6, 1),
+    }  # fmt: skip
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """(height, width) of `1080x1920`. Raises UsageError."""
+    found = re.fullmatch(r"([1-9]\d{0,5})x([1-9]\d{0,5})", text)
+    if found is None:
+        raise UsageError(f"--size {text} is not HEIGHTxWIDTH; give for example 1080x1920.")
+    return int(found[1]), int(found[2])
+
+
+@click.command()
+@click.option("--model", required=True, type=click.Path(path_type=Path), help="Model package.")
+@click.option("--size", default="1080x1920", show_default=True, help="Frames of HEIGHTxWIDTH pixels.")
+@click.option("--frames", default=20, show_default=True, type=click.IntRange(1), help="Frames of each round.")
+@click.option("--rounds", default=3, show_default=True, type=click.IntRange(1), help="Rounds, interleaved.")
+@click.option("--precision", default="auto", type=click.Choice(["auto", "f32", "bf16"]), show_default=True)
+@click.option("--tile", default="auto", show_default=True, help="auto, whole, or HEIGHTxWIDTH of the input.")
+@click.option("--memory-mb", default=4096, show_default=True, type=click.IntRange(64), help="Memory limit.")
+@click.option("--engine", default="auto", type=click.Choice(["auto", "openvino", "fake"]), show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def bench(model: Path, size: str, frames: int, rounds: int, as_json: bool, **settings: Any) -> int:
+    """Measure the line end to end against its engine alone.
+
+    Frames come from memory, 5 % of them are rejects whose evidence is written, the ledger is
+    real, and there is no dashboard. Quiet the machine first.
+
+    \b
+    Example:  inspector bench --model demo_model --size 1080x1920 --json
+    """
+    from inspector.cli.announce import announce
+    from inspector.config import LineConfig, ModelConfig
+    from inspector.package import load_package
+
+    announce()
+    frame = parse_size(size)
+    config = LineConfig(model=ModelConfig(package=model, **settings))
+    one = LineBench(config, load_package(model), frame)
+    try:
+        figures = measure(one, frames, rounds)
+    finally:
+        one.engine.close()
+    if as_json:
+        click.echo(json.dumps(figures))
+        return 0
+    click.echo(
+        f"{figures['mpx_per_s']} megapixels a second end to end, {figures['engine_only_mpx_per_s']} engine"
+        f" only: efficiency {figures['efficiency']} ({rounds} rounds of {frames} frames of {size},"
+        f" {figures['tiles']} tile(s), {one.engine.info.name} {one.engine.info.precision})."
+    )
+    click.echo(f"Latency {figures['latency_ms']} ms, resident memory {figures['rss_mb']} MB.")
+    return 0
