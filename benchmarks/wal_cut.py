@@ -98,10 +98,8 @@ def record_run(folder: Path, frames: int, rng: random.Random) -> Watch:
     recorder = Recorder(engine, sample_start(), RecordingConfig(), watch)
     for submitted in range(1, frames + 1):
         recorder.submit(sample_inspection(recorder.counter.next(), size=(8, 8)))
-        # Most commits take one frame, some take several.
-        while (rng.random() < 0.7 or submitted == frames) and watch.published < submitted:
-            if recorder.error is not None:
-                break
+        alone = rng.random() < 0.7  # most commits take one frame, some take several
+        while (alone or submitted == frames) and watch.published < submitted and recorder.error is None:
             idle.wait(0.002)
     if recorder.error is not None:
         raise recorder.error
