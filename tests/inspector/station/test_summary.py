@@ -1,0 +1,42 @@
+"""Counts and quantiles in bounded memory."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from inspector.recorder import Recorded
+from inspector.station.summary import Latencies, Tally
+from inspector.types import Frame, Inspection, Reason, Verdict, VerdictWord
+
+
+def record(number: int, word: VerdictWord, latency_ms: float, *codes: str) -> Recorded:
+    verdict = Verdict(word, tuple(Reason(code, "") for code in codes))
+    inspection = Inspection(
+        Frame(number, None, 0, 10**9 * number, "c"), verdict, coverage=0.5, stages_ms={"infer": 4}
+    )
+    return Recorded(number, "R", inspection, None, 10**9 * number + round(latency_ms * 1e6))
+
+
+def test_quantiles_are_within_half_a_percent_and_the_largest_is_exact() -> None:
+    rng, latencies = random.Random(1), Latencies()
+    values = sorted(rng.lognormvariate(3, 1) for _ in range(5000))
+    for value in values:
+        latencies.add(value)
+    for share in (0.5, 0.95, 0.99):
+        assert latencies.quantile(share) == pytest.approx(values[int(share * 5000) - 1], rel=0.006)
+    assert latencies.max == values[-1] and latencies.quantile(1.0) == pytest.approx(values[-1], rel=0.006)
+    assert Latencies().quantile(0.5) == 0.0
+
+
+def test_uninspected_frames_count_but_have_no_latency_and_no_coverage() -> None:
+    tally = Tally()
+    tally.add([record(1, VerdictWord.PASS, 20), record(2, VerdictWord.REJECT, 30, "area", "area", "count")])
+    tally.add([record(3, VerdictWord.UNINSPECTED, 9000, "late")])
+    assert tally.counts() == {"PASS": 1, "REJECT": 1, "REVIEW": 0, "UNINSPECTED": 1, "gaps": 0}
+    assert tally.reasons == {"area": 1, "count": 1, "late": 1}
+    assert tally.latencies.max == 30.0
+    assert tally.coverage() == 0.5
+    assert tally.stages_ms() == {"infer": 4.0}
+    assert tally.fps() == pytest.approx(3 / 11, rel=0.01)
