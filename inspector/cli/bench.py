@@ -192,7 +192,7 @@ def measure(bench: LineBench, frames: int, rounds: int) -> dict[str, Any]:
         "engine_only_mpx_per_s": round(engine_mpx, 3),
         "efficiency": round(line_mpx / engine_mpx, 4),
         "overhead_cpu_ms": round(1000 * (statistics.median(cpu_line) - statistics.median(cpu_alone)), 2),
-        "latency_ms": {key: round(statistics.median(one[key] for one in latencies), 2) for key in latencies[0]},
+        "latency_ms": {key: statistics.median(one[key] for one in latencies) for key in latencies[0]},
         "rss_mb": round(resident.peak / 1e6, 1),
     }  # fmt: skip
 

@@ -1,0 +1,206 @@
+"""`inspector doctor`: is this machine fit to run the line, and if not, what is to be done?"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from inspector.errors import InspectionError
+
+if TYPE_CHECKING:
+    from inspector.config import LineConfig
+
+LEAST_MEMORY_GB, LEAST_DISK_GB = 2.0, 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report."""
+
+    check: str
+    state: str
+    """ok, warn (it runs, but see the remedy) or fail (the line will not run)."""
+    found: str
+    remedy: str = ""
+
+
+def machine_findings() -> Iterator[Finding]:
+    """Python, the libraries, the processor and the memory."""
+    version = ".".join(str(part) for part in sys.version_info[:3])
+    fit = sys.version_info >= (3, 11)
+    yield Finding("python", "ok" if fit else "fail", version, "" if fit else "install Python 3.11 or newer")
+    yield _library("opencv", "cv2", "opencv-python-headless")
+    openvino = _library("openvino", "openvino", "openvino")
+    yield openvino
+    yield _sqlite()
+    if openvino.state == "ok":
+        yield _processor()
+    import psutil
+
+    total = psutil.virtual_memory().total / 1e9
+    free = psutil.virtual_memory().available / 1e9
+    low = free < LEAST_MEMORY_GB
+    yield Finding(
+        "memory", "warn" if low else "ok", f"{free:.1f} of {total:.1f} GB free",
+        f"free some, or set model.memory_mb below {int(1000 * free)}" if low else "",
+    )  # fmt: skip
+
+
+def _library(check: str, module: str, distribution: str) -> Finding:
+    try:
+        importlib.import_module(module)
+        return Finding(check, "ok", importlib.metadata.version(distribution))
+    except (ImportError, importlib.metadata.PackageNotFoundError) as error:
+        return Finding(check, "fail", str(error), f"install it with `pip install {distribution}`")
+
+
+def _sqlite() -> Finding:
+    """SQLite up to 3.51.2 can lose writes when two connections use one WAL file."""
+    from inspector.db.connect import require_safe_sqlite, sqlite_module
+
+    try:
+        module = sqlite_module()
+        require_safe_sqlite(module.sqlite_version_info)
+    except InspectionError as error:
+        return Finding("sqlite", "fail", str(error), "install it with `pip install 'pysqlite3>=0.6.1'`")
+    return Finding("sqlite", "ok", f"{module.sqlite_version} ({module.__name__}), after the WAL-reset race")
+
+
+def _processor() -> Finding:
+    from inspector.engine.openvino import cpu_has_bf16, cpu_name
+
+    name, cores = cpu_name(), os.cpu_count()
+    if cpu_has_bf16():
+        return Finding("processor", "ok", f"{name}, {cores} cores, computes bf16")
+    return Finding(
+        "processor", "warn", f"{name}, {cores} cores, no bf16: f32 serves, at about half the speed",
+        "use a processor with AVX-512 BF16 or AMX if that is too slow",
+    )  # fmt: skip
+
+
+def line_findings(config: LineConfig) -> Iterator[Finding]:
+    """Cache, ledger, evidence, and what the config names: model and camera."""
+    from inspector.db.connect import ledger_folder
+    from inspector.engine.cache import cache_folder
+
+    yield _writable("cache", cache_folder(), "set INSPECTION_CACHE to a folder that can be written")
+    try:
+        folder = ledger_folder(config.recording.db)
+    except InspectionError as error:
+        yield Finding("ledger", "fail", str(error), "correct recording.db")
+    else:
+        yield _writable("ledger", folder, "set recording.db to a file in a folder that can be written")
+        yield _disk(folder)
+    yield _writable("evidence", config.recording.folder, "set recording.folder to one that can be written")
+    yield _model(config)
+
+
+def _writable(check: str, folder: Path, remedy: str) -> Finding:
+    """Really writes: permissions alone do not show a read-only or full disk. Makes no folder."""
+    place = folder.absolute()
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    try:
+        with tempfile.NamedTemporaryFile(dir=place) as file:
+            file.write(b"doctor")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        return Finding(check, "fail", f"{folder} cannot be written ({error.strerror})", remedy)
+    return Finding(check, "ok", f"{folder} can be written")
+
+
+def _disk(folder: Path) -> Finding:
+    import psutil
+
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    free = psutil.disk_usage(str(place)).free / 1e9
+    low = free < LEAST_DISK_GB
+    remedy = "free some, or set recording.max_gb so that old evidence gives way" if low else ""
+    return Finding("disk", "warn" if low else "ok", f"{free:.1f} GB free at {place}", remedy)
+
+
+def _model(config: LineConfig) -> Finding:
+    """Loads the package and proves the engine on a tile of the golden tiles' size."""
+    from inspector.engine.open import open_engine
+    from inspector.package import load_package
+
+    if config.model.package is None:
+        return Finding("model", "warn", "no package is named", "set model.package or give --model PACKAGE")
+    try:
+        package = load_package(config.model.package)
+        height, width = package.golden().tiles.shape[1:3]
+        engine = open_engine(package, (height, width), config.model)
+    except InspectionError as error:
+        return Finding("model", "fail", str(error))
+    engine.close()
+    info = engine.info
+    found = f"{package.manifest.name} {package.manifest.version} serves on {info.name} in {info.precision}"
+    return Finding("model", "ok", found)
+
+
+def camera_finding(config: LineConfig) -> Finding:
+    """Opens the camera and reads one frame."""
+    from inspector.camera.open import camera_for
+
+    source = config.camera.source
+    try:
+        camera = camera_for(source, config.camera)
+        try:
+            camera.open()
+            grab = camera.read()
+        finally:
+            camera.close()
+    except InspectionError as error:
+        return Finding("camera", "fail", str(error))
+    if grab is None or grab.image is None:
+        words = "no picture" if grab is None or grab.fault is None else grab.fault.words
+        return Finding("camera", "fail", f"{source} opens and gives {words}", "look at the source by hand")
+    height, width = grab.image.shape[:2]
+    return Finding("camera", "ok", f"{source} gives pictures of {height}x{width}")
+
+
+@click.command()
+@click.option("--config", "config_path", type=click.Path(path_type=Path), help="line.toml [./line.toml].")
+@click.option("--model", type=click.Path(path_type=Path), help="Model package instead of the config's.")
+@click.option("--camera", help="Also open this camera, or `config` for the config's.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def doctor(config_path: Path | None, model: Path | None, camera: str | None, as_json: bool) -> int:
+    """Check machine, libraries, cache, ledger, model and camera; exit 1 when the line would not run.
+
+    \b
+    Example:  inspector doctor
+              inspector doctor --model demo_model --camera 0 --json
+    """
+    from inspector.config import LineConfig, load_config
+
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # its complaints would stand among the findings
+    given = config_path or (Path("line.toml") if Path("line.toml").is_file() else None)
+    config = load_config(given) if given else LineConfig()
+    if model is not None:
+        config = config.model_copy(update={"model": config.model.model_copy(update={"package": model})})
+    if camera not in (None, "config"):
+        config = config.model_copy(update={"camera": config.camera.model_copy(update={"source": camera})})
+    findings = [*machine_findings(), *line_findings(config)]
+    if camera is not None:
+        findings.append(camera_finding(config))
+    failed = any(one.state == "fail" for one in findings)
+    if as_json:
+        click.echo(json.dumps({"ok": not failed, "findings": [asdict(one) for one in findings]}))
+    else:
+        for one in findings:
+            click.echo(
+                f"{one.state:<5} {one.check:<10} {one.found}" + (f"; {one.remedy}" if one.remedy else "")
+            )
+    return 1 if failed else 0
