@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -79,7 +80,9 @@ def find_defects(
                 continue
             named = () if zones is None else zones.masks
             touched = tuple(zone for zone, area in named if area[inside][region].any())
-            found.append(_measured(class_id, name, box, region, plane[inside][region], touched, scale))
+            confidence = float(np.percentile(plane[inside][region], 95)) / 255
+            sizes = _sizes(region, scale)
+            found.append(Defect(class_id, name, box, confidence=confidence, zones=touched, **sizes))
     return tuple(sorted(found, key=lambda defect: (-defect.area_px, defect.box, defect.class_id)))
 
 
@@ -181,28 +184,18 @@ def _regions(binary: NDArray[np.bool_], join_gap_px: int) -> Iterator[tuple[NDAr
         yield region, top, left
 
 
-def _measured(
-    class_id: int,
-    name: str,
-    box: tuple[int, int, int, int],
-    region: NDArray[np.bool_],
-    values: NDArray[np.uint8],
-    zones: tuple[str, ...],
-    scale: Scale | None,
-) -> Defect:
+def _sizes(region: NDArray[np.bool_], scale: Scale | None) -> dict[str, Any]:
+    """The fields of a Defect that its shape decides."""
     pixel = Scale(1.0, 1.0)
     area_px = int(np.count_nonzero(region))
     length_px, width_px = _length(region, pixel), _width(region, pixel)
-    in_mm: dict[str, float] = {}
+    sizes = {"area_px": area_px, "length_px": length_px, "width_px": width_px}
     if scale is not None:
         square = scale.y == scale.x
-        in_mm = {
-            "area_mm2": area_px * scale.y * scale.x,
-            "length_mm": length_px * scale.y if square else _length(region, scale),
-            "width_mm": width_px * scale.y if square else _width(region, scale),
-        }
-    confidence = float(np.percentile(values, 95)) / 255
-    return Defect(class_id, name, box, area_px, length_px, width_px, confidence, zones, **in_mm)
+        sizes["area_mm2"] = area_px * scale.y * scale.x
+        sizes["length_mm"] = length_px * scale.y if square else _length(region, scale)
+        sizes["width_mm"] = width_px * scale.y if square else _width(region, scale)
+    return sizes
 
 
 def _length(region: NDArray[np.bool_], scale: Scale) -> float:
