@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from inspector.tiling import mirror_indices
 from inspector.types import Image
 from trainer.config import AugmentConfig
 
@@ -99,9 +100,21 @@ def _cubic_weights(length: int) -> NDArray[np.float32]:
 
 
 def warp_image(image: Image, where: Map) -> Image:
-    """A picture read through a map, bicubic, from its mirrored plane; uint8 of the map's size."""
-    warped = cv2.remap(image, where[0], where[1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
-    return np.asarray(warped, np.uint8)
+    """A picture read through a map, bicubic, from its mirrored plane; uint8 of the map's size.
+
+    The part of the plane that the map touches is laid out first: OpenCV's own reflecting border
+    folds once only, and a picture smaller than the halo needs more.
+    """
+    (left, right), (top, bottom) = _span(where[0]), _span(where[1])
+    rows = mirror_indices(top, bottom, image.shape[0])
+    columns = mirror_indices(left, right, image.shape[1])
+    plane = image[rows[:, None], columns]
+    return np.asarray(cv2.remap(plane, where[0] - left, where[1] - top, cv2.INTER_CUBIC), np.uint8)
+
+
+def _span(coordinates: NDArray[np.float32]) -> tuple[int, int]:
+    """The pixels that bicubic interpolation at these coordinates reads, half-open."""
+    return int(np.floor(coordinates.min())) - 1, int(np.ceil(coordinates.max())) + 3
 
 
 def nearest(where: Map, frame: tuple[int, int], margin: int) -> NDArray[np.intp]:

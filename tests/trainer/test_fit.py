@@ -1,0 +1,223 @@
+"""`trainer fit` end to end on a tiny line: it learns, repeats, resumes, refuses."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from inspector.errors import ConfigError, InspectionError, UsageError
+from trainer.checkpoint import load_checkpoint, load_run
+from trainer.cli.fit import fit
+from trainer.config import fit_config, from_toml, to_toml
+from trainer.dataset import load_dataset
+from trainer.fit import Request, prepare, prepare_resume, run
+from trainer.sampler import TileSampler, load_stock
+
+TINY: dict[str, Any] = {"base": 4, "depth": 3, "tile_px": 36, "step_px": 4000}
+
+
+class Silent:
+    def step(self, step: int, progress: float, left_s: float, loss: float) -> None: ...
+
+    def validated(self, step: int, found: object, best: bool) -> None: ...
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve gray pictures of noise, each with dark blots (class 1); one in three has a bright one (class 2)."""
+    folder = tmp_path_factory.mktemp("line")
+    rng = np.random.default_rng(0)
+    for name in ("images", "masks"):
+        (folder / name).mkdir()
+    for n in range(12):
+        image = rng.normal(128, 10, (60, 44)).clip(0, 255).astype(np.uint8)
+        mask = np.zeros_like(image)
+        for class_id, value in [(1, 20), (1, 20)] + ([(2, 240)] if n % 3 == 0 else []):
+            y, x = (int(v) for v in rng.integers((4, 4), (50, 34)))
+            image[y : y + 7, x : x + 7], mask[y : y + 7, x : x + 7] = value, class_id
+        cv2.imwrite(str(folder / "images" / f"{n}.png"), image)
+        cv2.imwrite(str(folder / "masks" / f"{n}.png"), mask)
+    (folder / "classes.json").write_text('{"1": "hole", "2": "chip"}')
+    return folder
+
+
+def request(data: Path, out: Path, **settings: Any) -> Request:
+    recipe = settings.pop("recipe", "modern")
+    return Request((data,), out, recipe, settings.pop("init", None), {**TINY, **settings})
+
+
+@pytest.fixture(scope="module")
+def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "learned"
+    run(prepare(request(data, out, steps=120, learning_rate=1e-2)), Silent())
+    return out
+
+
+def test_it_learns_and_keeps_all_that_a_package_needs(trained: Path, data: Path) -> None:
+    found = load_run(trained)
+    assert found.metrics["validation"]["score"] > 0.8
+    assert found.classes == ("hole", "chip")
+    assert found.channels == 1
+    assert not found.net.training
+    assert len(found.thresholds) == 2 and all(0.05 < t < 0.99 for t in found.thresholds)
+    assert found.data_sha256 == load_dataset([data]).sha256()
+    assert len(found.normalisation[0]) == len(found.normalisation[1]) == 1
+    assert from_toml(found.fit_config).base == 4
+    assert tomllib.loads((trained / "config.toml").read_text())["classes"] == ["hole", "chip"]
+
+
+def test_log_holds_steps_and_validations(trained: Path) -> None:
+    lines = [json.loads(line) for line in (trained / "log.jsonl").read_text().splitlines()]
+    losses = [line["loss"] for line in lines if line["kind"] == "steps"]
+    assert losses[-1] < losses[0]
+    assert sum(line["kind"] == "validation" for line in lines) >= 10
+
+
+def _weights(out: Path) -> dict[str, torch.Tensor]:
+    weights: dict[str, torch.Tensor] = load_checkpoint(out / "last.pt")["net"]
+    return weights
+
+
+def test_same_seed_same_weights_and_another_seed_others(data: Path, tmp_path: Path) -> None:
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        run(prepare(request(data, tmp_path / name, steps=6, seed=seed)), Silent())
+    a, b, c = (_weights(tmp_path / name) for name in "abc")
+    assert all(torch.equal(a[k], b[k]) for k in a)
+    assert not all(torch.equal(a[k], c[k]) for k in a)
+
+
+@pytest.mark.parametrize("recipe", ["modern", "paper"])
+def test_a_resumed_run_equals_an_unbroken_one(data: Path, tmp_path: Path, recipe: str) -> None:
+    """Broken before and after batch norm is frozen; the paper's draws dropout."""
+    run(prepare(request(data, tmp_path / "whole", steps=10, recipe=recipe)), Silent())
+    out = tmp_path / "broken"
+    run(prepare(request(data, out, steps=10, recipe=recipe)), Silent(), lambda step: step == 4)
+    run(prepare_resume((data,), out), Silent(), lambda step: step == 9)
+    run(prepare_resume((data,), out), Silent())
+    whole, broken = (load_checkpoint(p / "last.pt") for p in (tmp_path / "whole", out))
+    assert broken["mark"]["step"] == 10
+    for part in ("net", "average"):
+        assert all(torch.equal(whole[part][k], broken[part][k]) for k in whole[part])
+
+
+def test_resume_refuses_other_data_and_a_missing_run(data: Path, trained: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no last.pt"):
+        prepare_resume((data,), tmp_path / "nowhere")
+    other = tmp_path / "other"
+    for name in ("images", "masks"):
+        (other / name).mkdir(parents=True)
+        for path in (data / name).iterdir():
+            (other / name / path.name).write_bytes(path.read_bytes())
+    (other / "classes.json").write_bytes((data / "classes.json").read_bytes())
+    cv2.imwrite(str(other / "masks" / "0.png"), np.full((60, 44), 1, np.uint8))
+    with pytest.raises(UsageError, match="not what"):
+        prepare_resume((other,), trained)
+
+
+def test_test_frames_are_never_read(data: Path, tmp_path: Path) -> None:
+    """Spoiled test pictures do not stop a run, because nothing opens them."""
+    copy = tmp_path / "d"
+    for name in ("images", "masks"):
+        (copy / name).mkdir(parents=True)
+        for path in (data / name).iterdir():
+            (copy / name / path.name).write_bytes(path.read_bytes())
+    (copy / "classes.json").write_bytes((data / "classes.json").read_bytes())
+    (copy / "split.json").write_text(json.dumps({"train": [str(n) for n in range(10)], "test": ["10", "11"]}))
+    for stem in ("10", "11"):
+        (copy / "images" / f"{stem}.png").write_bytes(b"spoiled")
+        (copy / "masks" / f"{stem}.png").write_bytes(b"spoiled")
+    run(prepare(request(copy, tmp_path / "run", steps=1)), Silent())
+    assert (tmp_path / "run" / "best.pt").exists()
+
+
+def test_a_run_never_overwrites_another(trained: Path, data: Path) -> None:
+    before = (trained / "best.pt").read_bytes()
+    with pytest.raises(UsageError, match="never overwrites"):
+        prepare(request(data, trained, steps=1))
+    assert (trained / "best.pt").read_bytes() == before
+
+
+def test_nothing_is_written_when_the_data_is_bad(tmp_path: Path) -> None:
+    with pytest.raises(InspectionError):
+        prepare(request(tmp_path / "nowhere", tmp_path / "run", steps=1))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("border", ["weight", "ignore", "none"])
+def test_border_modes_reach_the_loss(data: Path, border: str) -> None:
+    dataset = load_dataset([data])
+    config = fit_config("modern", steps=1, classes=dataset.classes, border=border, **TINY)
+    stock = load_stock(dataset.samples, config)
+    weights = np.concatenate([TileSampler(stock, config).batch(n, 0.0).weights.numpy() for n in range(4)])
+    by_class = {round(float(w), 4) for w in stock.class_weight}
+    others = {round(float(w), 4) for w in np.unique(weights)} - by_class
+    assert {"none": not others, "ignore": others == {0.0}, "weight": len(others) > 5}[border]
+
+
+def test_tiles_are_drawn_class_first(data: Path) -> None:
+    """A third of the pictures shows class 2, yet half of the aimed tiles hold it."""
+    dataset = load_dataset([data])
+    config = fit_config(
+        "modern", steps=1, classes=dataset.classes, defect_share=(1.0, 0.0), base=4, depth=3, tile_px=12,
+        step_px=144,
+    )  # fmt: skip
+    sampler = TileSampler(load_stock(dataset.samples, config), config)
+    shown = [bool((sampler.batch(n, 0.0).mask == 2).any()) for n in range(200)]
+    late = [bool((sampler.batch(n, 1.0).mask > 0).any()) for n in range(200)]
+    assert 0.35 < np.mean(shown) < 0.75
+    assert np.mean(late) < 0.6
+
+
+def test_paper_recipe_is_the_papers() -> None:
+    config = fit_config("paper", steps=1)
+    assert (config.optimizer, config.momentum, config.norm) == ("sgd", 0.99, "none")
+    assert (config.border, config.w0, config.sigma_px, config.dice) == ("weight", 10.0, 5.0, 0.0)
+    assert config.augment.elastic_chance == 1.0 and config.augment.elastic_sd_px == 10.0
+    assert config.dropout > 0
+
+
+def test_config_survives_its_toml() -> None:
+    for recipe in ("modern", "paper"):
+        config = fit_config(recipe, minutes=1.5, classes=("a", 'quoted "b"'), mm_per_px=(0.1, 0.2))  # type: ignore[arg-type]
+        assert from_toml(to_toml(config)) == config
+
+
+@pytest.mark.parametrize(
+    "bad", [{}, {"steps": 1, "minutes": 1.0}, {"steps": 1, "learning_rate": -1}, {"steps": 1, "colour": 1}]
+)
+def test_wrong_settings_name_themselves(bad: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        fit_config("modern", **bad)
+
+
+def test_the_command_shows_progress_and_ends_with_one_json_line(data: Path, tmp_path: Path) -> None:
+    arguments = [
+        str(data),
+        "--out",
+        str(tmp_path / "r"),
+        "--steps",
+        "2",
+        "--base",
+        "4",
+        "--depth",
+        "3",
+        "--json",
+    ]
+    result = CliRunner().invoke(fit, arguments, standalone_mode=False)
+    assert result.return_value == 0, result.output
+    assert set(json.loads(result.stdout.splitlines()[-1])) == {"run", "validation_iou", "thresholds"}
+    assert "validation IoU" in result.stderr and "12 frames" not in result.stdout
+
+
+def test_minutes_end_by_the_clock(data: Path, tmp_path: Path) -> None:
+    prepared = prepare(request(data, tmp_path / "r", minutes=0.03))
+    run(prepared, Silent())
+    assert load_checkpoint(tmp_path / "r" / "last.pt")["elapsed_s"] >= 1.8
