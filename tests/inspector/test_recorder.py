@@ -258,8 +258,8 @@ def test_when_a_file_is_deleted_its_row_has_forgotten_it(
     assert still_named == []
 
 
-def test_a_ledger_that_cannot_be_written_stops_the_line_and_loses_no_frame(ledger: Engine, url: str) -> None:
-    heard = Heard()
+def test_a_ledger_that_cannot_be_written_stops_the_line_and_loses_no_frame(url: str) -> None:
+    ledger, heard = open_ledger(url, busy_timeout_s=0.5), Heard()
     recorder = Recorder(ledger, sample_start(), RecordingConfig(keep=frozenset()), heard)
     record(recorder, 3)
     wait_for(lambda: len(heard.numbers) == 3)
@@ -272,6 +272,7 @@ def test_a_ledger_that_cannot_be_written_stops_the_line_and_loses_no_frame(ledge
     with pytest.raises(LedgerError, match="locked"):
         recorder.close()
     blocker.close()
+    ledger.dispose()
     again = open_ledger(url)
     audit = audit_ledger(again).runs[0]
     again.dispose()
