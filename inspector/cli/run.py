@@ -9,7 +9,7 @@ import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -52,7 +52,7 @@ class RunOptions:
 @click.option("--engine", metavar="NAME", help="auto, openvino, or fake to try a line without its model.")
 @click.option("--json", "as_json", is_flag=True, help="Headless; the summary as one JSON object.")
 @click.option("--ready-fd", type=int, hidden=True)
-def run(**given: object) -> int:
+def run(**given: Any) -> int:
     """Inspect every frame of a camera, log each verdict, and show the line.
 
     Without --config, ./line.toml is read, else the installed station's, else the defaults.
@@ -62,7 +62,7 @@ def run(**given: object) -> int:
     Example:  inspector run --camera 0
               inspector run --camera line.mp4 --model demo_model --headless --json
     """
-    options = RunOptions(**given)  # type: ignore[arg-type]
+    options = RunOptions(**given)
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     config = line_config(options)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+import importlib
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,21 +61,18 @@ def open_line(config: LineConfig) -> Opened:
             " or give --model PACKAGE."
         )
     camera = camera_for(config.camera.source, config.camera)
-    with ThreadPoolExecutor(3, thread_name_prefix="opening") as pool:
+    with ThreadPoolExecutor(3, thread_name_prefix="opening") as pool, ExitStack() as undo:
         seeing = pool.submit(_see, camera)
         ledger = pool.submit(_open_ledger, config.recording.db)
         loading = pool.submit(_load, package_path)
-        serving = None
-        try:
-            package = loading.result()
-            seen = seeing.result()
-            serving = open_serving(config, package, seen.size)
-            return Opened(str(ULID()), camera, tuple(seen.early), package, serving, ledger.result())
-        except BaseException:
-            _close_all(seeing.exception() is None, camera, serving)
-            if ledger.exception() is None:
-                ledger.result().dispose()
-            raise
+        undo.callback(_close_ledger, ledger)
+        undo.callback(_close_camera, seeing)
+        package, seen = loading.result(), seeing.result()
+        serving = open_serving(config, package, seen.size)
+        undo.callback(serving.engine.close)
+        opened = Opened(str(ULID()), camera, tuple(seen.early), package, serving, ledger.result())
+        undo.pop_all()  # all is well: nothing is closed here
+        return opened
 
 
 def open_serving(config: LineConfig, package: ModelPackage, size: tuple[int, int]) -> Serving:
@@ -96,8 +95,7 @@ def _open_ledger(url: str) -> sqlalchemy.Engine:
 def _load(path: Path) -> ModelPackage:
     """The package, and the engine's library beside it: importing that takes as long as a camera."""
     package = load_package(path)
-    import inspector.engine.open  # noqa: F401
-
+    importlib.import_module("inspector.engine.open")
     return package
 
 
@@ -135,8 +133,11 @@ def _read_until_picture(camera: Camera) -> _Seen:
             return _Seen(camera, (int(grab.image.shape[0]), int(grab.image.shape[1])), seen.early)
 
 
-def _close_all(camera_open: bool, camera: Camera, serving: Serving | None) -> None:
-    if camera_open:
-        camera.close()
-    if serving is not None:
-        serving.engine.close()
+def _close_camera(seeing: Future[_Seen]) -> None:
+    if seeing.exception() is None:
+        seeing.result().camera.close()
+
+
+def _close_ledger(opening: Future[sqlalchemy.Engine]) -> None:
+    if opening.exception() is None:
+        opening.result().dispose()

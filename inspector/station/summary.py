@@ -63,7 +63,7 @@ class Tally:
         self._coverage = 0.0
         self._inspected = 0
         self._first_ns = self._last_ns = 0
-        self._recent: deque[tuple[float, float | None]] = deque(maxlen=300)
+        self._recent: deque[tuple[float, float | None]] = deque(maxlen=3000)
 
     def add(self, records: Iterable[Recorded]) -> None:
         """Count committed records."""
@@ -114,15 +114,14 @@ class Tally:
 
     def recent(self, window_s: float = 5.0) -> Recent:
         """Rate and latency over the last seconds."""
-        since = time.monotonic() - window_s
+        now = time.monotonic()
         with self._lock:
-            rows = [row for row in self._recent if row[0] >= since]
+            rows = [row for row in self._recent if row[0] >= now - window_s]
         values = sorted(latency for _, latency in rows if latency is not None)
+        fps = len(rows) / min(window_s, max(1.0, now - self._first_ns / 1e9))
         if not values:
-            return Recent(len(rows) / window_s, None, None, None)
-        began = min(rows[0][0], rows[-1][0] - 0.5) if len(rows) < self._recent.maxlen else rows[0][0]  # type: ignore[operator]
-        rate = len(rows) / max(0.5, time.monotonic() - began)
-        return Recent(rate, _at(values, 0.5), _at(values, 0.95), values[-1])
+            return Recent(fps, None, None, None)
+        return Recent(fps, _at(values, 0.5), _at(values, 0.95), values[-1])
 
 
 def _at(values: list[float], share: float) -> float:

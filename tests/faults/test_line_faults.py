@@ -223,7 +223,11 @@ def test_a_folder_without_one_readable_image_is_all_uninspected(tmp_path: Path) 
 
 
 def test_a_grab_without_a_picture_or_fault_is_a_camera_fault(tmp_path: Path, monkeypatch) -> None:
-    grabs = iter([files.grab_of(None, "a"), files.grab_of(np.full((40, 60), 128, np.uint8), "b")])
-    monkeypatch.setattr(files.ImageFolder, "read", lambda self: next(grabs, None))
+    def read(self):
+        self._at += 1
+        images = [None, np.full((40, 60), 128, np.uint8)]
+        return files.grab_of(images[self._at - 1], "made") if self._at <= 2 else None
+
+    monkeypatch.setattr(files.ImageFolder, "read", read)
     run_station(parts.line_config(tmp_path, good_folder(tmp_path, 1)))
     assert words(tmp_path) == ["camera", "PASS"]

@@ -122,10 +122,8 @@ def test_an_unread_frame_is_lost_and_the_next_grab_says_so(tmp_path: Path) -> No
 
 def test_each_fault_does_what_it_says(tmp_path: Path) -> None:
     faults = "black@2,broken@3,size@4,frozen@6-7,lost@9"
-    camera = simulator(f"sim:?fps=20&size=40x60&frames=10&fault={faults}&log={tmp_path / 'log'}")
+    camera = simulator(f"sim:?fps=8&size=40x60&frames=10&fault={faults}&log={tmp_path / 'log'}")
     by_source = {grab.source: grab for grab in read_all(camera)}
-    if len(by_source) != 9:
-        pytest.skip("the machine was too slow for 20 frames a second")
     assert not by_source["sim#2"].image.any()
     assert by_source["sim#3"].image is None and by_source["sim#3"].fault.code == "camera"
     assert by_source["sim#4"].image.shape == (20, 30, 3)
