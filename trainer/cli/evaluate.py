@@ -13,8 +13,10 @@ import click
 from inspector.errors import UsageError
 
 if TYPE_CHECKING:
+    from inspector.package import ModelPackage
+    from trainer.checkpoint import TrainedNetwork
     from trainer.dataset import Sample
-    from trainer.evaluate import EvaluationResult
+    from trainer.evaluate import EvaluationResult, Segmenter
 
 
 @click.command()
@@ -46,29 +48,18 @@ def evaluate(
       trainer evaluate models/tiles datasets/tiles --split test --json
     """
     # Imported here: --help must not wait for torch.
-    from inspector.config import ModelConfig
-    from inspector.package import load_package
-    from trainer.checkpoint import load_run
     from trainer.dataset import load_dataset
     from trainer.evaluate import evaluate as measure
-    from trainer.evaluate import is_package, package_segmenter, run_segmenter
 
-    if not run_or_package.is_dir():
-        raise UsageError(f"{run_or_package} is not there; name a RUN folder or a model package.")
-    if is_package(run_or_package):
-        package = load_package(run_or_package)
-        classes, thresholds, channels = package.classes, package.thresholds, package.manifest.channels
-        halo, segmenter = package.geometry.halo, package_segmenter(package, ModelConfig())
-    else:
-        trained = load_run(run_or_package)
-        classes, thresholds, channels = trained.classes, trained.thresholds, trained.channels
-        segmenter = run_segmenter(trained)
-        halo = segmenter.geometry.halo
-    samples = load_dataset(data, channels=channels, classes=classes).split(split)  # type: ignore[arg-type]
+    model, segmenter, channels = _opened(run_or_package)
+    samples = load_dataset(data, channels=channels, classes=model.classes).split(split)  # type: ignore[arg-type]
     if not samples:
         raise UsageError(f"{data[0]} has no frames in its {split} split; use --split all or add split.json.")
     try:
-        result = measure(_shown(samples), segmenter, classes, thresholds, halo=halo, also=also)  # type: ignore[arg-type]
+        result = measure(
+            _shown(samples), segmenter, model.classes, model.thresholds,
+            halo=segmenter.geometry.halo, also=also,  # type: ignore[arg-type]
+        )  # fmt: skip
     finally:
         segmenter.close()
     if as_json:
@@ -76,6 +67,22 @@ def evaluate(
     else:
         click.echo(table(result))
     return 0
+
+
+def _opened(path: Path) -> tuple[TrainedNetwork | ModelPackage, Segmenter, int]:
+    """(model, its segmenter, channels) of a RUN or a package. Raises UsageError when it is neither."""
+    from inspector.config import ModelConfig
+    from inspector.package import load_package
+    from trainer.checkpoint import load_run
+    from trainer.evaluate import is_package, package_segmenter, run_segmenter
+
+    if not path.is_dir():
+        raise UsageError(f"{path} is not there; name a RUN folder or a model package.")
+    if is_package(path):
+        package = load_package(path)
+        return package, package_segmenter(package, ModelConfig()), package.manifest.channels
+    trained = load_run(path)
+    return trained, run_segmenter(trained), trained.channels
 
 
 def table(result: EvaluationResult) -> str:
