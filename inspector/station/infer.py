@@ -58,7 +58,7 @@ class InferStage:
         inbox: Mailbox, recorder: Recorder, control: Control,
     ) -> None:  # fmt: skip
         """open_for: makes a Serving for a frame size (height, width)."""
-        self.outbox: queue.Queue[Segmented | None] = queue.Queue(2)
+        self.outbox: queue.Queue[Segmented | None] = queue.Queue(1)
         self.serving = serving
         self._open_for = open_for
         self._stale_ms, self._deadline_ms = config.camera.stale_ms, config.recipe.deadline_ms
