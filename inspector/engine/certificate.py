@@ -222,7 +222,7 @@ def _read(path: Path) -> Certificate | None:
         fields = json.loads(path.read_bytes())
         said = fields.pop("id")
         certificate = Certificate.model_validate(fields)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ValidationError) as error:
         raise CertificateError(

@@ -1,0 +1,43 @@
+import numpy as np
+import pytest
+
+from inspector.engine.fake import FakeEngine
+from inspector.engine.segment import segment
+from inspector.errors import EngineError, ShapeMismatch
+from inspector.tiling import Geometry, plan_tiles, whole_plan
+
+GEOMETRY = Geometry(3)
+IMAGE = np.random.default_rng(0).integers(0, 256, (70, 90), np.uint8)
+TILED = plan_tiles(IMAGE.shape, (32, 40), GEOMETRY)
+
+
+def test_tiles_give_what_the_whole_frame_gives() -> None:
+    whole = whole_plan(IMAGE.shape, GEOMETRY)
+    expected = segment(IMAGE, whole, FakeEngine(2, GEOMETRY, whole.input))
+    found = segment(IMAGE, TILED, FakeEngine(2, GEOMETRY, TILED.input))
+    assert len(TILED.tiles) > 4
+    assert np.array_equal(found, expected)
+    assert np.array_equal(found[..., 0], np.clip(2 * (128 - IMAGE.astype(int)), 0, 255))
+
+
+def test_a_frame_of_another_size_is_refused() -> None:
+    with pytest.raises(ShapeMismatch, match="planned"):
+        segment(IMAGE[1:], TILED, FakeEngine(2, GEOMETRY, TILED.input))
+
+
+def test_an_engine_that_fails_or_leaves_out_a_tile_is_an_error() -> None:
+    engine = FakeEngine(2, GEOMETRY, TILED.input, fail_runs={1}, missing_runs={2})
+    with pytest.raises(EngineError, match="told to"):
+        segment(IMAGE, TILED, engine)
+    with pytest.raises(EngineError, match="left out 1 of"):
+        segment(IMAGE, TILED, engine)
+    assert segment(IMAGE, TILED, engine).shape == (70, 90, 2)
+
+
+def test_a_tile_delivered_twice_is_an_error() -> None:
+    class Stutter(FakeEngine):
+        def run(self, tiles, deliver):  # type: ignore[no-untyped-def]
+            super().run(tiles, lambda _, probs: deliver(0, probs))
+
+    with pytest.raises(EngineError, match="out of plan"):
+        segment(IMAGE, TILED, Stutter(2, GEOMETRY, TILED.input))
