@@ -51,14 +51,15 @@ def to_input(image: NDArray[Any], channels: int, shift_16bit: int = 8) -> Image:
     """
     if image.dtype == np.uint16:
         image = np.minimum(image >> shift_16bit, 255).astype(np.uint8)
-    if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3, 4)):
+    planes = image.shape[2] if image.ndim == 3 else 1
+    if image.dtype != np.uint8 or image.ndim not in (2, 3) or planes not in (1, 3, 4):
         raise ShapeMismatch(
-            f"A picture of shape {image.shape} and type {image.dtype} is not gray, BGR or BGRA of 8 or 16 bits;"
-            " convert it first."
+            f"A picture of shape {image.shape} and type {image.dtype} is not gray, BGR or BGRA"
+            " of 8 or 16 bits; convert it first."
         )
-    if image.ndim == 3 and image.shape[2] == 1:
+    if image.ndim == 3 and planes == 1:
         image = image[:, :, 0]
-    if image.ndim == 3 and image.shape[2] == 4:
+    if planes == 4:
         image = image[:, :, :3]
     if channels == 1 and image.ndim == 3:
         image = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_BGR2GRAY)
