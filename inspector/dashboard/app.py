@@ -212,7 +212,8 @@ def status_line(snapshot: Snapshot) -> str:
     """Camera, state, what was asked and not yet done, and the time: one line."""
     parts = [snapshot.run.camera if snapshot.run else "no run"]
     if snapshot.beat is not None:
-        parts.append(snapshot.beat.state if snapshot.alive or snapshot.beat_age_s < 3 else "no answer")
+        over = snapshot.beat.state in ("ended", "failed")
+        parts.append(snapshot.beat.state if over or snapshot.alive else "no answer")
     parts += [f"{kind} asked, not done yet" for kind in snapshot.asked]
     return f"{time_of_day(snapshot.utc_ns)} UTC   " + "   ".join(parts)
 

@@ -40,11 +40,11 @@ def banner_of(snapshot: Snapshot) -> Banner:
         )
     if beat.state == "ended":
         return Banner(
-            "ENDED", "■", "idle", f"The run is over; nothing is inspected. {_last(snapshot.current)}"
+            "ENDED", "■", "idle", f"The run is over; nothing is inspected. {_last(snapshot.newest)}"
         )
     if snapshot.beat_age_s > SILENT_AFTER_S:
         silent = f"The station has been silent for {age_words(snapshot.beat_age_s)}; nothing is inspected."
-        return Banner("BLIND", "!", "blind", f"{silent} {_last(snapshot.current)}")
+        return Banner("BLIND", "!", "blind", f"{silent} {_last(snapshot.newest)}")
     if beat.state == "blind":
         return Banner("BLIND", "!", "blind", beat.words or "The camera gives no usable picture.")
     if beat.state == "paused":
@@ -60,7 +60,10 @@ def _verdict_banner(snapshot: Snapshot) -> Banner:
         return Banner("WAITING", "…", "idle", (beat and beat.words) or "No frame has been judged yet.")
     if snapshot.current_age_s > OLD_AFTER_S:
         return Banner(
-            "WAITING", "…", "idle", f"No frame for {age_words(snapshot.current_age_s)}. {_last(current)}"
+            "WAITING",
+            "…",
+            "idle",
+            f"No frame for {age_words(snapshot.current_age_s)}. {_last(snapshot.newest)}",
         )
     why = f": {current.why}" if current.why else ""
     return Banner(

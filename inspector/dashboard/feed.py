@@ -78,6 +78,7 @@ class LedgerFeed:
             counts=counts,
             gaps=counts.get("gaps", 0),
             current=None if current is None else _judged(current, flagged),
+            newest=None if newest is None else _judged(newest, flagged),
             picture=picture,
             rejects=self._last_rejects(run.id, newest.id if newest else 0, flagged),
             asked=tuple(request.kind for request in writes.pending_requests(self._engine, run.id)),

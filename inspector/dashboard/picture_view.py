@@ -25,6 +25,8 @@ from inspector.types import Image
 
 SHADES = 0xF0
 """Colours keep 4 of 8 bits: longer runs of equal cells, fewer bytes to a distant terminal."""
+MOST_LABELS = 6
+"""Only the largest defects are named; more names would hide the picture."""
 OLD_LABEL = 6
 """Written in the colour of this class: white."""
 EMPTY = Style(color="#9aa7b4", bgcolor="#0c1014")
@@ -79,13 +81,13 @@ def _draw_boxes(small: Image, picture: Picture) -> dict[int, tuple[int, str, int
     """A frame one pixel outside each defect; returns the names that have room above their box."""
     sy, sx = small.shape[0] / picture.frame[0], small.shape[1] / picture.frame[1]
     labels: dict[int, tuple[int, str, int]] = {}
-    for mark in reversed(picture.marks):
+    for at, mark in reversed(list(enumerate(picture.marks))):
         y0, x0 = int(mark.box[0] * sy) - 2, int(mark.box[1] * sx) - 2
         y1, x1 = int(mark.box[2] * sy) + 2, int(mark.box[3] * sx) + 2
         cv2.rectangle(small, (x0, y0), (x1, y1), class_bgr(mark.class_id), 1)
         row = y0 // 2 - 1 if y0 >= 2 else (y1 + 2) // 2
         column = max(0, min(x0, small.shape[1] - len(_label(mark))))
-        if 0 <= row < small.shape[0] // 2:
+        if at < MOST_LABELS and 0 <= row < small.shape[0] // 2:
             labels[row] = (column, _label(mark), mark.class_id)
     return labels
 

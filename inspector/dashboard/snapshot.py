@@ -67,6 +67,8 @@ class Snapshot:
     gaps: int = 0
     current: Judged | None = None
     """The frame on screen: committed in the ledger."""
+    newest: Judged | None = None
+    """The last frame with a row; a few numbers past `current` on a fast line."""
     picture: Picture | None = None
     """The picture of `current`, or None when there is none."""
     rejects: tuple[Judged, ...] = ()

@@ -16,7 +16,9 @@ NOW = 1_800_000_000 * 10**9
 S = 10**9
 RUN = RunFacts("01R", "cam", "openvino", "f32", "cpu", "cert", "tiny 1", "id", "doors", "hash", "")
 PASSED = Judged(812, VerdictWord.PASS, "", NOW - S // 10)
-GOOD = Snapshot(NOW, run=RUN, beat=Beat("running", "", NOW - S // 2, "ok", 30.0, None), current=PASSED)
+GOOD = Snapshot(
+    NOW, run=RUN, beat=Beat("running", "", NOW - S // 2, "ok", 30.0, None), current=PASSED, newest=PASSED
+)
 
 
 def with_beat(**changes: object) -> Snapshot:
