@@ -65,8 +65,8 @@ def main(rounds: int, model: Path, camera: str, keep: bool) -> None:
     largest = max(times)
     print(f"first run (may make the certificate): {first:.2f} s")
     print(
-        f"first verdict over {rounds} starts: median {statistics.median(times):.2f} s, largest {largest:.2f} s"
-        f" (bar {BAR_S} s): {verdict(largest <= BAR_S)}"
+        f"first verdict over {rounds} starts: median {statistics.median(times):.2f} s, largest {largest:.2f}"
+        f" s (bar {BAR_S} s): {verdict(largest <= BAR_S)}"
     )
     if keep:
         append_row(
