@@ -32,7 +32,7 @@ class Silent:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twelve gray pictures of noise, each with dark blots (class 1); one in three has a bright one (class 2)."""
+    """Twelve gray pictures of noise, each with dark blots (class 1); a third has a bright one (class 2)."""
     folder = tmp_path_factory.mktemp("line")
     rng = np.random.default_rng(0)
     for name in ("images", "masks"):
@@ -109,7 +109,7 @@ def test_a_resumed_run_equals_an_unbroken_one(data: Path, tmp_path: Path, recipe
 
 
 def test_resume_refuses_other_data_and_a_missing_run(data: Path, trained: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no last.pt"):
+    with pytest.raises(UsageError, match=r"no last\.pt"):
         prepare_resume((data,), tmp_path / "nowhere")
     other = tmp_path / "other"
     for name in ("images", "masks"):
