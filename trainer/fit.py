@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from inspector.errors import UsageError
 from inspector.package import load_package
@@ -65,9 +67,8 @@ def prepare(request: Request) -> Prepared:
     if request.init is not None:
         package = load_package(request.init)
         start, prior = start_from(package), package.thresholds
-        _keep(settings, "channels", start.config.channels, request.init)
-        _keep(settings, "depth", start.config.depth, request.init)
-        _keep(settings, "base", start.config.base, request.init)
+        for name in ("channels", "depth", "base"):
+            _keep(settings, name, getattr(start.config, name), request.init)
         settings |= {
             "skip": start.config.skip,
             "mm_per_px": settings.get("mm_per_px") or package.manifest.mm_per_px,
@@ -86,12 +87,7 @@ def prepare(request: Request) -> Prepared:
         norm = package.manifest.normalisation
         stock = dataclasses.replace(stock, normalisation=(tuple(norm.mean), tuple(norm.std)))
     origin = Origin(dataset.sha256(), start.state if start else None, prior)
-    try:
-        request.out.mkdir(parents=True)
-        (request.out / "config.toml").write_text(to_toml(config), encoding="utf-8")
-        save_tiles(request.out, golden)
-    except OSError as error:
-        raise UsageError(f"{request.out} cannot be made ({error.strerror}); choose another --out.") from error
+    _make_folder(request.out, config, golden)
     return Prepared(Training(config, stock, frames, request.out, origin, schedule), config, *counts)
 
 
@@ -125,6 +121,15 @@ def run(
     one_thread()
     torch.set_num_threads(max(1, len(os.sched_getaffinity(0))))
     return prepared.training.run(report, stop_after)
+
+
+def _make_folder(out: Path, config: FitConfig, golden: NDArray[np.uint8]) -> None:
+    try:
+        out.mkdir(parents=True)
+        (out / "config.toml").write_text(to_toml(config), encoding="utf-8")
+        save_tiles(out, golden)
+    except OSError as error:
+        raise UsageError(f"{out} cannot be made ({error.strerror}); choose another --out.") from error
 
 
 def _load(dataset: Dataset, config: FitConfig) -> tuple[Stock, list[Any], tuple[int, int]]:

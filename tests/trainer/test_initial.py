@@ -74,6 +74,7 @@ def test_the_packages_network_comes_back(served: ModelPackage) -> None:
 
 def test_flagged_frames_are_learned_and_the_packages_words_kept(served: ModelPackage, tmp_path: Path) -> None:
     data = flagged(tmp_path / "d")
+    settings = {"steps": 80, "learning_rate": 1e-2, "step_px": 25_000}
     run(
         prepare(Request((data,), tmp_path / "r", "modern", served.path, settings)),
         Silent(),
