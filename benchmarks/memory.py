@@ -40,7 +40,7 @@ def line_in_limit(package: Path, limit_mb: int, precision: str) -> dict[str, Any
     )
     with Resident() as resident, tempfile.TemporaryDirectory() as folder:
         bench = LineBench(config, load_package(package), FRAME)
-        summary, _ = bench.line(20, Path(folder))
+        summary, _ = bench.line(4, Path(folder), reject_every=2)
     return {"rss_mb": resident.peak / MB, "tile": bench.plan.input, "tiles": len(bench.plan.tiles),
             "frames": summary.grabbed, "verdicts": summary.json()["verdicts"]}  # fmt: skip
 

@@ -57,13 +57,13 @@ class MemoryCamera:
 
 
 class ScriptedEngine:
-    """Computes every tile for real and then says what a script says, so that exactly each 20th
+    """Computes every tile for real and then says what a script says, so that exactly each n-th
     frame is a reject, whatever the weights of the model: five defects on its first tile."""
 
-    def __init__(self, engine: Engine, out: tuple[int, int], classes: int) -> None:
+    def __init__(self, engine: Engine, out: tuple[int, int], classes: int, reject_every: int) -> None:
         self.info = engine.info
         self._engine = engine
-        self._frames = 0
+        self._frames, self._reject_every = 0, reject_every
         self._good = np.zeros((*out, classes), np.uint8)
         self._bad = self._good.copy()
         for i in range(5):
@@ -73,7 +73,7 @@ class ScriptedEngine:
     def run(self, tiles: Iterable[Image], deliver: Callable[[int, ProbMap], None]) -> None:
         """See Engine.run."""
         self._frames += 1
-        rejected = self._frames % REJECT_EVERY == 0
+        rejected = self._frames % self._reject_every == 0
         script = {0: self._bad} if rejected else {}
         self._engine.run(tiles, lambda index, _: deliver(index, script.get(index, self._good)))
 
@@ -131,7 +131,7 @@ class LineBench:
         self.engine.run((self.tile for _ in range(tiles)), lambda _index, _probs: None)
         return (time.perf_counter() - began) / frames, (time.process_time() - cpu) / frames
 
-    def line(self, frames: int, folder: Path) -> tuple[RunSummary, float]:
+    def line(self, frames: int, folder: Path, reject_every: int = REJECT_EVERY) -> tuple[RunSummary, float]:
         """The station on frames from memory with a real ledger in `folder`; processor seconds a frame."""
         from ulid import ULID
 
@@ -144,7 +144,7 @@ class LineBench:
 
         recording = RecordingConfig(db=f"sqlite:///{folder / 'ledger.db'}", folder=folder / "evidence")
         config = self.config.model_copy(update={"recording": recording})
-        scripted = ScriptedEngine(self.engine, self.plan.out, len(self.package.classes))
+        scripted = ScriptedEngine(self.engine, self.plan.out, len(self.package.classes), reject_every)
         pipeline = Pipeline(self.package, scripted, self.plan, config.recipe)
         opened = Opened(
             run_id=str(ULID()),
@@ -159,8 +159,8 @@ class LineBench:
         if summary.error is not None:
             raise summary.error
         rejects = summary.json()["verdicts"]["REJECT"]
-        if rejects != frames // REJECT_EVERY:
-            raise InspectionError(f"The bench wanted {frames // REJECT_EVERY} rejects and got {rejects}.")
+        if rejects != frames // reject_every:
+            raise InspectionError(f"The bench wanted {frames // reject_every} rejects and got {rejects}.")
         return summary, (time.process_time() - cpu) / frames
 
 

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from inspector.package import ModelPackage
 
 MB = 1_000_000
-PROCESS_BYTES = 230 * MB
+PROCESS_BYTES = 300 * MB
 """The station with all its libraries, before an engine is open."""
+RECENT_BYTES = 135 * MB
+"""Frames of a moment ago that the recorder holds in case one is flagged: 128 MiB."""
 ENGINE_BYTES = 60 * MB
 """OpenVINO itself, once a first graph is compiled."""
 # The file holds fp16. Kept are the file's constants, and a copy laid out for the processor.
@@ -39,14 +41,14 @@ class MemoryModel:
         return max(body, 3 * 4 * planes) + _OTHER_BYTES_PER_PX
 
     def fixed_bytes(self, frame: tuple[int, int]) -> float:
-        """What is needed whatever the tile: process, weights, and the frames on their way.
+        """What is needed whatever the tile: process, weights, recent frames, and those on their way.
 
-        On their way are six pictures (mailbox, infer, judge, recorder and its PNG), three sets
-        of probabilities, and masks.
+        On their way are eight pictures (two in the mailbox, one each at infer, judge, recorder and
+        in its PNG, two between), three sets of probabilities, and masks.
         """
         weights = self.package.onnx.stat().st_size * _WEIGHT_COPIES[self.precision]
-        per_px = 6 * self.package.manifest.channels + 3 * len(self.package.classes) + 4
-        return PROCESS_BYTES + ENGINE_BYTES + weights + frame[0] * frame[1] * per_px
+        per_px = 8 * self.package.manifest.channels + 3 * len(self.package.classes) + 4
+        return PROCESS_BYTES + RECENT_BYTES + ENGINE_BYTES + weights + frame[0] * frame[1] * per_px
 
     def resident_bytes(self, frame: tuple[int, int], tile: tuple[int, int]) -> float:
         """The whole station, on frames of (height, width) in tiles of (height, width) input pixels."""
