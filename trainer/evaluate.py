@@ -24,7 +24,7 @@ from inspector.types import Image, Mask, ProbMap
 from trainer.checkpoint import TrainedNetwork
 from trainer.dataset import Sample
 from trainer.metrics import Confusion, DefectFigures, RandError, bootstrap_iou
-from trainer.release import ReleaseGraph
+from trainer.release import ReleaseGraph, released
 
 Also = Literal["pixel_error", "rand_error"]
 BACKGROUND = "background"
@@ -190,7 +190,7 @@ class NetworkEngine:
         """Raises ShapeMismatch for an illegal tile."""
         geometry = Geometry(trained.config.depth)
         geometry.output(tile[0]), geometry.output(tile[1])
-        self._graph = ReleaseGraph(trained.net.fold(), trained.normalisation).eval()
+        self._graph = ReleaseGraph(released(trained.net), trained.normalisation).eval()
         self.info = EngineInfo("torch", torch.__version__, "f32", "cpu", "none", "none", tile)
 
     def run(self, tiles: Iterable[Image], deliver: Callable[[int, ProbMap], None]) -> None:

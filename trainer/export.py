@@ -22,7 +22,7 @@ from inspector.errors import Refused, UsageError
 from inspector.package import Golden, Manifest, ModelPackage, Normalisation, Threshold, write_package
 from inspector.tiling import Geometry
 from trainer.checkpoint import TrainedNetwork
-from trainer.release import INPUT, PROB, PROB_F32, ReleaseGraph, release_graph, to_onnx
+from trainer.release import INPUT, PROB, PROB_F32, ReleaseGraph, release_graph, released, to_onnx
 
 LARGEST_HALF = 65_504.0
 HEADROOM = 16.0
@@ -82,7 +82,7 @@ def export_package(
     if not len(tiles):
         raise UsageError("There are no golden tiles to check the package with; give validation pictures.")
     graph = release_graph(trained.net, trained.normalisation)
-    reference = probabilities(ReleaseGraph(trained.net, trained.normalisation), tiles)
+    reference = probabilities(ReleaseGraph(released(trained.net), trained.normalisation).eval(), tiles)
     half = half_report(trained, graph, tiles, reference)
     half.check()
     onnx_bytes = to_onnx(graph)
@@ -104,16 +104,17 @@ def half_report(
     trained: TrainedNetwork, graph: ReleaseGraph, tiles: NDArray[np.uint8], reference: NDArray[np.float32]
 ) -> HalfReport:
     """What half precision does to the network. graph: its release graph; reference: its probabilities."""
-    folded = trained.net.fold()
-    largest, _, _ = _watched(ReleaseGraph(folded, trained.normalisation), tiles)
+    net = released(trained.net)
+    largest, _, _ = _watched(ReleaseGraph(net, trained.normalisation), tiles)
     _, finite, half = _watched(graph, tiles)
-    half = np.nan_to_num(half)
+    # A weight beyond half makes both infinite; `check` names it.
+    half, reference = np.nan_to_num(half), np.nan_to_num(reference)
     equal = [
         mask_of(_levels(a), trained.thresholds) == mask_of(_levels(b), trained.thresholds)
         for a, b in zip(half, reference, strict=True)
     ]
     return HalfReport(
-        largest_weight=max(float(p.detach().abs().max()) for p in folded.parameters()),
+        largest_weight=max(float(p.detach().abs().max()) for p in trained.net.fold().parameters()),
         largest_activation=largest,
         finite=finite,
         difference=float(np.abs(half - reference).max()),

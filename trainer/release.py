@@ -49,9 +49,22 @@ class ReleaseGraph(nn.Module):
         return prob, prob_f32
 
 
+def released(net: UNet) -> UNet:
+    """The float32 network that is measured and served: batch norm folded, weights rounded to half.
+
+    Rounding the weights once, before anything is measured, leaves engines only the arithmetic to
+    differ in. `net` stays as it is. A weight beyond half becomes infinite; export refuses it.
+    """
+    folded = net.fold()
+    with torch.no_grad():
+        for parameter in folded.parameters():
+            parameter.copy_(parameter.half().float())
+    return folded
+
+
 def release_graph(net: UNet, normalisation: tuple[tuple[float, ...], tuple[float, ...]]) -> ReleaseGraph:
-    """The network with batch norm folded and its weights in half precision; `net` stays as it is."""
-    return ReleaseGraph(copy.deepcopy(net.fold()).half(), normalisation).eval()
+    """The released network in half precision; `net` stays as it is."""
+    return ReleaseGraph(copy.deepcopy(released(net)).half(), normalisation).eval()
 
 
 def to_onnx(graph: ReleaseGraph) -> bytes:

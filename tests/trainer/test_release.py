@@ -20,7 +20,7 @@ from trainer.checkpoint import TrainedNetwork
 from trainer.export import HalfReport, export_package, half_report, probabilities
 from trainer.golden import golden_tiles, load_tiles, save_tiles
 from trainer.initial import start_from
-from trainer.release import ReleaseGraph, release_graph, to_onnx
+from trainer.release import ReleaseGraph, release_graph, released, to_onnx
 from trainer.unet import UNet, UNetConfig
 
 
@@ -113,7 +113,7 @@ def test_a_package_is_complete_and_its_golden_answers_are_the_networks(tmp_path:
     assert (golden.tiles == tiles).all()
     with torch.inference_mode():
         x = (torch.from_numpy(tiles).float().permute(0, 3, 1, 2) - 120) / 45
-        expected = torch.softmax(trained.net(x), 1)[:, 1:].permute(0, 2, 3, 1).numpy()
+        expected = torch.softmax(released(trained.net)(x), 1)[:, 1:].permute(0, 2, 3, 1).numpy()
     assert np.abs(golden.probs - expected).max() < 1e-6
     # What `trainer fit --init` reads back is the folded network, rounded to half.
     for key, values in trained.net.fold().state_dict().items():
