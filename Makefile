@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo test setup check format data_samples clean
+.PHONY: help demo test setup check format data_samples demo_model clean
 
 help:  ## Show these targets
 	@grep -E '^[a-z_]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 16
@@ -38,6 +38,18 @@ check: $(VENV)/work.installed  ## Formatter, linter, strict types, import contra
 format: $(VENV)/work.installed  ## Format and sort imports
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+data_samples: $(VENV)/work.installed  ## Make line.mp4 and parts/ again, from their seeds
+	rm -rf data_samples/line.mp4 data_samples/line.truth data_samples/parts
+	$(BIN)/trainer synth data_samples/line.mp4 --frames 132 --size 720x1280 --seed 50 --speed 64
+	$(BIN)/trainer synth data_samples/parts --frames 12 --size 480x640 --seed 60 --clean-share 0.25 --gray
+
+demo_model: $(VENV)/work.installed  ## Train data_samples/demo_model again (about 15 minutes on 2 cores)
+	$(BIN)/trainer synth runs/demo/damaged --frames 340 --size 720x1280 --seed 100 --clean-share 0.2 --defects 8 --gray
+	$(BIN)/trainer synth runs/demo/clean --frames 80 --size 720x1280 --seed 101 --clean-share 1 --gray
+	$(BIN)/trainer fit runs/demo/damaged runs/demo/clean --out runs/demo/fit --steps 1300 --base 16 --depth 4 --seed 1
+	rm -rf data_samples/demo_model
+	$(BIN)/trainer export runs/demo/fit --out data_samples/demo_model --name demo --version 1.0.0
 
 clean:  ## Remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
