@@ -92,8 +92,7 @@ def judge(folder: Path, images: Path, package: Path) -> dict[str, VerdictWord]:
     return {Path(row.source).stem: row.word for row in rows}
 
 
-def test_flagged_frames_come_back_as_a_better_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("INSPECTION_CACHE", str(tmp_path / "cache"))
+def test_flagged_frames_come_back_as_a_better_model(tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     known = write_dataset(tmp_path / "known", [part(rng, *["hole"] * (i % 3)) for i in range(24)])
     train(tmp_path / "run1", tmp_path / "first", known)
