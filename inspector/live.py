@@ -95,7 +95,7 @@ class PictureWriter:
 
         max_side: longest side that is shared, pixels. min_interval_s: pictures that come sooner
         after the last are left out, so that a fast line pays for what a person can see.
-        Raises OSError when the folder cannot be written.
+        Raises OSError when the folder cannot be written or the disk has no room for the file.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_left_over(path)
@@ -105,10 +105,16 @@ class PictureWriter:
         self._turn = 0
         self._slot_bytes = SLOT.size + TEXT_BYTES + 4 * max_side * max_side
         self._file = path.open("w+b")
-        fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         total = HEAD.size + 2 * self._slot_bytes
-        self._file.truncate(total)
-        self._map = mmap.mmap(self._file.fileno(), total)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Allocated now: a disk that fills up later must not kill the station with SIGBUS.
+            os.posix_fallocate(self._file.fileno(), 0, total)
+            self._map = mmap.mmap(self._file.fileno(), total)
+        except OSError:
+            self._file.close()
+            path.unlink(missing_ok=True)
+            raise
         self._map[: HEAD.size] = HEAD.pack(MAGIC, self._slot_bytes, 0)
 
     def publish(self, inspection: Inspection) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 from pathlib import Path
 
@@ -131,3 +133,22 @@ def test_only_pictures_of_dead_runs_are_removed(tmp_path: Path) -> None:
     assert {p.name for p in tmp_path.iterdir()} == {"alive.picture", "third.picture"}
     alive.close()
     third.close()
+
+
+def test_the_file_is_on_the_disk_before_anything_is_shown(tmp_path: Path) -> None:
+    path = tmp_path / "run.picture"
+    writer = LivePicture.writer(path)
+    assert path.stat().st_blocks * 512 >= path.stat().st_size, "a hole would be SIGBUS on a full disk"
+    writer.close()
+
+
+def test_a_disk_without_room_is_an_error_that_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OSError, match="No space"):
+        LivePicture.writer(tmp_path / "run.picture")
+    assert list(tmp_path.iterdir()) == []
