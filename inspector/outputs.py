@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from collections.abc import Sequence
@@ -21,13 +22,25 @@ class JsonLines:
     """
 
     def __init__(self, path: Path) -> None:
-        """Raises LedgerError when the file cannot be written."""
+        """Raises LedgerError when the file cannot be written or another line writes it."""
         self.path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            os.lseek(self._fd, _cut_half_line(self._fd), os.SEEK_SET)
         except OSError as error:
+            raise self._unwritable(error) from error
+        try:
+            # Two writers would put their lines over each other's.
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.lseek(self._fd, _cut_half_line(self._fd), os.SEEK_SET)
+        except BlockingIOError as error:
+            os.close(self._fd)
+            raise LedgerError(
+                f"The output {path} is being written by another line; name another file for this one"
+                " under outputs in line.toml."
+            ) from error
+        except OSError as error:
+            os.close(self._fd)
             raise self._unwritable(error) from error
 
     def publish(self, records: Sequence[Recorded]) -> None:

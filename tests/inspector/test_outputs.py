@@ -72,3 +72,14 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(LedgerError, match="/dev/full cannot be written"):
         output.publish([recorded(1, VerdictWord.PASS)])
     output.close()
+
+
+def test_a_file_that_another_line_writes_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    first = JsonLines(tmp_path / "out.jsonl")
+    first.publish([recorded(1, VerdictWord.PASS)])
+    with pytest.raises(LedgerError, match="another line"):
+        JsonLines(tmp_path / "out.jsonl")
+    first.publish([recorded(2, VerdictWord.PASS)])
+    first.close()
+    assert [one["frame"] for one in lines(tmp_path / "out.jsonl")] == [1, 2]
+    JsonLines(tmp_path / "out.jsonl").close()
