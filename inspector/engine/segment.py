@@ -36,6 +36,8 @@ def segment(image: Image, plan: TilePlan, engine: Engine) -> ProbMap:
         nonlocal onto
         if index not in missing or probs.shape[:2] != plan.out:
             raise EngineError(f"The engine delivered tile {index} of size {probs.shape[:2]} out of plan.")
+        if probs.dtype != np.uint8:  # shares of 1 would be cut to 0 on the way in, and every part would pass
+            raise EngineError(f"The engine delivered tile {index} as {probs.dtype}, not in 256 levels.")
         if onto is None:
             onto = np.empty((*plan.frame, probs.shape[2]), np.uint8)
         missing.discard(index)

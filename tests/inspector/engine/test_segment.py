@@ -41,3 +41,12 @@ def test_a_tile_delivered_twice_is_an_error() -> None:
 
     with pytest.raises(EngineError, match="out of plan"):
         segment(IMAGE, TILED, Stutter(2, GEOMETRY, TILED.input))
+
+
+def test_probabilities_that_are_no_levels_are_an_error_not_a_clean_part() -> None:
+    class Shares(FakeEngine):
+        def run(self, tiles, deliver):  # type: ignore[no-untyped-def]
+            super().run(tiles, lambda index, probs: deliver(index, probs / np.float32(255)))
+
+    with pytest.raises(EngineError, match="float32"):
+        segment(IMAGE, TILED, Shares(2, GEOMETRY, TILED.input))
