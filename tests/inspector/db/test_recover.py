@@ -1,16 +1,18 @@
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
-from sqlalchemy import Engine, update
+from sqlalchemy import Engine, delete, update
 
 from benchmarks.ledger_samples import sample_inspection, sample_start
 from inspector.config import RecordingConfig
 from inspector.db import queries
 from inspector.db.audit import audit_ledger
 from inspector.db.counter import counter_path
-from inspector.db.schema import RunRow
+from inspector.db.recover import missing_numbers
+from inspector.db.schema import InspectionRow, RunRow
 from inspector.db.transactions import writing
 from inspector.recorder import Recorder
 from inspector.types import VerdictWord
@@ -93,3 +95,34 @@ def test_a_picture_that_was_stored_without_its_row_is_adopted_and_torn_files_go(
     assert not (evidence / "00000005.png.tmp").exists()
     audit = audit_ledger(again)
     assert audit.problems == [] and audit.runs[0].orphans == []
+
+
+def test_missing_numbers_are_found_between_and_behind_the_rows(filled: tuple[Engine, str]) -> None:
+    ledger, run_id = filled
+    with writing(ledger) as connection:
+        assert missing_numbers(connection, run_id, 10) == []
+        connection.execute(delete(InspectionRow).where(InspectionRow.number.in_([1, 5, 6])))
+        assert missing_numbers(connection, run_id, 12) == [1, 5, 6, 11, 12]
+        assert missing_numbers(connection, run_id, 7) == [1, 5, 6]
+        assert missing_numbers(connection, "another run", 2) == [1, 2]
+
+
+def test_a_long_run_is_closed_without_its_numbers_in_memory(ledger: Engine, dead_run) -> None:
+    run_id = dead_run(1, 1)
+    columns = [
+        column.name for column in InspectionRow.__table__.columns if column.name not in ("id", "number")
+    ]
+    names = ", ".join(columns)
+    with writing(ledger) as connection:
+        connection.exec_driver_sql(
+            "WITH RECURSIVE n(x) AS (SELECT 2 UNION ALL SELECT x + 1 FROM n WHERE x < 60000)"
+            f" INSERT INTO inspections (number, {names})"
+            f" SELECT x, {names} FROM n, inspections WHERE number = 1"
+        )
+        connection.execute(delete(InspectionRow).where(InspectionRow.number == 500))
+        tracemalloc.start()
+        found = missing_numbers(connection, run_id, 60000)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert found == [500]
+    assert peak < 4e6, f"{peak} bytes for 60000 rows"
