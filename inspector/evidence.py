@@ -26,8 +26,10 @@ class EvidenceFolder:
         self.root = root
         self.path = root / run_id
         self._ledger_folder = ledger_folder
+        new = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         self.path.mkdir(parents=True, exist_ok=True)
-        sync_folder(root)
+        for folder in new:  # else a power cut takes a whole new folder, and rows point into it
+            sync_folder(folder.parent)
         self.bytes = sum(_sizes(root))
         """All files below the root, earlier runs included."""
 

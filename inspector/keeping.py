@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -122,8 +123,20 @@ class Keeping:
             self._folder.delete(path for row in oldest for path in row.files)
 
 
+def in_time(inspection: Inspection, deadline_ms: float | None) -> Inspection:
+    """The inspection, or UNINSPECTED(late) when it waited for the disk until past the deadline."""
+    age_ms = (time.monotonic_ns() - inspection.frame.mono_ns) / 1e6
+    if deadline_ms is None or age_ms <= deadline_ms or inspection.verdict.word is VerdictWord.UNINSPECTED:
+        return inspection
+    words = f"waited for the ledger until {age_ms:.0f} ms after the grab, limit {deadline_ms:g} ms"
+    return _uninspected(inspection, Reason(Fault.LATE.value, words))
+
+
 def _unkept(inspection: Inspection, error: LedgerError) -> Inspection:
-    reason = Reason(Fault.DISK.value, str(error))
+    return _uninspected(inspection, Reason(Fault.DISK.value, str(error)))
+
+
+def _uninspected(inspection: Inspection, reason: Reason) -> Inspection:
     return replace(
         inspection, verdict=Verdict(VerdictWord.UNINSPECTED, (reason, *inspection.verdict.reasons))
     )

@@ -23,7 +23,7 @@ from inspector.db.transactions import WRITE, told, writing
 from inspector.db.writes import RunFacts
 from inspector.errors import InspectionError, LedgerError
 from inspector.evidence import EvidenceFolder
-from inspector.keeping import Keeping, Kept, evidence_error
+from inspector.keeping import Keeping, Kept, evidence_error, in_time
 from inspector.types import Inspection
 
 if TYPE_CHECKING:
@@ -98,6 +98,7 @@ class Recorder:
         self._facts = run_facts(start)
         self._queue: queue.Queue[Inspection | _Write | None] = queue.Queue(BATCH)
         self._beat: HealthBeat | None = None
+        self._deadline_ms = start.recipe.deadline_ms
         self._closing = False
         self._synced = time.monotonic()
         try:
@@ -125,9 +126,15 @@ class Recorder:
         """Record frames that the camera itself lost after the given number. Raises LedgerError."""
         self._put(lambda connection: writes.add_gap(connection, self.run_id, after_number, count, words))
 
-    def event(self, kind: str, words: str, data: dict[str, Any] | None = None) -> None:
-        """Record something that happened to the run. Raises LedgerError."""
-        self._put(lambda connection: writes.add_event(connection, self.run_id, kind, words, data))
+    def event(
+        self, kind: str, words: str, data: dict[str, Any] | None = None, *, timeout_s: float | None = None
+    ) -> None:
+        """Record something that happened to the run.
+
+        timeout_s: give up when there is no room for so long, as on a disk that hangs; None waits.
+        Raises LedgerError.
+        """
+        self._put(lambda connection: writes.add_event(connection, self.run_id, kind, words, data), timeout_s)
 
     def health(self, beat: HealthBeat) -> None:
         """Put the sign of life in the place of the last one; never waits."""
@@ -160,7 +167,8 @@ class Recorder:
         if self.error is not None:
             raise self.error
 
-    def _put(self, item: Inspection | _Write) -> None:
+    def _put(self, item: Inspection | _Write, timeout_s: float | None = None) -> None:
+        began = time.monotonic()
         while True:
             if self.error is not None:
                 raise LedgerError(str(self.error)) from self.error
@@ -169,7 +177,10 @@ class Recorder:
             try:
                 return self._queue.put(item, timeout=TICK_S)
             except queue.Full:
-                continue
+                if timeout_s is not None and time.monotonic() - began > timeout_s:
+                    raise LedgerError(
+                        f"The recorder took nothing for {timeout_s:g} s; check the disk."
+                    ) from None
 
     def _begin(self, start: RunStart) -> None:
         info = start.engine
@@ -198,7 +209,8 @@ class Recorder:
     def _step(self, connection: Connection) -> bool:
         """One batch: evidence, rows, COMMIT, publish. False after the last one."""
         batch, more = self._take()
-        kept, failure = self._keeping.keep([item for item in batch if isinstance(item, Inspection)])
+        inspections = [in_time(item, self._deadline_ms) for item in batch if isinstance(item, Inspection)]
+        kept, failure = self._keeping.keep(inspections)
         beat, self._beat = self._beat, None
         if batch or beat is not None:
             with connection.begin():

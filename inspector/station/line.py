@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from inspector.db.connect import ledger_folder
@@ -34,6 +35,8 @@ FILE_ROOM = 2
 """Frames of a file that are read ahead of the engine."""
 STOP_S = 10.0
 """How long all stages together may take to stop, after what the camera's time limit allows."""
+LAST_WORDS_S = 5.0
+"""How long the line waits for a recorder that hangs before it ends without saying why in the ledger."""
 
 
 def run_station(
@@ -61,10 +64,13 @@ def run_opened(
     on_ready: Callable[[str], None] | None = None,
 ) -> RunSummary:
     """run_station on a line that is open already, which this closes."""
+    line: _Line | None = None
     try:
-        return _Line(config, opened, stop or threading.Event()).run(frames, on_ready)
+        line = _Line(config, opened, stop or threading.Event())
+        return line.run(frames, on_ready)
     finally:
-        opened.camera.close()
+        if line is None or not line.stages[0].is_alive():  # releasing a capture under a read can crash
+            opened.camera.close()
         opened.ledger.dispose()
 
 
@@ -158,13 +164,13 @@ class _Line:
         """Drain the recorder, free what was opened, and sum up."""
         grabbed = self.recorder.counter.last
         error = self.control.error
+        self._last_words(error)
         try:
-            if self.recorder.error is None:
-                self._last_words(error)
             self.recorder.close()
         except LedgerError as broken:
             error = error or broken
-        self.infer.serving.engine.close()
+        if not self.stages[1].is_alive():  # else the engine is still in use
+            self.infer.serving.engine.close()
         for output in self.outputs:
             output.close()
         if self.live is not None:
@@ -174,10 +180,11 @@ class _Line:
         return RunSummary(self.opened.run_id, grabbed, self.tally, self.infer.serving.engine.info, db, error)
 
     def _last_words(self, error: InspectionError | None) -> None:
-        if error is not None:
-            self.recorder.event("failed", str(error))
-        elif self.control.stop.is_set():
-            self.recorder.event("stopped", "The line was told to stop.")
+        with suppress(LedgerError):  # which closing the recorder raises again
+            if error is not None:
+                self.recorder.event("failed", str(error), timeout_s=LAST_WORDS_S)
+            elif self.control.stop.is_set():
+                self.recorder.event("stopped", "The line was told to stop.", timeout_s=LAST_WORDS_S)
         words = str(error) if error is not None else ""
         self.recorder.health(beat_of(self, "failed" if error is not None else "ended", words))
 

@@ -15,6 +15,8 @@ from inspector.station.control import Control
 log = logging.getLogger("inspector.station")
 
 POLL_S = 0.25
+HANGS_S = 2.0
+"""How long an answer waits for a recorder that takes nothing; the line must still hear its stop event."""
 
 
 class RequestDesk:
@@ -53,7 +55,8 @@ class RequestDesk:
             words = f"The line was asked to stop by {request.by}."
         else:
             return None
-        self._recorder.event(request.kind, words, {"by": request.by, "request": request.id})
         if request.kind == "stop":
             control.stop.set()
+        about = {"by": request.by, "request": request.id}
+        self._recorder.event(request.kind, words, about, timeout_s=HANGS_S)
         return words

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,14 @@ import pytest
 from sqlalchemy import Engine, event
 
 from benchmarks.ledger_samples import sample_inspection, sample_start
+from inspector import evidence
 from inspector.config import RecordingConfig
 from inspector.db import queries, writes
 from inspector.db.audit import audit_ledger
 from inspector.db.connect import open_ledger, sqlite_module
 from inspector.db.health import HealthBeat
 from inspector.errors import LedgerError
-from inspector.recorder import Recorded, Recorder
+from inspector.recorder import BATCH, Recorded, Recorder
 from inspector.types import Frame, Inspection, Verdict, VerdictWord
 
 PASS, REJECT = VerdictWord.PASS, VerdictWord.REJECT
@@ -377,3 +379,52 @@ def test_after_kill_9_every_published_verdict_and_every_number_is_there(url: str
     assert len(published) >= 60 and {number: said.get(number) for number in published} == published
     assert audit.integrity == "ok" and audit.problems == []
     assert audit.runs[0].rows == audit.runs[0].counter and audit.runs[0].crashed > 0
+
+
+def test_a_verdict_that_waited_for_the_disk_past_its_deadline_is_never_a_pass(ledger: Engine) -> None:
+    gate, heard = threading.Event(), Heard()
+
+    def publish(records: tuple[Recorded, ...]) -> None:
+        heard(records)
+        gate.wait(30)
+
+    start = sample_start()
+    start = replace(start, recipe=start.recipe.model_copy(update={"deadline_ms": 60_000.0}))
+    recorder = Recorder(ledger, start, RecordingConfig(), publish)
+    record(recorder, 1, PASS)
+    old = sample_inspection(recorder.counter.next(), PASS)
+    recorder.submit(replace(old, frame=replace(old.frame, mono_ns=old.frame.mono_ns - 61 * 10**9)))
+    gate.set()
+    recorder.close()
+    told = [(one.inspection.verdict.word, one.inspection.verdict.reasons) for one in heard.records]
+    assert told[0] == (PASS, ())
+    assert told[1][0] is VerdictWord.UNINSPECTED and told[1][1][0].code == "late"
+    row = queries.inspection(ledger, recorder.run_id, 2)
+    assert row is not None and row.word is VerdictWord.UNINSPECTED
+
+
+def test_an_event_gives_up_on_a_recorder_that_takes_nothing(ledger: Engine) -> None:
+    gate, heard = threading.Event(), Heard()
+
+    def publish(records: tuple[Recorded, ...]) -> None:
+        heard(records)
+        gate.wait(30)
+
+    recorder = Recorder(ledger, sample_start(), RecordingConfig(), publish)
+    record(recorder, 1)
+    wait_for(lambda: heard.numbers)
+    record(recorder, BATCH)  # the queue is full and nobody takes from it
+    with pytest.raises(LedgerError, match="took nothing"):
+        recorder.event("stopped", "told to stop", timeout_s=0.3)
+    gate.set()
+    recorder.close()
+    assert queries.counts(ledger, recorder.run_id)["UNINSPECTED"] == 0
+
+
+def test_each_new_folder_of_the_evidence_survives_a_power_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(evidence, "sync_folder", synced.append)
+    evidence.EvidenceFolder(tmp_path / "deep" / "evidence", "RUN", tmp_path)
+    assert set(synced) == {tmp_path, tmp_path / "deep", tmp_path / "deep" / "evidence"}
