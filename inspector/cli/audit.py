@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from inspector.cli.ledger import db_option, ledger_of
 from inspector.db import queries
 from inspector.db.audit import LedgerAudit, RunAudit, audit_ledger
 from inspector.db.connect import open_ledger
@@ -16,16 +17,14 @@ from inspector.errors import UsageError
 
 
 @click.command()
-@click.option(
-    "--db", "url", required=True, metavar="URL", help="The ledger: a database URL or an SQLite file."
-)
+@db_option
 @click.option("--run", "run_id", metavar="ID", help="Only this run; without it, all of them.")
 @click.option(
     "--sim-log", type=click.Path(path_type=Path), metavar="FILE",
     help="The simulator's own log, compared with the run (without --run: the newest).",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="End with one JSON object on stdout.")
-def audit(url: str, run_id: str | None, sim_log: Path | None, as_json: bool) -> int:
+def audit(url: str | None, run_id: str | None, sim_log: Path | None, as_json: bool) -> int:
     """Check that every frame is accounted for.
 
     Compares the frame counter with the rows, the rows with the pictures on disk (each is
@@ -33,9 +32,10 @@ def audit(url: str, run_id: str | None, sim_log: Path | None, as_json: bool) -> 
     their UNINSPECTED(crash) rows first. Exit code 1 when it does not balance.
 
     \b
-    Example:  inspector audit --db sqlite:///ledger.db
+    Example:  inspector audit
               inspector audit --db ledger.db --sim-log sim.jsonl --json
     """
+    url = ledger_of(url)
     engine = open_ledger(url, create=False)
     try:
         if run_id is not None and queries.run(engine, run_id) is None:

@@ -53,10 +53,14 @@ def run_beside_dashboard(config: LineConfig, arguments: list[str]) -> int:
         line.wait()
         raise
     if run_id is None:
-        return line.wait()
+        return _exit_code(line.wait())
     show = [sys.executable, "-m", "inspector", "dashboard", "--db", url, "--run", run_id]
     with _ignoring_interrupts():
-        subprocess.run(show, check=False)
+        shown = subprocess.run(show, check=False)
+    if shown.returncode != 0:
+        click.echo(
+            f"The dashboard failed (exit code {shown.returncode}); the line does not need it.", err=True
+        )
     return _say_how_it_is(line, result, log, f"inspector dashboard --db {url}")
 
 
@@ -106,7 +110,12 @@ def _say_how_it_is(line: subprocess.Popen[bytes], result: Path, log: Path, again
     if code != 0:
         last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         click.echo(last[-1] if last else f"The line ended with exit code {code}.", err=True)
-    return code
+    return _exit_code(code)
+
+
+def _exit_code(code: int) -> int:
+    """What this command returns for the line's: a line that a signal killed is a fault."""
+    return 1 if code < 0 else code
 
 
 @contextmanager

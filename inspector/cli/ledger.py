@@ -11,7 +11,7 @@ db_option = click.option(
     "--db",
     "url",
     metavar="URL",
-    help="The ledger: a database URL or an SQLite file; default: the one of ./line.toml.",
+    help="The ledger: a database URL or an SQLite file; default: the one that `inspector run` would write.",
 )
 run_option = click.option("--run", "run_id", metavar="ID", help="The run; default: the newest.")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 from sqlalchemy import Engine
 
+from inspector.cli.ledger import db_option, ledger_of
 from inspector.db import queries
 from inspector.db.connect import open_ledger
 from inspector.db.figures import Figures, Share, figures, write_csv
@@ -18,22 +19,21 @@ from inspector.errors import UsageError
 
 
 @click.command()
-@click.option(
-    "--db", "url", required=True, metavar="URL", help="The ledger: a database URL or an SQLite file."
-)
+@db_option
 @click.option("--run", "run_id", metavar="ID", help="Only this run, or `latest`; without it, all of them.")
 @click.option(
     "--csv", "csv_path", type=click.Path(path_type=Path), metavar="FILE",
     help="Also write one line a frame into this file.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="End with one JSON object on stdout.")
-def report(url: str, run_id: str | None, csv_path: Path | None, as_json: bool) -> int:
+def report(url: str | None, run_id: str | None, csv_path: Path | None, as_json: bool) -> int:
     """Sum up a ledger: verdicts with 95 % intervals, reasons, defects, latency, identities.
 
     \b
-    Example:  inspector report --db sqlite:///ledger.db
+    Example:  inspector report
               inspector report --db ledger.db --run latest --csv frames.csv
     """
+    url = ledger_of(url)
     engine = open_ledger(url, create=False)
     try:
         runs = _wanted_runs(engine, url, run_id)

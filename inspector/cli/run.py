@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,7 +52,7 @@ class RunOptions:
 @click.option("--frames", metavar="N", type=click.IntRange(min=1), help="End after N frames.")
 @click.option("--engine", metavar="NAME", help="auto, openvino, or fake to try a line without its model.")
 @click.option("--json", "as_json", is_flag=True, help="Headless; the summary as one JSON object.")
-@click.option("--ready-fd", type=int, hidden=True)
+@click.option("--ready-fd", type=int, hidden=True, help="Write the run's id to this open file when it runs.")
 def run(**given: Any) -> int:
     """Inspect every frame of a camera, log each verdict, and show the line.
 
@@ -113,7 +114,8 @@ def installed_config() -> Path | None:
         *([Path(home) / "line.toml"] if home else []),
         Path("/etc/inspection/line.toml"),
     ]
-    return next((place for place in places if place.is_file()), None)
+    # os.path, because Path.is_file raises where a folder may not be entered.
+    return next((place for place in places if os.path.isfile(place)), None)
 
 
 def run_headless(config: LineConfig, options: RunOptions) -> int:
@@ -125,8 +127,9 @@ def run_headless(config: LineConfig, options: RunOptions) -> int:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
     logging.getLogger("inspector").setLevel(logging.INFO)
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup and `&` mean it
+            signal.signal(number, lambda *_: stop.set())
     summary = run_station(
         config,
         frames=options.frames,
@@ -143,9 +146,11 @@ def run_headless(config: LineConfig, options: RunOptions) -> int:
 
 
 def _tell_ready(run_id: str, fd: int | None) -> None:
-    if fd is not None:
+    if fd is None:
+        return
+    with suppress(BrokenPipeError):  # the terminal that started this line is gone; the line stays
         os.write(fd, run_id.encode() + b"\n")
-        os.close(fd)
+    os.close(fd)
 
 
 def _url(text: str) -> str:

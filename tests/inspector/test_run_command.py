@@ -36,7 +36,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("INSPECTION_HOME", raising=False)
     monkeypatch.setenv("PYTHONPATH", ROOT)
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
     logs = list(logging.getLogger().handlers)
     level = logging.getLogger("inspector").level
     parts.make_package(tmp_path / "package")
@@ -175,7 +175,7 @@ def wait_for_rows(folder: Path, least: int) -> None:
     raise AssertionError("no rows came")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_stops_cleanly_and_the_summary_is_printed(workplace: Path, number: signal.Signals) -> None:
     line = start("--camera", "sim:?fps=20&size=40x60", "--json")
     try:
@@ -233,3 +233,78 @@ def test_on_a_terminal_the_line_runs_beside_the_dashboard_until_it_is_stopped_th
     found = parts.rows(workplace, "SELECT kind, state FROM requests")
     assert found == [("stop", "done")]
     assert parts.rows(workplace, "SELECT end FROM runs") == [("closed",)]
+
+
+def test_a_line_whose_terminal_went_while_it_started_runs_on(workplace: Path) -> None:
+    reading, writing = os.pipe()
+    arguments = ["--camera", "sim:?fps=30&size=40x60&frames=5", "--json", "--ready-fd", str(writing)]
+    command = [*PROGRAM, "--model", "package", "--engine", "fake", *arguments]
+    line = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, pass_fds=(writing,)
+    )
+    os.close(writing)
+    os.close(reading)
+    err = line.communicate(timeout=60)[1]
+    assert line.returncode == 0 and "Traceback" not in err, err
+    assert parts.rows(workplace, "SELECT end FROM runs") == [("closed",)]
+
+
+def test_a_dashboard_that_dies_at_once_is_said_and_the_line_is_not_touched(
+    workplace: Path, monkeypatch, capsys
+) -> None:
+    from inspector.cli import beside
+    from inspector.config import LineConfig
+
+    monkeypatch.setattr(beside, "_start_line", lambda *_: (LineThatRuns(), 0))
+    monkeypatch.setattr(beside, "_wait_until_ready", lambda *_: "RUN")
+    monkeypatch.setattr(beside, "LEAVE_S", 0.0)
+    monkeypatch.setattr(beside.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 1))
+    assert beside.run_beside_dashboard(LineConfig(), []) == 0
+    err = capsys.readouterr().err
+    assert "The dashboard failed (exit code 1)" in err and "The line goes on running" in err
+
+
+class LineThatRuns:
+    """A line's process that has not ended."""
+
+    pid = 1
+
+    def poll(self) -> None:
+        return None
+
+
+def test_a_line_that_was_killed_while_starting_is_a_fault(workplace: Path, monkeypatch, capsys) -> None:
+    from inspector.cli import beside
+    from inspector.config import LineConfig
+
+    class Killed(LineThatRuns):
+        def wait(self) -> int:
+            return -signal.SIGKILL
+
+    monkeypatch.setattr(beside, "_start_line", lambda *_: (Killed(), 0))
+    monkeypatch.setattr(beside, "_wait_until_ready", lambda *_: None)
+    assert beside.run_beside_dashboard(LineConfig(), []) == 1
+
+
+def test_a_station_folder_that_may_not_be_entered_is_passed_over(monkeypatch, capsys) -> None:
+    def refuse(self: Path, **_: object) -> object:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "stat", refuse)  # what Path.is_file meets there; os.path.isfile says no
+    code, _, err = call(capsys, "--camera", "0")
+    assert code == 2 and "inspector init" in err
+
+
+@pytest.mark.parametrize("command", ["audit", "report"])
+def test_audit_and_report_find_the_ledger_that_run_writes(workplace: Path, monkeypatch, command) -> None:
+    from click.testing import CliRunner
+
+    write_config(workplace / "station", workplace / "package")
+    monkeypatch.setenv("INSPECTION_HOME", str(workplace / "station"))
+    with (workplace / "station" / "line.toml").open("a") as file:
+        file.write('[recording]\ndb = "sqlite:///plant.db"\n')
+    from inspector.db.connect import open_ledger
+
+    open_ledger("sqlite:///plant.db").dispose()
+    result = CliRunner().invoke(group, [command, "--json"], standalone_mode=False)
+    assert result.exception is None and json.loads(result.stdout)["runs"] == []
