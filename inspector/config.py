@@ -145,6 +145,7 @@ class RecordingConfig(Section):
     db: str = Field(default="sqlite:///ledger.db", min_length=1)
     """SQLAlchemy URL of the ledger."""
     folder: Path = Path("evidence")
+    """Where pictures lie; a relative path counts from the ledger's folder."""
     keep: frozenset[Literal["reject", "review", "uninspected", "pass"]] = frozenset({"reject", "review"})
     """Verdicts whose pictures are kept."""
     pass_every: int = Field(default=0, ge=0)
