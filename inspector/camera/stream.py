@@ -15,7 +15,7 @@ from inspector.types import Grab
 FFMPEG_OPTIONS = "rtsp_transport;tcp|fflags;nobuffer"
 """Given options replace OpenCV's own, so TCP is named again; without `nobuffer` frames start a second old."""
 _OPEN_TIMEOUT_MS = 2000
-_SECRET = re.compile(r"(?<=://)[^/@]+@")
+_SECRET = re.compile(r"(?<=://)[^/?#]+@")  # up to the last @: a password may hold one
 
 
 def without_secret(url: str) -> str:

@@ -80,3 +80,5 @@ def test_nothing_at_the_address_is_said_without_the_password() -> None:
 def test_a_url_without_a_user_stays_as_it_is() -> None:
     assert without_secret("rtsp://10.0.0.1/a@b") == "rtsp://10.0.0.1/a@b"
     assert without_secret("rtsp://u:p@10.0.0.1/a") == "rtsp://10.0.0.1/a"
+    assert without_secret("rtsp://u:p@ss@10.0.0.1/a") == "rtsp://10.0.0.1/a"
+    assert without_secret("http://10.0.0.1?to=a@b") == "http://10.0.0.1?to=a@b"
