@@ -38,7 +38,8 @@ class TrainedNetwork:
     data_sha256: str
     seed: int
     metrics: dict[str, Any]
-    """Validation figures: score, and IoU, threshold and counts for each class."""
+    """Validation figures: score, IoU, threshold and counts for each class; of a run that has ended also
+    defects found and false alarms, with counts and 95 % intervals as `trainer evaluate` gives them."""
     step: int
     fit_config: str
     """The whole fit config as TOML."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +22,7 @@ from inspector.tiling import Geometry, TilePlan, cheapest_plan, plan_tiles
 from inspector.types import Image, Mask, ProbMap
 from trainer.checkpoint import TrainedNetwork
 from trainer.dataset import Sample
-from trainer.metrics import Confusion, DefectFigures, RandError, bootstrap_iou
+from trainer.metrics import Confusion, RandError, bootstrap_iou, defect_figures, null_for_nan
 from trainer.release import ReleaseGraph, released
 
 Also = Literal["pixel_error", "rand_error"]
@@ -70,7 +69,6 @@ class EvaluationResult:
         names = (BACKGROUND, *self.classes)
         per_class = {name: self.pixels.of_class(k) for k, name in enumerate(names)}
         near = self.border.iou()
-        every = sum(self.matches.values(), MatchCounts())
         figures: dict[str, Any] = {
             "miou": self.pixels.miou(),
             "miou_95": None if intervals is None else list(intervals[-1]),
@@ -78,10 +76,7 @@ class EvaluationResult:
                 name: {**row, "iou_95": None if intervals is None else list(intervals[k])}
                 for k, (name, row) in enumerate(per_class.items())
             },
-            "per_defect": {
-                **DefectFigures(every, self.frames).json(),
-                "classes": {n: DefectFigures(c, self.frames).json() for n, c in self.matches.items()},
-            },
+            "per_defect": defect_figures(self.matches, self.frames),
             "border": {
                 "px": self.border_px,
                 "miou": self.border.miou(),
@@ -94,7 +89,7 @@ class EvaluationResult:
             figures["pixel_error"] = self.pixels.pixel_error()
         if "rand_error" in self.also:
             figures["rand_error"] = self.rand.compute()
-        cleaned: dict[str, Any] = _null_for_nan(figures)
+        cleaned: dict[str, Any] = null_for_nan(figures)
         return cleaned
 
 
@@ -216,12 +211,3 @@ def _near_edge(shape: tuple[int, ...], width: int) -> NDArray[np.bool_]:
     near = np.ones(shape, bool)
     near[width : shape[0] - width, width : shape[1] - width] = False
     return near
-
-
-def _null_for_nan(value: Any) -> Any:
-    """JSON has no NaN and no infinity."""
-    if isinstance(value, dict):
-        return {key: _null_for_nan(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_null_for_nan(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

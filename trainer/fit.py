@@ -15,14 +15,14 @@ import torch
 from numpy.typing import NDArray
 
 from inspector.errors import UsageError
-from inspector.package import load_package
+from inspector.package import ModelPackage, load_package
 from inspector.tiling import Geometry
 from trainer.checkpoint import LAST, load_checkpoint
 from trainer.config import FitConfig, RecipeName, fit_config, from_toml, to_toml
-from trainer.dataset import Dataset, Sample, load_dataset, one_thread
+from trainer.dataset import Dataset, load_dataset, one_thread
 from trainer.golden import golden_tiles, save_tiles
 from trainer.initial import Start, start_from
-from trainer.sampler import Stock, load_stock
+from trainer.sampler import load_stock
 from trainer.schedule import Schedule
 from trainer.train import Origin, Report, Training
 from trainer.validate import Validation
@@ -63,32 +63,30 @@ def prepare(request: Request) -> Prepared:
         raise UsageError(
             f"{request.out} exists already and a run never overwrites another; give a new --out, or --resume."
         )
-    start, prior, settings = None, None, dict(request.settings)
-    if request.init is not None:
-        package = load_package(request.init)
-        start, prior = start_from(package), package.thresholds
-        for name in ("channels", "depth", "base"):
-            _keep(settings, name, getattr(start.config, name), request.init)
-        settings |= {
-            "skip": start.config.skip,
-            "mm_per_px": settings.get("mm_per_px") or package.manifest.mm_per_px,
-        }
-        dataset = load_dataset(request.data, channels=start.config.channels, classes=package.classes)
-    else:
-        dataset = load_dataset(request.data, channels=settings.get("channels"))
+    package = None if request.init is None else load_package(request.init)
+    start = None if package is None else start_from(package)
+    settings = dict(request.settings)
+    if package is not None and start is not None:
+        settings |= _kept_from(package, start, settings)
+    dataset = load_dataset(
+        request.data, channels=settings.get("channels"), classes=package.classes if package else None
+    )
     settings |= {"channels": dataset.channels, "classes": dataset.classes}
     if request.recipe == "modern" and settings.get("border") is None and _has_instances(dataset):
         settings["border"] = "weight"
     config = fit_config(request.recipe, going_on=start is not None, **settings)
     schedule = Schedule(config)
-    stock, frames, counts = _load(dataset, config)
-    golden = golden_tiles(_preferred(dataset, config), len(dataset.classes), Geometry(config.depth))
-    if request.init is not None:
+    train, held_out = dataset.validation(config.validation, config.seed)
+    stock, frames = load_stock(train, config), [sample.read() for sample in held_out]
+    # From validation pictures first, from training ones for classes that lack there.
+    golden = golden_tiles((*held_out, *train), len(dataset.classes), Geometry(config.depth))
+    if package is not None:
         norm = package.manifest.normalisation
         stock = dataclasses.replace(stock, normalisation=(tuple(norm.mean), tuple(norm.std)))
-    origin = Origin(dataset.sha256(), start.state if start else None, prior)
+    origin = Origin(dataset.sha256(), start.state if start else None, package.thresholds if package else None)
     _make_folder(request.out, config, golden)
-    return Prepared(Training(config, stock, frames, request.out, origin, schedule), config, *counts)
+    training = Training(config, stock, frames, request.out, origin, schedule)
+    return Prepared(training, config, len(train), len(held_out))
 
 
 def prepare_resume(data: Sequence[Path], out: Path) -> Prepared:
@@ -104,14 +102,15 @@ def prepare_resume(data: Sequence[Path], out: Path) -> Prepared:
     dataset = load_dataset(data, channels=config.channels, classes=config.classes)
     if dataset.sha256() != content["data_sha256"]:
         raise UsageError(f"The data is not what {out} was trained on; give the same folders, or a new --out.")
-    stock, frames, counts = _load(dataset, config)
+    train, held_out = dataset.validation(config.validation, config.seed)
+    stock, frames = load_stock(train, config), [sample.read() for sample in held_out]
     mean, std = content["normalisation"]
     stock = dataclasses.replace(stock, normalisation=(tuple(mean), tuple(std)))
     thresholds = content["prior"]
     origin = Origin(content["data_sha256"], None, tuple(thresholds) if thresholds else None)
     training = Training(config, stock, frames, out, origin, schedule)
     training.resume()
-    return Prepared(training, config, *counts)
+    return Prepared(training, config, len(train), len(held_out))
 
 
 def run(
@@ -132,29 +131,28 @@ def _make_folder(out: Path, config: FitConfig, golden: NDArray[np.uint8]) -> Non
         raise UsageError(f"{out} cannot be made ({error.strerror}); choose another --out.") from error
 
 
-def _load(dataset: Dataset, config: FitConfig) -> tuple[Stock, list[Any], tuple[int, int]]:
-    train, held_out = dataset.validation(config.validation, config.seed)
-    stock = load_stock(train, config)
-    frames = [sample.read()[:2] for sample in held_out]
-    return stock, frames, (len(train), len(held_out))
-
-
-def _preferred(dataset: Dataset, config: FitConfig) -> tuple[Sample, ...]:
-    """What golden tiles are cut from: validation pictures, then training ones for classes that lack there."""
-    train, held_out = dataset.validation(config.validation, config.seed)
-    return (*held_out, *train)
-
-
 def _has_instances(dataset: Dataset) -> bool:
     return any((sample.folder / "instances").is_dir() for sample in dataset.samples)
 
 
-def _keep(settings: dict[str, Any], name: str, value: int, package: Path) -> None:
-    """Raises UsageError when the user asked for another network than the package holds."""
-    asked = settings.get(name)
-    if asked is not None and asked != value:
-        raise UsageError(f"--{name} {asked} does not fit {package}, which has {value}; leave --{name} out.")
-    settings[name] = value
+def _kept_from(package: ModelPackage, start: Start, asked: dict[str, Any]) -> dict[str, Any]:
+    """The settings that a package decides, where training goes on from it.
+
+    Raises UsageError when the user asked for another network than the package holds.
+    """
+    for name in ("channels", "depth", "base"):
+        given, value = asked.get(name), getattr(start.config, name)
+        if given is not None and given != value:
+            raise UsageError(
+                f"--{name} {given} does not fit {package.path}, which has {value}; leave --{name} out."
+            )
+    return {
+        "channels": start.config.channels,
+        "depth": start.config.depth,
+        "base": start.config.base,
+        "skip": start.config.skip,
+        "mm_per_px": asked.get("mm_per_px") or package.manifest.mm_per_px,
+    }
 
 
 __all__ = ["Prepared", "Request", "Start", "prepare", "prepare_resume", "run"]

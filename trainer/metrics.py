@@ -6,7 +6,7 @@ Each figure comes with its counts, and rates with a 95 % interval.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,6 +89,17 @@ class DefectFigures:
         }
 
 
+def defect_figures(matches: Mapping[str, MatchCounts], frames: int) -> dict[str, Any]:
+    """DefectFigures of all classes together and, under `classes`, of each by name.
+
+    A figure that nothing stands behind is None, so that the whole is JSON.
+    """
+    every = sum(matches.values(), MatchCounts())
+    of_class = {name: DefectFigures(counts, frames).json() for name, counts in matches.items()}
+    figures: dict[str, Any] = null_for_nan({**DefectFigures(every, frames).json(), "classes": of_class})
+    return figures
+
+
 class RandError:
     """Mean adapted Rand error over frames: 1 - F of the Rand precision and recall of segments.
 
@@ -150,8 +161,11 @@ def bootstrap_iou(parts: Sequence[NDArray[np.int64]], seed: int = 0) -> NDArray[
     """95 % intervals of IoU by drawing whole parts again, since pixels of one part err together.
 
     parts: the confusion matrix of each physical part. Returns (classes + 1, 2): each class's
-    interval, then that of the mean; NaN for a class that no draw shows.
+    interval, then that of the mean; NaN for a class that no draw shows, and for all with one part
+    alone, of which every draw is the same.
     """
+    if len(parts) == 1:
+        return np.full((len(parts[0]) + 1, 2), np.nan)
     stacked = np.stack(list(parts))
     drawn = np.random.default_rng(seed).multinomial(
         len(parts), np.full(len(parts), 1 / len(parts)), RESAMPLES
@@ -177,6 +191,15 @@ def _mean(ious: NDArray[np.float64]) -> NDArray[np.float64]:
     known = ~np.isnan(ious)
     total = np.where(known, ious, 0.0).sum(-1)
     return np.asarray(np.where(known.any(-1), total / np.maximum(known.sum(-1), 1), np.nan))
+
+
+def null_for_nan(value: Any) -> Any:
+    """The same with None for NaN and infinity, which JSON does not have, and lists for tuples."""
+    if isinstance(value, dict):
+        return {key: null_for_nan(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [null_for_nan(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _components(region: NDArray[np.bool_], connectivity: int) -> NDArray[np.int64]:

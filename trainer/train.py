@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,24 +16,26 @@ from torch import Tensor, nn
 
 from inspector.errors import InspectionError
 from inspector.tiling import Geometry
-from inspector.types import Image, Mask
 from trainer.checkpoint import (
     BEST,
     LAST,
     TrainedNetwork,
     clone_state,
     load_checkpoint,
+    load_run,
     save_atomically,
     save_network,
 )
 from trainer.config import FitConfig, to_toml
 from trainer.losses import batch_dice, weighted_cross_entropy
+from trainer.metrics import defect_figures
 from trainer.optimize import autocast_of, freeze_norm, optimizer_of, reestimate_norm
 from trainer.prefetch import Prefetch
 from trainer.sampler import Batch, Stock, TileSampler
 from trainer.schedule import Schedule
+from trainer.thresholds import ClassChoice
 from trainer.unet import UNet
-from trainer.validate import Validation, validate
+from trainer.validate import Shown, Validation, count_defects, validate
 
 VALIDATIONS = 12
 """Validations in one run."""
@@ -85,12 +87,12 @@ class Training:
         self,
         config: FitConfig,
         stock: Stock,
-        frames: Sequence[tuple[Image, Mask]],
+        frames: Sequence[Shown],
         out: Path,
         origin: Origin,
         schedule: Schedule,
     ) -> None:
-        """frames: validation pictures and masks. out: an existing folder."""
+        """frames: what validates. out: an existing folder."""
         self._config, self._stock, self._frames, self._out, self._origin = config, stock, frames, out, origin
         self._schedule = schedule
         torch.manual_seed(config.seed)
@@ -113,12 +115,12 @@ class Training:
         self._mark = Mark(**content["mark"])
 
     def run(self, report: Report, stop_after: Callable[[int], bool] = lambda _step: False) -> Validation:
-        """Train to the end of the schedule and return the best validation's figures.
+        """Train to the end of the schedule and return the figures of the best network, which is served.
 
         stop_after: asked after each step; True ends this sitting as an interruption would.
         Writes last.pt also when interrupted, so that `resume` loses nothing.
         """
-        mark, found = self._mark, None
+        mark = self._mark
         try:
             with Prefetch(lambda n: self._sampler.batch(n, self._schedule.progress(n)), mark.step) as batches:
                 for batch in batches:
@@ -129,12 +131,27 @@ class Training:
                     loss = self._step(batch, progress)
                     self._note(report, progress, loss)
                     if self._validation_due():
-                        found = self._validate(report)
+                        self._validate(report)
                     if stop_after(mark.step):
                         break
         finally:
             self._save_last()
-        return found or self._validate(report)
+        # By the clock a run may end between two steps, with its last steps not yet judged.
+        unjudged = self._schedule.progress(mark.step) >= 1.0 > mark.validated_at
+        if unjudged or not (self._out / BEST).exists():
+            self._validate(report)
+        return self._count_best()
+
+    def _count_best(self) -> Validation:
+        """Count the defects that the best network finds, keep the counts with it, return its figures."""
+        best = load_run(self._out)
+        best.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        figures = best.metrics["validation"]
+        matches = count_defects(best, self._frames, self._autocast)
+        figures |= {"per_defect": defect_figures(matches, len(self._frames))}
+        save_network(self._out / BEST, replace(best, metrics={**best.metrics, "validation": figures}))
+        choices = tuple(ClassChoice(**figures["classes"][name]) for name in best.classes)
+        return Validation(figures["score"], choices)
 
     def _step(self, batch: Batch, progress: float) -> float:
         mark, config = self._mark, self._config
@@ -198,7 +215,7 @@ class Training:
             wait = max(wait, mark.validation_s / VALIDATION_TIME / (60 * self._config.minutes))
         return done >= 1.0 or done - mark.validated_at >= wait
 
-    def _validate(self, report: Report) -> Validation:
+    def _validate(self, report: Report) -> None:
         mark, began = self._mark, self._schedule.elapsed_s()
         net = UNet(self._config.unet()).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         net.load_state_dict(self._average)
@@ -219,7 +236,6 @@ class Training:
         self._log("validation", score=found.score, best=better, classes=[asdict(c) for c in found.choices])
         report.validated(mark.step, found, better)
         self._save_last()
-        return found
 
     def _trained(self, net: UNet, found: Validation) -> TrainedNetwork:
         config = self._config

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from inspector.defects import MatchCounts, mask_of, match_defects
 from inspector.tiling import Geometry, cheapest_plan, cut_tile, paste_tile
 from inspector.types import Image, Mask, ProbMap
+from trainer.checkpoint import TrainedNetwork
 from trainer.sampler import Normalisation, network_input
 from trainer.thresholds import ClassChoice, ProbabilityHistogram
 
 TILE_PX = 1_500_000
 """Largest input of one forward pass, which bounds its memory."""
+
+
+Shown: TypeAlias = tuple[Image, Mask, NDArray[np.uint16] | None]
+"""A validation frame: picture, class ids with 255 = ignore, and instances where its folder has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +37,7 @@ class Validation:
 
 def validate(
     net: nn.Module,
-    frames: Iterable[tuple[Image, Mask]],
+    frames: Iterable[Shown],
     geometry: Geometry,
     normalisation: Normalisation,
     prior: Sequence[float | None],
@@ -38,10 +45,25 @@ def validate(
 ) -> Validation:
     """Score a network in evaluation mode. prior: one threshold for each defect class, or None for each."""
     histogram = ProbabilityHistogram(len(prior))
-    for image, mask in frames:
+    for image, mask, _ in frames:
         with torch.inference_mode(), autocast:
             histogram.add(segment_frame(net, image, geometry, normalisation), mask)
     return Validation(histogram.score(), histogram.choose(prior))
+
+
+def count_defects(
+    trained: TrainedNetwork, frames: Iterable[Shown], autocast: torch.autocast
+) -> dict[str, MatchCounts]:
+    """True defects found and false alarms by class, with the network's own thresholds and the line's mask."""
+    geometry = Geometry(trained.config.depth)
+    matches = {name: MatchCounts() for name in trained.classes}
+    for image, truth, instances in frames:
+        with torch.inference_mode(), autocast:
+            probs = segment_frame(trained.net, image, geometry, trained.normalisation)
+        predicted = mask_of(probs, trained.thresholds)
+        for name, counts in match_defects(truth, instances, predicted, trained.classes).items():
+            matches[name] += counts
+    return matches
 
 
 def segment_frame(net: nn.Module, image: Image, geometry: Geometry, normalisation: Normalisation) -> ProbMap:

@@ -14,11 +14,14 @@ import torch
 from click.testing import CliRunner
 
 from inspector.errors import ConfigError, InspectionError, UsageError
+from inspector.tiling import Geometry
 from trainer.checkpoint import load_checkpoint, load_run
 from trainer.cli.fit import fit
 from trainer.config import fit_config, from_toml, to_toml
 from trainer.dataset import load_dataset
+from trainer.evaluate import evaluate, run_segmenter
 from trainer.fit import Request, prepare, prepare_resume, run
+from trainer.metrics import wilson
 from trainer.sampler import TileSampler, load_stock
 
 TINY: dict[str, Any] = {"base": 4, "depth": 3, "tile_px": 36, "step_px": 4000}
@@ -81,6 +84,57 @@ def test_log_holds_steps_and_validations(trained: Path) -> None:
     assert sum(line["kind"] == "validation" for line in lines) >= 10
 
 
+def test_the_best_network_carries_defect_counts_with_intervals(trained: Path, data: Path) -> None:
+    """Counted again here, over the frames that validated, by the line's own mask and matching."""
+    found = load_run(trained)
+    kept = found.metrics["validation"]["per_defect"]
+    _, held_out = load_dataset([data]).validation(0.15, 0)
+    counted = evaluate(
+        held_out, run_segmenter(found), found.classes, found.thresholds, halo=Geometry(3).halo
+    ).json()["per_defect"]
+    assert kept["total"] > 0 and kept["frames"] == len(held_out) == found.metrics["validation"]["frames"]
+    assert {n: (c["found"], c["total"]) for n, c in kept["classes"].items()} == {
+        n: (c["found"], c["total"]) for n, c in counted["classes"].items()
+    }
+    assert kept["recall_95"] == list(wilson(kept["found"], kept["total"]))
+    assert set(kept["classes"]) == {"hole", "chip"}
+    json.dumps(kept, allow_nan=False)
+
+
+def test_a_run_ends_with_the_figures_of_its_best_network(data: Path, tmp_path: Path) -> None:
+    """The last validation is not the best one when the learning rate wrecks the network."""
+    out = tmp_path / "wrecked"
+    prepared = prepare(request(data, out, steps=40, learning_rate=1e-2))
+    step = prepared.training._step
+
+    def wrecking(batch: object, progress: float) -> float:
+        if progress > 0.8:
+            for value in prepared.training._average.values():
+                value.zero_()
+        return step(batch, progress)  # type: ignore[arg-type]
+
+    prepared.training._step = wrecking  # type: ignore[method-assign]
+    found = run(prepared, Silent())
+    best = load_run(out)
+    assert best.metrics["validation"]["score"] == found.score
+    assert tuple(choice.threshold for choice in found.choices) == best.thresholds
+    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    scores = [line["score"] for line in lines if line["kind"] == "validation"]
+    assert scores[-1] < max(scores) == found.score
+
+
+def test_the_last_steps_before_the_clock_are_judged(data: Path, tmp_path: Path) -> None:
+    """The clock can run out between a step and the next; that step's network is validated all the same."""
+    prepared = prepare(request(data, tmp_path / "r", minutes=1.0))
+    clock = prepared.training._schedule
+    clock.progress = lambda step: 0.01 if step < 2 else 1.0  # type: ignore[method-assign]
+    due = iter([True, False])
+    prepared.training._validation_due = lambda: next(due)  # type: ignore[method-assign]
+    run(prepared, Silent())
+    lines = [json.loads(line) for line in (tmp_path / "r" / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if line["kind"] == "validation"] == [1, 2]
+
+
 def _weights(out: Path) -> dict[str, torch.Tensor]:
     weights: dict[str, torch.Tensor] = load_checkpoint(out / "last.pt")["net"]
     return weights
@@ -106,6 +160,8 @@ def test_a_resumed_run_equals_an_unbroken_one(data: Path, tmp_path: Path, recipe
     assert broken["mark"]["step"] == 10
     for part in ("net", "average"):
         assert all(torch.equal(whole[part][k], broken[part][k]) for k in whole[part])
+    best = load_run(tmp_path / "whole"), load_run(out)
+    assert best[0].metrics == best[1].metrics and best[0].thresholds == best[1].thresholds
 
 
 def test_resume_refuses_other_data_and_a_missing_run(data: Path, trained: Path, tmp_path: Path) -> None:

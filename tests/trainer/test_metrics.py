@@ -58,6 +58,11 @@ def test_the_bootstrap_draws_whole_parts() -> None:
     assert np.isnan(never[1]).all() and never[2].tolist() == [1.0, 1.0]
 
 
+def test_one_part_alone_has_no_interval() -> None:
+    """Every draw of it is the same; an interval without width would promise what nobody knows."""
+    assert np.isnan(bootstrap_iou([np.array([[90, 10], [5, 10]])])).all()
+
+
 def test_defect_figures_carry_counts_and_intervals() -> None:
     figures = DefectFigures(MatchCounts(found=45, total=46, false_alarms=3, predicted=50), frames=30).json()
     assert figures["recall"] == pytest.approx(45 / 46)

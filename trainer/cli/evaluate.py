@@ -47,26 +47,31 @@ def evaluate(
       trainer evaluate runs/tiles datasets/tiles
       trainer evaluate models/tiles datasets/tiles --split test --json
     """
-    # Imported here: --help must not wait for torch.
-    from trainer.dataset import load_dataset
-    from trainer.evaluate import evaluate as measure
-
-    model, segmenter, channels = _opened(run_or_package)
-    samples = load_dataset(data, channels=channels, classes=model.classes).split(split)  # type: ignore[arg-type]
-    if not samples:
-        raise UsageError(f"{data[0]} has no frames in its {split} split; use --split all or add split.json.")
-    try:
-        result = measure(
-            _shown(samples), segmenter, model.classes, model.thresholds,
-            halo=segmenter.geometry.halo, also=also,  # type: ignore[arg-type]
-        )  # fmt: skip
-    finally:
-        segmenter.close()
+    result = _measured(run_or_package, data, split, also)
     if as_json:
         click.echo(json.dumps({"model": str(run_or_package), "split": split, **result.json()}))
     else:
         click.echo(table(result))
     return 0
+
+
+def _measured(path: Path, data: tuple[Path, ...], split: str, also: tuple[str, ...]) -> EvaluationResult:
+    """Raises UsageError when the split has no frames."""
+    # Imported here: --help must not wait for torch.
+    from trainer.dataset import load_dataset
+    from trainer.evaluate import evaluate as measure
+
+    model, segmenter, channels = _opened(path)
+    samples = load_dataset(data, channels=channels, classes=model.classes).split(split)  # type: ignore[arg-type]
+    if not samples:
+        raise UsageError(f"{data[0]} has no frames in its {split} split; use --split all or add split.json.")
+    try:
+        return measure(
+            _shown(samples), segmenter, model.classes, model.thresholds,
+            halo=segmenter.geometry.halo, also=also,  # type: ignore[arg-type]
+        )  # fmt: skip
+    finally:
+        segmenter.close()
 
 
 def _opened(path: Path) -> tuple[TrainedNetwork | ModelPackage, Segmenter, int]:
