@@ -24,9 +24,14 @@ from inspector.engine.cache import cache_folder
 from inspector.engine.protocol import Engine
 from inspector.errors import CertificateError
 from inspector.package import Golden, ModelPackage
+from inspector.tiling import Geometry
 from inspector.types import Image, ProbMap
 
 _LOG = logging.getLogger(__name__)
+
+
+class ChangedCertificate(CertificateError):
+    """What lies on the disk is not what was written for this engine. Another precision does not mend that."""
 
 
 class Limits(BaseModel):
@@ -87,8 +92,9 @@ class Certificate(BaseModel):
 def certify(engine: Engine, package: ModelPackage) -> Certificate:
     """Hold the engine against the golden tiles; return its certificate, made now if there is none.
 
-    Runs at each load. Raises CertificateError when the engine is over a limit, or when the
-    certificate on the disk was changed; each message names both values and the mending command.
+    Runs at each load. Raises CertificateError when the engine is over a limit, and its kind
+    ChangedCertificate when the certificate on the disk was changed; each message names both values
+    and the mending command.
     """
     golden = package.golden()
     parity = measure(engine, package, golden)
@@ -152,11 +158,15 @@ def _golden_runs(
 
     The engine serves one tile size. Golden tiles lie side by side on pictures of that size, on
     the pooling grid, where a valid network computes for each the same as alone; of a golden
-    tile that is larger, its first corner.
+    tile that is larger, its middle, where the trainer puts the defect.
     """
     geometry, tile = package.geometry, engine.info.tile
     grid, halo = geometry.grid, geometry.halo
     h, w = (min(have, size) for have, size in zip(golden.tiles.shape[1:3], tile, strict=True))
+    top, left = (
+        _around_middle(have, size, geometry)
+        for have, size in zip(golden.tiles.shape[1:3], (h, w), strict=True)
+    )
     out_h, out_w = h - 2 * halo, w - 2 * halo
     places = [
         (y, x)
@@ -167,10 +177,17 @@ def _golden_runs(
         batch = range(first, min(first + len(places), len(golden.tiles)))
         sheet = np.zeros((*tile, golden.tiles.shape[3]), np.uint8)
         for n, (y, x) in zip(batch, places, strict=False):
-            sheet[y : y + h, x : x + w] = golden.tiles[n, :h, :w]
+            sheet[y : y + h, x : x + w] = golden.tiles[n, top : top + h, left : left + w]
         probs = _run_one(engine, sheet[..., 0] if sheet.shape[2] == 1 else sheet)
         for n, (y, x) in zip(batch, places, strict=False):
-            yield probs[y : y + out_h, x : x + out_w], golden.probs[n, :out_h, :out_w]
+            yield probs[y : y + out_h, x : x + out_w], golden.probs[n, top : top + out_h, left : left + out_w]
+
+
+def _around_middle(have: int, size: int, geometry: Geometry) -> int:
+    """Where a crop of `size` input pixels begins on the grid, its output over the middle of `have`."""
+    middle, out = have // 2 - geometry.halo, geometry.output(size)
+    wanted = (middle // geometry.grid - out // 2 // geometry.grid) * geometry.grid
+    return max(0, min(wanted, have - size))
 
 
 def _run_one(engine: Engine, tile: Image) -> ProbMap:
@@ -225,12 +242,12 @@ def _read(path: Path) -> Certificate | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ValidationError) as error:
-        raise CertificateError(
+        raise ChangedCertificate(
             f"The certificate {path} cannot be read ({type(error).__name__}); remove it with `rm '{path}'`"
             " and it is made again."
         ) from error
     if certificate.id() != said:
-        raise CertificateError(
+        raise ChangedCertificate(
             f"The certificate {path} was changed: it says {str(said)[:12]} and is {certificate.id()[:12]};"
             f" remove it with `rm '{path}'` and it is made again."
         )
@@ -241,12 +258,12 @@ def _refuse_other_key(kept: Certificate, engine: Engine, package: ModelPackage, 
     for field, mine in _key(engine, package).items():
         theirs = getattr(kept, field)
         if theirs != mine:
-            raise CertificateError(
+            raise ChangedCertificate(
                 f"The certificate {path} is for {field} {theirs}, this is {mine}; remove it with"
                 f" `rm '{path}'` and it is made again."
             )
     if kept.limits != LIMITS[kept.precision]:
-        raise CertificateError(
+        raise ChangedCertificate(
             f"The certificate {path} was made for limits {kept.limits}, they are {LIMITS[kept.precision]};"
             f" remove it with `rm '{path}'` and it is made again."
         )

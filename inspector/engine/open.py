@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from inspector.config import ModelConfig
 from inspector.engine.cache import compiled_folder
-from inspector.engine.certificate import certify
+from inspector.engine.certificate import ChangedCertificate, certify
 from inspector.engine.fake import FakeEngine
 from inspector.engine.memory import MB, MemoryModel
 from inspector.engine.openvino import CompileOptions, OpenVinoEngine, cpu_has_bf16, cpu_name
@@ -64,8 +64,8 @@ def open_engine(package: ModelPackage, tile: TilePlan | tuple[int, int], setting
 
     tile: a plan, or the input size (height, width). In precision `auto` bf16 serves where the
     processor has it and its certificate holds, else f32; the choice is logged and stands in
-    Engine.info. Raises CertificateError when what was asked for is not proven, UsageError when
-    the processor does not have it, EngineError when OpenVINO fails.
+    Engine.info. Raises CertificateError when what was asked for is not proven or a certificate was
+    changed, UsageError when the processor does not have it, EngineError when OpenVINO fails.
     """
     size = tile.input if isinstance(tile, TilePlan) else tile
     if settings.engine == "fake":
@@ -76,6 +76,8 @@ def open_engine(package: ModelPackage, tile: TilePlan | tuple[int, int], setting
     if cpu_has_bf16():
         try:
             return _open_proven(package, size, "bf16", settings.threads)
+        except ChangedCertificate:
+            raise  # somebody touched the proof: that is for a person to see, not to work around
         except CertificateError as error:
             _LOG.warning("bf16 does not serve, f32 does: %s", error)
     else:

@@ -139,6 +139,30 @@ def test_auto_serves_f32_aloud_where_bf16_fails(
         open_engine(tiny_package, (60, 60), ModelConfig(precision="bf16"))
 
 
+def test_auto_does_not_work_around_a_changed_certificate(
+    tiny_package: ModelPackage, fresh_cache: Path
+) -> None:
+    """On a processor with bf16 the changed one is bf16's; f32 could serve, and must not do so unasked."""
+    open_engine(tiny_package, (60, 60), ModelConfig())
+    path = only_certificate(fresh_cache)
+    path.write_text(path.read_text().replace('"lost": 0', '"lost": 1'))
+    with pytest.raises(CertificateError, match="was changed"):
+        open_engine(tiny_package, (60, 60), ModelConfig())
+
+
+def test_on_a_small_tile_the_middle_of_the_golden_ones_is_held(
+    tiny_package: ModelPackage, fresh_cache: Path
+) -> None:
+    """An engine that goes blind in the middle, where golden tiles show their defect, is found out."""
+    golden = tiny_package.golden()
+    engine = OpenVinoEngine(tiny_package, (44, 44), CompileOptions("f32"))
+    middle = [side // 2 for side in golden.probs.shape[1:3]]
+    spoiled = golden.probs.copy()
+    spoiled[:, middle[0], middle[1]] = 1 - spoiled[:, middle[0], middle[1]]
+    assert measure(engine, tiny_package, golden).max_difference <= 1 / 255
+    assert measure(engine, tiny_package, Golden(golden.tiles, spoiled)).max_difference > 0.3
+
+
 def test_auto_serves_f32_where_there_is_no_bf16(
     tiny_package: ModelPackage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
