@@ -48,7 +48,7 @@ class Pipeline:
         if image is None:
             return Reason(Fault.CAMERA.value, "the camera gave no picture")
         colours = image.shape[2] if image.ndim == 3 else 1
-        if image.dtype != np.uint8 or image.ndim not in (2, 3):
+        if image.dtype != np.uint8 or image.ndim not in (2, 3) or colours not in (1, 3, 4):
             words = f"picture of type {image.dtype} and shape {image.shape}, not 8-bit gray or colour"
         elif image.shape[:2] != self._plan.frame:
             words = f"picture of {_size(image.shape)} in a run of {_size(self._plan.frame)}"

@@ -64,6 +64,11 @@ def code(inspection: Inspection) -> str:
     return inspection.verdict.reasons[0].code
 
 
+@pytest.mark.parametrize("planes", [2, 5])
+def test_a_picture_with_planes_that_no_rule_covers_is_uninspected(planes: int):
+    assert code(pipeline().inspect(frame(np.zeros((*SIZE, planes), np.uint8)))) == "format"
+
+
 def test_a_good_part_passes():
     said = pipeline().inspect(frame(gray()))
     assert said.verdict.word is VerdictWord.PASS
