@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,10 +12,14 @@ from sqlalchemy import Connection, Engine, func, select, text
 
 from inspector.db.connect import ledger_folder
 from inspector.db.counter import counter_path, is_held, read_count
-from inspector.db.schema import GapRow, InspectionRow, RunRow
+from inspector.db.schema import EventRow, GapRow, InspectionRow, RunRow
 from inspector.db.simlog import SimLog
 from inspector.db.transactions import reading
 from inspector.types import Fault
+
+SETTLED_S = 900
+"""A frame of a living run whose successor was recorded so long ago is lost, not under way: a full
+queue of 1024 frames waits less."""
 
 
 @dataclass(slots=True)
@@ -64,11 +69,13 @@ def audit_ledger(engine: Engine, run_id: str | None = None, sim_log: SimLog | No
     Raises LedgerError when the ledger cannot be read.
     """
     folder = ledger_folder(engine.url)
+    # Asked before the rows are read: a line that ends meanwhile is no dead one.
+    held = _held_runs(engine, folder)
     with reading(engine) as connection:
         integrity = _integrity(connection)
         wanted = select(RunRow.id).order_by(RunRow.id)
         ids = [run_id] if run_id is not None else list(connection.scalars(wanted))
-        audits = [_audit_run(connection, one, folder) for one in ids]
+        audits = [_audit_run(connection, one, folder, one in held) for one in ids]
         if sim_log is not None and audits:
             _against_simulator(connection, audits[-1], sim_log)
         elif sim_log is not None and sim_log.emitted:
@@ -82,6 +89,12 @@ def audit_ledger(engine: Engine, run_id: str | None = None, sim_log: SimLog | No
     return LedgerAudit(integrity, audits, problems)
 
 
+def _held_runs(engine: Engine, folder: Path) -> set[str]:
+    with reading(engine) as connection:
+        open_runs = list(connection.scalars(select(RunRow.id).where(RunRow.ended_at.is_(None))))
+    return {run_id for run_id in open_runs if is_held(counter_path(folder, run_id))}
+
+
 def _integrity(connection: Connection) -> str:
     if connection.dialect.name != "sqlite":
         return "not checked"
@@ -91,9 +104,9 @@ def _integrity(connection: Connection) -> str:
     return "ok" if found == ["ok"] else "; ".join(item for item in found if item != "ok")
 
 
-def _audit_run(connection: Connection, run_id: str, folder: Path) -> RunAudit:
+def _audit_run(connection: Connection, run_id: str, folder: Path, held: bool) -> RunAudit:
     run = connection.execute(select(RunRow.__table__).where(RunRow.id == run_id)).one()
-    alive = run.ended_at is None and is_held(counter_path(folder, run_id))
+    alive = run.ended_at is None and (held or is_held(counter_path(folder, run_id)))
     in_file = read_count(counter_path(folder, run_id))
     counter = run.counted if run.counted is not None else (in_file or 0)
     audit = RunAudit(run_id, run.end, counter)
@@ -101,6 +114,11 @@ def _audit_run(connection: Connection, run_id: str, folder: Path) -> RunAudit:
     _check_files(connection, audit, Path(run.evidence), folder, alive)
     if run.ended_at is None and not alive:
         audit.problems.append("it has no end, and no station of this machine is running it")
+    recovered = select(EventRow.data).where(EventRow.run_id == run_id, EventRow.kind == "recovered")
+    if any(data.get("counter") is None for data in connection.scalars(recovered)):
+        audit.problems.append(
+            "its frame counter was gone when it was found dead; later frames may be missing"
+        )
     if in_file is not None and run.counted is not None and in_file > run.counted:
         audit.problems.append(f"the frame counter says {in_file}, the ledger closed at {run.counted}")
     return audit
@@ -113,10 +131,9 @@ def _count_rows(connection: Connection, audit: RunAudit, alive: bool) -> None:
     audit.rows, audit.duplicates = len(numbers), len(numbers) - len(distinct)
     absent = sorted(set(range(1, audit.counter + 1)) - distinct)
     beyond = sorted(number for number in distinct if not 1 <= number <= audit.counter)
-    if alive:
-        audit.under_way = len(absent)
-    else:
-        audit.missing = absent
+    settled = _settled(connection, audit.run_id) if alive else audit.counter + 1
+    audit.missing = [number for number in absent if number < settled]
+    audit.under_way = len(absent) - len(audit.missing)
     words = select(InspectionRow.verdict, func.count()).where(mine).group_by(InspectionRow.verdict)
     audit.verdicts = {word.value: n for word, n in connection.execute(words)}
     crashed = select(func.count()).where(mine, InspectionRow.reason_code == Fault.CRASH.value)
@@ -131,6 +148,13 @@ def _count_rows(connection: Connection, audit: RunAudit, alive: bool) -> None:
         audit.problems.append(f"{audit.duplicates} frames have more than one row")
     if beyond:
         audit.problems.append(f"rows for frames that were never counted ({_some(beyond)})")
+
+
+def _settled(connection: Connection, run_id: str) -> int:
+    """The number before which each frame of a living run must have its row by now."""
+    before = InspectionRow.committed_utc_ns < time.time_ns() - SETTLED_S * 1_000_000_000
+    newest = select(func.max(InspectionRow.number)).where(InspectionRow.run_id == run_id, before)
+    return connection.scalar(newest) or 0
 
 
 def _check_files(connection: Connection, audit: RunAudit, evidence: Path, folder: Path, alive: bool) -> None:

@@ -1,18 +1,22 @@
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, delete, update
+from sqlalchemy import Connection, Engine, delete, update
 
+from benchmarks.ledger_samples import sample_inspection, sample_start
 from inspector.cli.main import inspector
-from inspector.db import queries
+from inspector.config import RecordingConfig
+from inspector.db import audit, queries
 from inspector.db.audit import RunAudit, audit_ledger
 from inspector.db.counter import FrameCounter, counter_path
 from inspector.db.schema import DefectRow, GapRow, InspectionRow
 from inspector.db.simlog import SimLog, read_sim_log
 from inspector.db.transactions import writing
 from inspector.errors import UsageError
+from inspector.recorder import Recorder
 
 Filled = tuple[Engine, str]
 
@@ -174,3 +178,45 @@ def test_the_command_recovers_a_dead_run_first(
 def test_the_command_refuses_a_run_that_is_not_there(filled: Filled) -> None:
     with pytest.raises(UsageError, match="There is no run 7"):
         command("--db", str(filled[0].url.database), "--run", "7")
+
+
+def test_a_living_run_that_lost_a_frame_long_ago_does_not_balance(ledger: Engine) -> None:
+    recorder = Recorder(ledger, sample_start(), RecordingConfig(), lambda records: None)
+    for number in (recorder.counter.next() for _ in range(6)):
+        if number not in (2, 6):
+            recorder.submit(sample_inspection(number))
+    while sum(queries.counts(ledger, recorder.run_id).values()) < 4:
+        time.sleep(0.01)
+    fresh = audit_one(ledger)
+    assert (fresh.missing, fresh.under_way, fresh.problems) == ([], 2, [])
+    with writing(ledger) as connection:
+        connection.execute(update(InspectionRow).values(committed_utc_ns=1))
+    late = audit_one(ledger)
+    recorder.close()
+    assert (late.missing, late.under_way) == ([2], 1) and "1 of 6 frames have no row" in late.problems[0]
+
+
+def test_a_line_that_ends_while_it_is_audited_is_no_dead_one(
+    ledger: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = Recorder(ledger, sample_start(), RecordingConfig(), lambda records: None)
+    recorder.submit(sample_inspection(recorder.counter.next()))
+    while not queries.counts(ledger, recorder.run_id)["PASS"]:
+        time.sleep(0.01)
+    real = audit._integrity
+
+    def slow(connection: Connection) -> str:
+        found = real(connection)  # the moment that the audit sees begins here
+        recorder.close()
+        return found
+
+    monkeypatch.setattr(audit, "_integrity", slow)
+    assert audit_one(ledger).problems == []
+
+
+def test_a_dead_run_whose_counter_is_gone_does_not_balance(
+    ledger: Engine, dead_run: Callable[[int, int], str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    counter_path(Path(str(ledger.url.database)).parent, dead_run(8, 5)).unlink()
+    assert command("--db", str(ledger.url.database)) == 1
+    assert "frame counter was gone" in capsys.readouterr().out
