@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from inspector.db.connect import ledger_folder
@@ -127,13 +127,22 @@ class _Line:
         self.grab.frames = frames
         self.grab.begin_with(self.opened.early)
         self.recorder.health(beat_of(self, "starting"))
-        if on_ready is not None:
-            on_ready(self.opened.run_id)
-        for stage in self.stages:
-            stage.start()
-        self._watch()
+        with ExitStack() as on_failure:
+            on_failure.callback(self._abandon)
+            if on_ready is not None:
+                on_ready(self.opened.run_id)
+            for stage in self.stages:
+                stage.start()
+            self._watch()
+            on_failure.pop_all()
         self._stop()
         return self._close()
+
+    def _abandon(self) -> None:
+        """An error that nobody foresaw is on its way out: its frames get their rows all the same."""
+        self.control.fail(InspectionError("The line ended on an error of its own; see the log."))
+        self._stop()
+        self._close()
 
     def _watch(self) -> None:
         """Each tick: is the recorder well, did anybody ask for something; each second a beat."""

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 FALLBACK_SIZE = (512, 512)
 """What the engine is opened for when a source has no picture that can be read."""
 _STALLS = 5
+_FAULTS = 50
+"""So many pictures that cannot be read, and a live camera's size is learned while the line runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,8 @@ def _read_until_picture(camera: Camera) -> _Seen:
                 camera.close()
                 raise
             continue
-        if grab is None:
+        if grab is None or (camera.live and len(seen.early) >= _FAULTS):
+            seen.early.extend([grab] if grab is not None else [])
             return seen
         seen.early.append(grab)
         if grab.image is not None and grab.image.size:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -231,3 +232,21 @@ def test_a_grab_without_a_picture_or_fault_is_a_camera_fault(tmp_path: Path, mon
     monkeypatch.setattr(files.ImageFolder, "read", read)
     run_station(parts.line_config(tmp_path, good_folder(tmp_path, 1)))
     assert words(tmp_path) == ["camera", "PASS"]
+
+
+def test_an_error_of_the_line_itself_leaves_no_run_open_and_no_frame_without_a_row(tmp_path, monkeypatch):
+    def broken(self) -> None:
+        if self._recorder.counter.last >= 3:
+            raise ZeroDivisionError("made for this test")
+
+    monkeypatch.setattr(line.RequestDesk, "serve", broken)
+    with pytest.raises(ZeroDivisionError):
+        run_station(parts.line_config(tmp_path, "sim:?fps=30&size=40x60"))
+    assert parts.rows(tmp_path, "SELECT end, counted FROM runs") == [("closed", len(words(tmp_path)))]
+    assert not [one for one in threading.enumerate() if one.name in ("grab", "infer", "judge", "recorder")]
+
+
+def test_a_live_camera_that_never_shows_a_picture_starts_and_stops(tmp_path: Path) -> None:
+    folder = parts.gray_folder(tmp_path / "in", [None])
+    summary = run_station(parts.line_config(tmp_path, f"sim:{folder}?fps=500&loop=1"), frames=60)
+    assert words(tmp_path) == ["format"] * summary.grabbed and summary.grabbed == 60
