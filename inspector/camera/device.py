@@ -7,7 +7,7 @@ import os
 
 import cv2
 
-from inspector.camera.files import grab_of
+from inspector.camera.files import grab_of, read_of
 from inspector.errors import CameraError
 from inspector.types import Grab
 
@@ -54,7 +54,7 @@ class DeviceCamera:
         """The next frame. Raises CameraError when the device gave none: it has to be opened again."""
         if self._capture is None:
             raise CameraError(f"Camera {self.source} is not open; open it before reading.")
-        ok, image = self._capture.read()
+        ok, image = read_of(self._capture)
         if not ok or image is None:
             raise CameraError(f"Camera {self.source} gave no frame; check its cable and its power.")
         self._read += 1

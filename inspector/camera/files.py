@@ -21,6 +21,14 @@ def grab_of(
     return Grab(image, time.time_ns(), time.monotonic_ns(), source, lost_before, fault)
 
 
+def read_of(capture: cv2.VideoCapture) -> tuple[bool, NDArray[Any] | None]:
+    """What the capture reads; an error inside OpenCV counts as no frame: the camera is then opened again."""
+    try:
+        return capture.read()
+    except cv2.error:
+        return False, None
+
+
 class VideoFile:
     """Every frame of a video file in order, none dropped, each named `line.mp4#12`.
 

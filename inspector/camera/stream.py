@@ -8,7 +8,7 @@ import time
 
 import cv2
 
-from inspector.camera.files import grab_of
+from inspector.camera.files import grab_of, read_of
 from inspector.errors import CameraError, CameraStalled
 from inspector.types import Grab
 
@@ -71,7 +71,7 @@ class StreamCamera:
                 f"The stream {without_secret(self.url)} is not connected; open it before reading."
             )
         began = time.monotonic()
-        ok, image = self._capture.read()
+        ok, image = read_of(self._capture)
         if ok and image is not None:
             self._read += 1
             return grab_of(image, f"{self.camera_id}#{self._read}")

@@ -250,3 +250,33 @@ def test_a_live_camera_that_never_shows_a_picture_starts_and_stops(tmp_path: Pat
     folder = parts.gray_folder(tmp_path / "in", [None])
     summary = run_station(parts.line_config(tmp_path, f"sim:{folder}?fps=500&loop=1"), frames=60)
     assert words(tmp_path) == ["format"] * summary.grabbed and summary.grabbed == 60
+
+
+def test_a_driver_that_hangs_cannot_hold_the_stop_and_is_not_closed_under_its_read(tmp_path, monkeypatch):
+    stop, gate, closed_at = threading.Event(), threading.Event(), []
+    real_read, real_close = simulator.Simulator.read, simulator.Simulator.close
+
+    def read(self):
+        if self._seq == 4:
+            stop.set()
+            gate.wait(30)
+        return real_read(self)
+
+    def close(self):
+        closed_at.append(gate.is_set())
+        real_close(self)
+
+    monkeypatch.setattr(simulator.Simulator, "read", read)
+    monkeypatch.setattr(simulator.Simulator, "close", close)
+    monkeypatch.setattr(line, "STOP_S", 0.3)
+    config = parts.line_config(tmp_path, "sim:?fps=30&size=40x60", camera={"read_timeout_s": 0.1})
+    try:
+        summary = run_station(config, stop=stop)
+    finally:
+        gate.set()
+    assert "grab stage did not stop in time" in str(summary.error) and False not in closed_at
+    assert len(words(tmp_path)) == summary.grabbed == 4
+    assert parts.rows(tmp_path, "SELECT end FROM runs") == [("closed",)]
+    for one in threading.enumerate():
+        if one.name == "grab":
+            one.join(30)

@@ -113,3 +113,18 @@ def test_a_spec_that_is_no_camera_is_a_usage_error(spec: str) -> None:
     with pytest.raises(UsageError) as error:
         camera_for(spec, CONFIG)
     assert error.value.exit_code == 2
+
+
+def test_an_error_inside_opencv_is_a_lost_camera_that_can_be_opened_again(fake_capture, monkeypatch) -> None:
+    def read(self: FakeCapture) -> tuple[bool, np.ndarray]:
+        if len(FakeCapture.made) == 1:
+            raise cv2.error("made for this test")
+        return True, np.full((4, 6, 3), 9, np.uint8)
+
+    monkeypatch.setattr(FakeCapture, "read", read)
+    camera = DeviceCamera(0, "0")
+    camera.open()
+    with pytest.raises(CameraError, match="gave no frame"):
+        camera.read()
+    camera.open()
+    assert camera.read().image[0, 0, 0] == 9
