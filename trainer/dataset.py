@@ -153,6 +153,26 @@ class Dataset:
             tuple(s for s in samples if (s.folder, s.stem) in cut),
         )
 
+    def refuse_exam_frames(self) -> None:
+        """Raises DatasetError when a folder brings to training a picture that another keeps for the test.
+
+        Compared pixel by pixel, as the network takes them: a flagged frame is stored anew, in
+        another file. Nothing is read where all samples come from one folder or none is a test one.
+        """
+        exam = self.split("test")
+        folders = {sample.folder for sample in exam}
+        others = [s for s in self.split("train") if folders - {s.folder}]
+        if not others:
+            return
+        kept = {_pixels(sample): sample for sample in exam}
+        for sample in others:
+            twin = kept.get(_pixels(sample))
+            if twin is not None and twin.folder != sample.folder:
+                raise DatasetError(
+                    f"{sample.image_path} shows the test picture {twin.image_path}, which must not be trained"
+                    " on; take it out of images/ and masks/."
+                )
+
     def sha256(self) -> str:
         """Hash over names and bytes of every picture, mask and instance file, in order."""
         digest = hashlib.sha256()
@@ -230,6 +250,11 @@ def _shown(samples: list[Sample]) -> set[int]:
     for sample in samples:
         found |= np.bincount(sample.mask().ravel(), minlength=256) > 0
     return {int(class_id) for class_id in np.flatnonzero(found[1:IGNORE]) + 1}
+
+
+def _pixels(sample: Sample) -> str:
+    image = sample.image()
+    return hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()
 
 
 def _size(array: NDArray[Any]) -> str:

@@ -71,6 +71,7 @@ def prepare(request: Request) -> Prepared:
     dataset = load_dataset(
         request.data, channels=settings.get("channels"), classes=package.classes if package else None
     )
+    dataset.refuse_exam_frames()
     settings |= {"channels": dataset.channels, "classes": dataset.classes}
     if request.recipe == "modern" and settings.get("border") is None and _has_instances(dataset):
         settings["border"] = "weight"

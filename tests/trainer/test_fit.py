@@ -13,7 +13,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from inspector.errors import ConfigError, InspectionError, UsageError
+from inspector.errors import ConfigError, DatasetError, InspectionError, UsageError
 from inspector.tiling import Geometry
 from trainer.checkpoint import load_checkpoint, load_run
 from trainer.cli.fit import fit
@@ -192,6 +192,28 @@ def test_test_frames_are_never_read(data: Path, tmp_path: Path) -> None:
         (copy / "masks" / f"{stem}.png").write_bytes(b"spoiled")
     run(prepare(request(copy, tmp_path / "run", steps=1)), Silent())
     assert (tmp_path / "run" / "best.pt").exists()
+
+
+def test_an_exam_frame_that_comes_back_in_another_folder_is_refused(data: Path, tmp_path: Path) -> None:
+    """A flagged frame is the same picture in another file, here with other compression."""
+    exam, flagged = tmp_path / "exam", tmp_path / "flagged"
+    for name in ("images", "masks"):
+        (exam / name).mkdir(parents=True)
+        (flagged / name).mkdir(parents=True)
+        for path in (data / name).iterdir():
+            (exam / name / path.name).write_bytes(path.read_bytes())
+        pixels = cv2.imread(str(data / name / "11.png"), cv2.IMREAD_UNCHANGED)
+        cv2.imwrite(str(flagged / name / "frame_7.png"), pixels, [cv2.IMWRITE_PNG_COMPRESSION, 9])
+    for folder in (exam, flagged):
+        (folder / "classes.json").write_bytes((data / "classes.json").read_bytes())
+    stems = [str(n) for n in range(11)]
+    (exam / "split.json").write_text(json.dumps({"train": stems, "test": ["11"]}))
+    both = Request((exam, flagged), tmp_path / "run", "modern", None, {**TINY, "steps": 1})
+    with pytest.raises(DatasetError, match=r"frame_7\.png shows the test picture .*11\.png"):
+        prepare(both)
+    assert not both.out.exists()
+    (exam / "split.json").write_text(json.dumps({"train": [*stems[1:], "11"], "test": ["0"]}))
+    prepare(both)
 
 
 def test_a_run_never_overwrites_another(trained: Path, data: Path) -> None:
