@@ -149,7 +149,13 @@ class Segmenter:
     def _plan(self, frame: tuple[int, int]) -> TilePlan:
         best = self._choose(frame)
         open_outs = [tuple(self.geometry.output(side) for side in tile) for tile in self._engines]
-        served = [plan_tiles(frame, (out[0], out[1]), self.geometry) for out in open_outs]
+        grid = self.geometry.grid
+        served = [
+            plan_tiles(frame, (out[0], out[1]), self.geometry)
+            for out in open_outs
+            # A tile below the grid, opened for a tiny frame, cannot step over a larger one.
+            if all(size >= min(grid, n) for size, n in zip(out, frame, strict=True))
+        ]
         cheapest = min(served, key=lambda plan: plan.input_px, default=best)
         return cheapest if cheapest.input_px <= REUSE * best.input_px else best
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from inspector.engine.fake import FakeEngine
 from inspector.errors import EngineError, UsageError
 from inspector.package import load_package
 from inspector.tiling import Geometry, plan_tiles, whole_plan
@@ -146,6 +147,18 @@ def test_an_open_engine_serves_frames_that_fit_its_tile() -> None:
         assert segmenter(np.zeros(size, np.uint8)).shape == (*size, 2)
     assert opened == [(104, 104), (60, 60)]
     segmenter.close()
+
+
+def test_a_tile_opened_for_a_tiny_frame_is_not_stepped_over_a_larger_one() -> None:
+    """At depth 4 a frame of 3x3 opens tiles of 4, below the grid of 8."""
+    geometry = Geometry(4)
+    segmenter = Segmenter(
+        geometry,
+        lambda frame: whole_plan(frame, geometry),
+        lambda plan: FakeEngine(1, geometry, plan.input),
+    )
+    for size in ((3, 3), (40, 40), (3, 40)):
+        assert segmenter(np.full(size, 128, np.uint8)).shape == (*size, 1)
 
 
 def test_the_network_engine_refuses_another_tile() -> None:
