@@ -79,16 +79,8 @@ def child(arguments: list[str]) -> dict[str, Any]:
     return segmented(Path(package), int(limit_mb), precision, Path(rest[0]))
 
 
-@click.command()
-@click.option("--limit-mb", default=1000)
-@click.option("--precision", default="f32", type=click.Choice(["auto", "f32", "bf16"]))
-@click.option("--keep/--no-keep", default=True, help="Append the row to benchmarks/results.")
-@click.option("--child", "arguments", hidden=True)
-def main(limit_mb: int, precision: str, keep: bool, arguments: str | None) -> None:
-    """Refuse whole, run in tiles, compare."""
-    if arguments is not None:
-        print(json.dumps(child(json.loads(arguments))))
-        return
+def measured(limit_mb: int, precision: str) -> dict[str, Any]:
+    """The refusal of the whole frame, the line within the limit, and tiled against whole."""
     with tempfile.TemporaryDirectory() as folder:
         package = seeing_package(Path(folder) / "base16", BASE, DEPTH)
         asked = ModelConfig.model_validate({"memory_mb": limit_mb, "tile": "whole", "precision": precision})
@@ -102,38 +94,43 @@ def main(limit_mb: int, precision: str, keep: bool, arguments: str | None) -> No
         tiled = in_own_process("segment", package.path, limit_mb, precision, results[0])
         whole = in_own_process("segment", package.path, 100_000, precision, results[1])
         first, second = (np.load(path) for path in results)
-        levels = int(np.abs(first.astype(np.int16) - second).max())
+    levels = int(np.abs(first.astype(np.int16) - second).max())
+    return {"refusal": refusal, "line": line, "tiled": tiled, "whole": whole, "levels": levels,
+            "probabilities": first.size}  # fmt: skip
+
+
+@click.command()
+@click.option("--limit-mb", default=1000)
+@click.option("--precision", default="f32", type=click.Choice(["auto", "f32", "bf16"]))
+@click.option("--keep/--no-keep", default=True, help="Append the row to benchmarks/results.")
+@click.option("--child", "arguments", hidden=True)
+def main(limit_mb: int, precision: str, keep: bool, arguments: str | None) -> None:
+    """Refuse whole, run in tiles, compare."""
+    if arguments is not None:
+        print(json.dumps(child(json.loads(arguments))))
+        return
+    row = measured(limit_mb, precision)
+    line = row["line"]
     print(f"{FRAME[0]}x{FRAME[1]} gray, base {BASE}, depth {DEPTH}, {precision}, limit {limit_mb} MB")
-    print(f"whole: {'refused: ' + refusal if refusal else 'NOT REFUSED'}")
+    print(f"whole: {'refused: ' + row['refusal'] if row['refusal'] else 'NOT REFUSED'}")
     print(
         f"line in {line['tiles']} tiles of {line['tile']}: {line['frames']} frames,"
         f" largest resident {line['rss_mb']:.0f} MB"
     )
-    for name, one in (("tiled", tiled), ("whole", whole)):
+    for name in ("tiled", "whole"):
+        one = row[name]
         print(
             f"{name}, engine process alone: {one['tiles']} tile(s), predicted for a station"
             f" {one['predicted_mb']:.0f} MB, measured {one['rss_mb']:.0f} MB"
         )
-    print(f"tiled against whole: {levels} of 256 levels apart over {first.size} probabilities")
-    holds = bool(refusal) and line["rss_mb"] <= limit_mb and levels <= 1
+    print(
+        f"tiled against whole: {row['levels']} of 256 levels apart over {row['probabilities']} probabilities"
+    )
+    holds = bool(row["refusal"]) and line["rss_mb"] <= limit_mb and row["levels"] <= 1
     print(f"bar: refused, within {limit_mb} MB, same result: {verdict(holds)}")
     if keep:
-        append_row(
-            "memory",
-            {
-                "frame": FRAME,
-                "base": BASE,
-                "depth": DEPTH,
-                "precision": precision,
-                "limit_mb": limit_mb,
-                "refusal": refusal,
-                "line": line,
-                "tiled": tiled,
-                "whole": whole,
-                "levels": levels,
-                "holds": holds,
-            },
-        )
+        setting = {"frame": FRAME, "base": BASE, "depth": DEPTH, "precision": precision, "limit_mb": limit_mb}
+        append_row("memory", {**setting, **row, "holds": holds})
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from benchmarks.rows import append_row, verdict
 from inspector.cli.bench import LineBench
 from inspector.config import LineConfig, ModelConfig
 from inspector.engine.openvino import cpu_has_bf16
+from inspector.engine.protocol import EngineInfo
 
 SIZE = (1080, 1920)
 BASE, DEPTH, PLANES = 16, 4, 3
@@ -96,13 +97,8 @@ def torch_runs(monai: Path | None) -> dict[str, Callable[[], object]]:
     return {"MONAI": sliding, **runs}
 
 
-@click.command()
-@click.option("--rounds", default=3)
-@click.option("--monai", type=click.Path(path_type=Path), help="Folder that MONAI was installed into.")
-@click.option("--keep/--no-keep", default=True, help="Append the row to benchmarks/results.")
-def main(rounds: int, monai: Path | None, keep: bool) -> None:
-    """Run all columns in turn, `rounds` times after one warm-up, and print medians and bars."""
-    mpx = SIZE[0] * SIZE[1] / 1e6
+def seconds_a_frame(rounds: int, monai: Path | None) -> tuple[dict[str, list[float]], EngineInfo]:
+    """Seconds a frame of every column in each round, and what ours ran on; one round before warms up."""
     runs = torch_runs(monai)
     seconds: dict[str, list[float]] = {name: [] for name in ("ours", *runs, "bare OpenVINO")}
     with tempfile.TemporaryDirectory() as folder:
@@ -120,11 +116,21 @@ def main(rounds: int, monai: Path | None, keep: bool) -> None:
                 began = time.perf_counter()
                 run()
                 found[name] = time.perf_counter() - began
-            if number:  # the first round warms up
+            if number:
                 for name, value in found.items():
                     seconds[name].append(value)
+    return seconds, bench.engine.info
+
+
+@click.command()
+@click.option("--rounds", default=3)
+@click.option("--monai", type=click.Path(path_type=Path), help="Folder that MONAI was installed into.")
+@click.option("--keep/--no-keep", default=True, help="Append the row to benchmarks/results.")
+def main(rounds: int, monai: Path | None, keep: bool) -> None:
+    """Run all columns in turn, `rounds` times after one warm-up, and print medians and bars."""
+    mpx = SIZE[0] * SIZE[1] / 1e6
+    seconds, info = seconds_a_frame(rounds, monai)
     speed = {name: mpx / statistics.median(values) for name, values in seconds.items()}
-    info = bench.engine.info
     print(
         f"{SIZE[0]}x{SIZE[1]} gray, base {BASE}, depth {DEPTH}, medians of {rounds} rounds; ours in"
         f" {info.precision} on {info.device}, {LINE_FRAMES} frames a round"
