@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 
 import click
 
@@ -40,9 +41,17 @@ def flag(url: str | None, run_id: str | None, number: int, kind: str, operator: 
                 f"There is no run {run_id or 'yet'} in {engine.url.database}; see inspector report."
             )
         outcome = flag_frame(
-            engine, run.id, number, operator=operator or getpass.getuser(), kind=KINDS[kind], note=note
+            engine, run.id, number, operator=operator or _account(), kind=KINDS[kind], note=note
         )
     finally:
         engine.dispose()
     click.echo(outcome.words, err=not outcome.kept)
     return 0 if outcome.kept else 1
+
+
+def _account() -> str:
+    """Who is logged in; its number where, as in a container, it has no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"

@@ -308,3 +308,29 @@ def test_audit_and_report_find_the_ledger_that_run_writes(workplace: Path, monke
     open_ledger("sqlite:///plant.db").dispose()
     result = CliRunner().invoke(group, [command, "--json"], standalone_mode=False)
     assert result.exception is None and json.loads(result.stdout)["runs"] == []
+
+
+def test_when_the_terminal_hangs_up_the_line_goes_on(workplace: Path) -> None:
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ["TERM"] = "xterm-256color"
+        camera = ["--camera", "sim:?fps=20&size=40x60"]
+        os.execv(sys.executable, [*PROGRAM, "--model", "package", "--engine", "fake", *camera])
+    shown, deadline = b"", time.monotonic() + 60
+    while b"\x1b[?1049h" not in shown and time.monotonic() < deadline:  # the dashboard is on the screen
+        if select.select([terminal], [], [], 0.1)[0]:
+            shown += os.read(terminal, 65536)
+    wait_for_rows(workplace, 1)
+    os.close(terminal)
+    _, status = os.waitpid(pid, 0)
+    ((line,),) = parts.rows(workplace, "SELECT pid FROM runs")
+    try:
+        wait_for_rows(workplace, len(parts.rows(workplace)) + 10)
+        assert os.waitstatus_to_exitcode(status) == -signal.SIGHUP
+        assert parts.rows(workplace, "SELECT end FROM runs") == [(None,)]
+    finally:
+        os.kill(line, signal.SIGTERM)
+    deadline = time.monotonic() + 30
+    while parts.rows(workplace, "SELECT end FROM runs") != [("closed",)]:
+        assert time.monotonic() < deadline, "the line does not hear SIGTERM any more"
+        time.sleep(0.05)

@@ -141,3 +141,14 @@ def test_packages_with_other_classes_are_not_mixed(line: SmallLine, tmp_path: Pa
     finally:
         other.close()
     assert json.loads((tmp_path / "doubts" / "classes.json").read_text()) == {"1": "dent"}
+
+
+def test_an_account_without_a_name_flags_by_its_number(line: SmallLine, monkeypatch) -> None:
+    def nameless() -> str:
+        raise KeyError("getpwuid(): uid not found: 12345")
+
+    monkeypatch.setattr("getpass.getuser", nameless)
+    monkeypatch.setattr("os.getuid", lambda: 12345)
+    line.judge("PASS")
+    assert command("flag", "--db", line.url, "--frame", 1, "--kind", "unsure") == 0
+    assert queries.flags(line.ledger)[0].operator == "uid 12345"
