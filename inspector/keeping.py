@@ -105,12 +105,13 @@ class Keeping:
                 writes.set_evidence(connection, self._run_id, number, stored)
 
     def evict(self, connection: Connection) -> None:
-        """Delete the oldest evidence that nobody flagged while the folder is over its limit.
+        """Delete some of the oldest evidence that nobody flagged when the folder is over its limit.
 
+        Only some, because frames wait for this thread: the next call goes on.
         The other way round than keeping: the row forgets first, then the file goes, so that
         no row ever points to a missing file.
         """
-        while self._max_bytes is not None and self._folder.bytes > self._max_bytes:
+        if self._max_bytes is not None and self._folder.bytes > self._max_bytes:
             with connection.begin():
                 oldest = evictable(connection, EVICT_AT_ONCE)
                 writes.clear_evidence(connection, [row.id for row in oldest])
@@ -118,8 +119,6 @@ class Keeping:
                     words = f"Evidence in {self._folder.root} is over its limit and none of it may be deleted"
                     writes.add_event(connection, self._run_id, "evidence_full", words, None)
                     self._said_full = True
-            if not oldest:
-                return
             self._folder.delete(path for row in oldest for path in row.files)
 
 

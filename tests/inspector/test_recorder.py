@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import Engine, event
 
 from benchmarks.ledger_samples import sample_inspection, sample_start
-from inspector import evidence
+from inspector import evidence, keeping
 from inspector.config import RecordingConfig
 from inspector.db import queries, writes
 from inspector.db.audit import audit_ledger
@@ -428,3 +428,26 @@ def test_each_new_folder_of_the_evidence_survives_a_power_cut(
     monkeypatch.setattr(evidence, "sync_folder", synced.append)
     evidence.EvidenceFolder(tmp_path / "deep" / "evidence", "RUN", tmp_path)
     assert set(synced) == {tmp_path, tmp_path / "deep", tmp_path / "deep" / "evidence"}
+
+
+def test_a_mountain_of_old_evidence_does_not_keep_new_frames_waiting(
+    ledger: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping, "EVICT_AT_ONCE", 5)
+    before = Recorder(ledger, sample_start(), RecordingConfig(), Heard())
+    record(before, 40, REJECT)
+    before.close()
+    second, left = threading.Event(), []
+
+    def publish(records: tuple[Recorded, ...]) -> None:
+        second.wait(30)
+        rows = queries.recent(ledger, before.run_id, 100)
+        left.append(sum(row.image_path is not None for row in rows))
+
+    recorder = Recorder(ledger, sample_start(), RecordingConfig(max_gb=1e-9), publish)
+    record(recorder, 1, PASS)
+    wait_for(lambda: queries.counts(ledger, recorder.run_id)["PASS"])
+    record(recorder, 1, PASS)
+    second.set()
+    recorder.close()
+    assert left[1] == left[0] - 5, "one handful between two batches"
