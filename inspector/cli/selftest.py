@@ -132,8 +132,11 @@ def serving_precision(package: ModelPackage, asked: str) -> str:
 @click.option("--seams", is_flag=True, help="Tiled against whole on corner cases and random shapes.")
 @click.option("--model", required=True, type=click.Path(path_type=Path), help="Model package.")
 @click.option("--cases", default=12, show_default=True, type=click.IntRange(1), help="Frame and tile shapes.")
-@click.option("--precision", default="auto", type=click.Choice(["auto", "f32", "bf16"]), show_default=True)
-@click.option("--seed", default=0, show_default=True)
+@click.option(
+    "--precision", default="auto", type=click.Choice(["auto", "f32", "bf16"]), show_default=True,
+    help="Arithmetic; auto: what the line would serve in.",
+)  # fmt: skip
+@click.option("--seed", default=0, show_default=True, help="Of the random shapes and pictures.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def selftest(seams: bool, model: Path, cases: int, precision: str, seed: int, as_json: bool) -> int:
     """Check on this machine what the line promises of a model; exit 1 when it does not hold.

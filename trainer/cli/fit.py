@@ -41,11 +41,16 @@ class FitOptions:
     "--minutes", type=click.FloatRange(min=0, min_open=True), help="Train this long, loading included."
 )
 @click.option("--steps", type=click.IntRange(1), help="Train this many steps instead.")
-@click.option("--recipe", type=click.Choice(["modern", "paper"]), default="modern", show_default=True)
+@click.option(
+    "--recipe", type=click.Choice(["modern", "paper"]), default="modern", show_default=True,
+    help="Settings to start from; paper: as Ronneberger 2015.",
+)  # fmt: skip
 @click.option("--base", type=click.IntRange(1), help="Feature maps of the first level.  [default: 16]")
 @click.option("--depth", type=click.IntRange(2, 6), help="Levels.  [default: 4]")
 @click.option("--init", type=click.Path(path_type=Path), help="Go on from the network of this model package.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of weights, tiles and validation."
+)
 @click.option("--channels", type=click.Choice(["1", "3"]), help="Gray or colour.  [default: as stored]")
 @click.option("--border", type=click.Choice(["weight", "ignore", "none"]), help="Loss between instances.")
 @click.option("--skip", type=click.Choice(["concat", "sum"]), help="How skip maps join.  [default: concat]")
