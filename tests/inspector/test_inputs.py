@@ -56,5 +56,5 @@ def test_bytes_that_are_no_picture_name_the_file(data):
 
 
 def test_a_missing_file_names_itself(tmp_path):
-    with pytest.raises(DatasetError, match="gone.png"):
+    with pytest.raises(DatasetError, match=r"gone\.png"):
         read_image(tmp_path / "gone.png")
