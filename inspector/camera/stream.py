@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import cv2
 
@@ -12,6 +14,7 @@ from inspector.camera.files import grab_of, read_of
 from inspector.errors import CameraError, CameraStalled
 from inspector.types import Grab
 
+VARIABLE = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 FFMPEG_OPTIONS = "rtsp_transport;tcp|fflags;nobuffer"
 """Given options replace OpenCV's own, so TCP is named again; without `nobuffer` frames start a second old."""
 _OPEN_TIMEOUT_MS = 2000
@@ -21,6 +24,22 @@ _SECRET = re.compile(r"(?<=://)[^/?#]+@")  # up to the last @: a password may ho
 def without_secret(url: str) -> str:
     """The URL without user and password, as it may be shown, logged and stored."""
     return _SECRET.sub("", url)
+
+
+@contextmanager
+def _stream_options() -> Iterator[None]:
+    """FFmpeg's options for a stream, unless the user set some; FFmpeg reads them when it opens.
+
+    They are taken back, since a video file opened with `nobuffer` loses its first frame.
+    """
+    if VARIABLE in os.environ:
+        yield
+        return
+    os.environ[VARIABLE] = FFMPEG_OPTIONS
+    try:
+        yield
+    finally:
+        os.environ.pop(VARIABLE, None)
 
 
 class StreamCamera:
@@ -44,12 +63,12 @@ class StreamCamera:
     def open(self) -> None:
         """Connect within 2 s, or raise CameraError naming the URL without its password."""
         self.close()
-        os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", FFMPEG_OPTIONS)
         timeouts = [
             cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _OPEN_TIMEOUT_MS,
             cv2.CAP_PROP_READ_TIMEOUT_MSEC, self._read_timeout_ms,
         ]  # fmt: skip
-        capture = cv2.VideoCapture(self.url, cv2.CAP_FFMPEG, timeouts)
+        with _stream_options():
+            capture = cv2.VideoCapture(self.url, cv2.CAP_FFMPEG, timeouts)
         if not capture.isOpened():
             capture.release()
             raise CameraError(

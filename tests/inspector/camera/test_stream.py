@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator
 
@@ -29,6 +30,14 @@ def test_frames_arrive_in_order(server: MjpegServer) -> None:
     values = [float(grab.image.mean()) for grab in grabs]
     assert values == pytest.approx([values[0] + 10 * n for n in range(5)], abs=3)
     assert grabs[-1].source == "net#5"
+
+
+def test_its_options_for_ffmpeg_do_not_stay_behind(server: MjpegServer) -> None:
+    """A video file opened with them later in the same process would lose its first frame."""
+    camera = StreamCamera(server.url, "net")
+    camera.open()
+    camera.close()
+    assert "OPENCV_FFMPEG_CAPTURE_OPTIONS" not in os.environ
 
 
 def test_a_silent_server_is_a_stall_and_opening_again_mends_it(server: MjpegServer) -> None:
