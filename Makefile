@@ -44,12 +44,15 @@ data_samples: $(VENV)/work.installed  ## Make line.mp4 and parts/ again, from th
 	$(BIN)/trainer synth data_samples/line.mp4 --frames 132 --size 720x1280 --seed 50 --speed 64
 	$(BIN)/trainer synth data_samples/parts --frames 12 --size 480x640 --seed 60 --clean-share 0.25 --gray
 
-demo_model: $(VENV)/work.installed  ## Train data_samples/demo_model again (about 15 minutes on 2 cores)
+demo_model: $(VENV)/work.installed  ## Train data_samples/demo_model again (about 35 minutes on 2 cores)
 	$(BIN)/trainer synth runs/demo/damaged --frames 340 --size 720x1280 --seed 100 --clean-share 0.2 --defects 8 --gray
 	$(BIN)/trainer synth runs/demo/clean --frames 80 --size 720x1280 --seed 101 --clean-share 1 --gray
-	$(BIN)/trainer fit runs/demo/damaged runs/demo/clean --out runs/demo/fit --steps 1300 --base 16 --depth 4 --seed 1
+	$(BIN)/trainer fit runs/demo/damaged runs/demo/clean --out runs/demo/first --steps 1500 --seed 1
+	$(BIN)/trainer export runs/demo/first --out runs/demo/first_model --name demo --version 0.1.0
+	$(BIN)/trainer fit runs/demo/damaged runs/demo/clean --out runs/demo/second --init runs/demo/first_model \
+		--steps 900 --weight-cap 4 --learning-rate 6e-4 --seed 2
 	rm -rf data_samples/demo_model
-	$(BIN)/trainer export runs/demo/fit --out data_samples/demo_model --name demo --version 1.0.0
+	$(BIN)/trainer export runs/demo/second --out data_samples/demo_model --name demo --version 1.0.0
 
 clean:  ## Remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
