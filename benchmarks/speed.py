@@ -34,7 +34,7 @@ from inspector.engine.protocol import EngineInfo
 
 SIZE = (1080, 1920)
 BASE, DEPTH, PLANES = 16, 4, 3
-LINE_FRAMES = 10
+LINE_FRAMES = 20
 BARS = {True: (10.0, 3.0), False: (4.0, 1.4)}
 
 
