@@ -200,7 +200,12 @@ def _anchors(mask: Mask, seed: int) -> dict[int, NDArray[np.intp]]:
 
 
 def _normalisation(images: Sequence[Image]) -> Normalisation:
-    """Mean and standard deviation of each channel over all pixels, in gray values."""
+    """A whole number near the mean, a power of two near the standard deviation, of each channel's pixels.
+
+    So a normalised gray value is an integer of at most 8 bits times a power of two, which half and
+    bfloat16 hold exactly. With the plain figures bfloat16 would round bright pixels to 0.8 gray
+    values, and a faint scratch is hardly more than that.
+    """
     channels = 1 if images[0].ndim == 2 else images[0].shape[2]
     histogram = np.zeros((channels, 256), np.int64)
     for image in images:
@@ -211,4 +216,5 @@ def _normalisation(images: Sequence[Image]) -> Normalisation:
     mean = (histogram * levels).sum(1) / total
     variance = (histogram * (levels - mean[:, None]) ** 2).sum(1) / total
     # A flat data set must not blow up its noise: one gray value is the least spread.
-    return tuple(map(float, mean)), tuple(float(max(1.0, v)) for v in np.sqrt(variance))
+    spread = 2.0 ** np.round(np.log2(np.maximum(1.0, np.sqrt(variance))))
+    return tuple(map(float, np.round(mean))), tuple(map(float, spread))
