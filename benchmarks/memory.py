@@ -31,6 +31,10 @@ FRAME = (3000, 4000)
 BASE, DEPTH = 16, 4
 
 
+FRAMES = 16
+"""Enough to fill the recorder's memory of recent frames."""
+
+
 def line_in_limit(package: Path, limit_mb: int, precision: str) -> dict[str, Any]:
     """In this process: the whole line (ledger, evidence) on 12 MP frames within the limit."""
     from inspector.cli.bench import LineBench, Resident
@@ -40,7 +44,7 @@ def line_in_limit(package: Path, limit_mb: int, precision: str) -> dict[str, Any
     )
     with Resident() as resident, tempfile.TemporaryDirectory() as folder:
         bench = LineBench(config, load_package(package), FRAME)
-        summary, _ = bench.line(4, Path(folder), reject_every=2)
+        summary, _ = bench.line(FRAMES, Path(folder), reject_every=4)
     return {"rss_mb": resident.peak / MB, "tile": bench.plan.input, "tiles": len(bench.plan.tiles),
             "frames": summary.grabbed, "verdicts": summary.json()["verdicts"]}  # fmt: skip
 
