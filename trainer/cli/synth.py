@@ -26,7 +26,9 @@ class Chosen(TypedDict):
     clean_share: float
     defects: int
     contrast: float
+    drift: float
     gray: bool
+    ignore_below: float
     video: bool
     speed: int | None
     fps: float
@@ -57,6 +59,7 @@ def _spec(chosen: Chosen) -> LineSpec:
         clean_share=chosen["clean_share"],
         contrast=chosen["contrast"],
         defects=chosen["defects"],
+        drift=chosen["drift"],
     ).checked()
 
 
@@ -90,6 +93,20 @@ def _show(done: int, frames: int) -> None:
     "--defects", type=int, default=3, show_default=True, help="Mean number of defects on a damaged part."
 )
 @click.option("--contrast", type=float, default=1.0, show_default=True, help="Strength of the defects.")
+@click.option(
+    "--drift",
+    type=float,
+    default=0.13,
+    show_default=True,
+    help="How far a part may stand from the middle, as a share of the width (datasets only).",
+)
+@click.option(
+    "--ignore-below",
+    type=click.FloatRange(0),
+    default=0.0,
+    show_default=True,
+    help="Label defects of less contrast-to-noise as ignore, 255 (datasets only).",
+)
 @click.option("--gray", is_flag=True, help="One channel instead of BGR (datasets only).")
 @click.option(
     "--video", is_flag=True, help="Write a moving line as OUT (or OUT.mp4) with its truth beside it."
@@ -122,6 +139,8 @@ def synth(out: Path, frames: int, **chosen: Unpack[Chosen]) -> int:
         found = write_video(out, spec, frames, speed=speed, fps=chosen["fps"], progress=_show)
         click.echo(f"{out}: {frames} frames, {found} defects in them, truth in {truth_folder(out)}")
     else:
-        found = write_dataset(out, spec, frames, gray=chosen["gray"], progress=_show)
+        found = write_dataset(
+            out, spec, frames, gray=chosen["gray"], ignore_below=chosen["ignore_below"], progress=_show
+        )
         click.echo(f"{out}: {frames} frames with {found} defects")
     return 0

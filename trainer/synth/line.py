@@ -31,6 +31,8 @@ class LineSpec:
     """Strength of every defect; 1 is the usual mix of strong and faint."""
     defects: int = 3
     """Mean number of defects on a part that is not clean; from 1 to twice that, less one."""
+    drift: float = 0.13
+    """Furthest that the part of a dataset frame stands from the middle, as a share of the width."""
     relight: int = 8
     """Parts that pass before the lamps are set up anew, so that a dataset sees many lightings."""
 
@@ -48,6 +50,8 @@ class LineSpec:
             raise UsageError(f"A contrast of {self.contrast} cannot be drawn; choose more than 0, at most 3.")
         if not 1 <= self.defects <= 50:
             raise UsageError(f"A mean of {self.defects} defects on a part cannot be placed; choose 1 to 50.")
+        if not 0.0 <= self.drift <= 0.7:
+            raise UsageError(f"A drift of {self.drift} would lose the part; choose 0 to 0.7 of the width.")
         for kind, names, known in (
             ("surface", self.surfaces, SURFACES),
             ("nuisance", self.nuisances, NUISANCES),
@@ -107,7 +111,7 @@ def still_frames(spec: LineSpec, frames: int) -> list[FramePlan]:
         rows, columns = part_size(spec, part)
         for _ in range(min(int(rng.integers(1, 4)), frames - len(plans))):
             y = (height - rows) // 2 + int(height * rng.uniform(-0.05, 0.05))
-            x = (width - columns) // 2 + int(width * rng.uniform(-0.13, 0.13))
+            x = (width - columns) // 2 + int(width * rng.uniform(-spec.drift, spec.drift))
             number, belt_x = len(plans) + 1, int(rng.integers(0, 8 * width))
             plans.append(FramePlan(number, (View(part, y, x),), belt_x, moment=number))
         part += 1

@@ -1,6 +1,6 @@
 """Writing: a dataset folder, or a video with the truth of every frame beside it.
 
-Dataset: images/, masks/ (8-bit class ids), instances/ (16-bit), classes.json, parts.json,
+Dataset: images/, masks/ (8-bit class ids, 255 = ignore), instances/ (16-bit), classes.json, parts.json,
 split.json, truth.jsonl (one line a frame). Video: NAME.mp4 and the folder NAME.truth/ with
 masks/, instances/, classes.json and truth.jsonl. Everything is made in a folder beside the
 destination and renamed when complete, so that there is never half a dataset.
@@ -21,7 +21,8 @@ import cv2
 import numpy as np
 
 from inspector.errors import UsageError
-from inspector.types import Image
+from inspector.types import Image, Mask
+from trainer.dataset import IGNORE
 from trainer.synth.defects import CLASSES
 from trainer.synth.line import LineSpec, moving_frames, still_frames
 from trainer.synth.scene import Rendered, Scene
@@ -69,9 +70,17 @@ def _truth(stem: str, frame: Rendered, spec: LineSpec) -> dict[str, Any]:
     }
 
 
-def _write_labels(folder: Path, stem: str, frame: Rendered, truth: TextIO, spec: LineSpec) -> None:
-    """Mask, instances and truth line of one frame."""
-    _picture(folder / "masks" / f"{stem}.png", frame.mask)
+def _without_faint(frame: Rendered, least: float) -> Mask:
+    """The mask with the defects of less contrast-to-noise than `least` set to ignore."""
+    faint = [defect.id for defect in frame.defects if defect.contrast_to_noise < least]
+    return np.where(np.isin(frame.instances, faint), IGNORE, frame.mask).astype(np.uint8)
+
+
+def _write_labels(
+    folder: Path, stem: str, frame: Rendered, truth: TextIO, spec: LineSpec, least: float = 0.0
+) -> None:
+    """Mask, instances and truth line of one frame; every defect keeps its instance and its line."""
+    _picture(folder / "masks" / f"{stem}.png", _without_faint(frame, least))
     _picture(folder / "instances" / f"{stem}.png", frame.instances)
     truth.write(json.dumps(_truth(stem, frame, spec)) + "\n")
 
@@ -98,11 +107,19 @@ def split_by_part(parts: dict[str, str], damaged: set[str], seed: int) -> dict[s
 
 
 def write_dataset(
-    out: Path, spec: LineSpec, frames: int, *, gray: bool = False, progress: Progress | None = None
+    out: Path,
+    spec: LineSpec,
+    frames: int,
+    *,
+    gray: bool = False,
+    ignore_below: float = 0.0,
+    progress: Progress | None = None,
 ) -> int:
     """Write a dataset folder and return its number of defects.
 
-    gray: one channel instead of BGR. Raises UsageError when `out` exists or cannot be written.
+    gray: one channel instead of BGR. ignore_below: defects of less contrast-to-noise are ignore (255)
+    in the masks: a network that must call what nobody sees learns to invent it.
+    Raises UsageError when `out` exists or cannot be written.
     """
     scene = Scene(spec)
     parts: dict[str, str] = {}
@@ -116,7 +133,7 @@ def write_dataset(
                 stem = f"{frame.number:06d}"
                 image = cv2.cvtColor(frame.image, cv2.COLOR_BGR2GRAY) if gray else frame.image
                 _picture(work / "images" / f"{stem}.png", image)
-                _write_labels(work, stem, frame, truth, spec)
+                _write_labels(work, stem, frame, truth, spec, ignore_below)
                 parts[stem] = f"part_{frame.parts[0]:05d}"
                 damaged |= {parts[stem]} if frame.defects else set()
                 defects += len(frame.defects)

@@ -18,7 +18,7 @@ from trainer.cli.synth import parse_nuisances, parse_size, synth
 from trainer.dataset import load_dataset
 from trainer.synth import write
 from trainer.synth.defects import CLASSES
-from trainer.synth.line import LineSpec
+from trainer.synth.line import LineSpec, still_frames
 from trainer.synth.write import split_by_part, truth_folder, write_dataset, write_video
 
 SPEC = LineSpec((160, 240), 6, clean_share=0.2)
@@ -62,6 +62,31 @@ def test_split_never_cuts_through_a_part_and_tests_damaged_ones() -> None:
     assert sorted(split["train"] + split["test"]) == sorted(parts)
     assert split_by_part({"a": "p", "b": "p"}, {"p"}, 1)["test"] == []
     assert len(split_by_part({"a": "p", "b": "q"}, {"p", "q"}, 1)["test"]) == 1
+
+
+def test_defects_that_nobody_sees_can_be_ignored(tmp_path: Path) -> None:
+    least = 4.0
+    spec = LineSpec((160, 240), 6, clean_share=0.2, defects=6)
+    write_dataset(tmp_path / "all", spec, 6, gray=True)
+    write_dataset(tmp_path / "seen", spec, 6, gray=True, ignore_below=least)
+    kinds = set()
+    for line in truth_lines(tmp_path / "seen"):
+        name = f"{line['stem']}.png"
+        whole, seen = (read(tmp_path / folder / "masks" / name) for folder in ("all", "seen"))
+        instances = read(tmp_path / "seen" / "instances" / name)
+        for defect in line["instances"]:
+            faint = defect["contrast_to_noise"] < least
+            kinds.add(faint)
+            assert set(seen[instances == defect["id"]]) == {255 if faint else defect["class_id"]}
+        assert np.array_equal(seen == 0, whole == 0)
+    assert kinds == {True, False}, "the example must hold both"
+
+
+def test_drift_lets_parts_leave_the_view() -> None:
+    near, far = (still_frames(LineSpec((160, 240), 6, drift=drift), 40) for drift in (0.13, 0.6))
+    assert max(abs(plan.views[0].x) for plan in far) > 120 > max(abs(plan.views[0].x) for plan in near)
+    with pytest.raises(UsageError, match=r"drift of 0\.8"):
+        LineSpec((160, 240), 6, drift=0.8).checked()
 
 
 def test_same_command_writes_the_same_bytes(tmp_path: Path) -> None:
