@@ -53,13 +53,36 @@ def released(net: UNet) -> UNet:
     """The float32 network that is measured and served: batch norm folded, weights rounded to half.
 
     Rounding the weights once, before anything is measured, leaves engines only the arithmetic to
-    differ in. `net` stays as it is. A weight beyond half becomes infinite; export refuses it.
+    differ in. The first convolution's become bfloat16, which half holds too: it reads gray values
+    of 100 and more to find a scratch of 3, so there, and only there, an engine that rounds the
+    weights itself changed probabilities by 0.1 to 0.4.
+    `net` stays as it is. A weight beyond half becomes infinite; export refuses it.
     """
     folded = net.fold()
     with torch.no_grad():
+        first = folded.down[0].conv1.weight
+        first.copy_(bfloat16_keeping_sums(first))
         for parameter in folded.parameters():
             parameter.copy_(parameter.half().float())
     return folded
+
+
+def bfloat16_keeping_sums(kernels: Tensor) -> Tensor:
+    """float32 kernels (outputs, inputs, h, w) rounded to bfloat16, each with the sum that it had.
+
+    What a tap loses in rounding the next smaller one takes on, so that the answer to an even
+    surface stays as it was to within the rounding of the smallest tap.
+    """
+    taps = kernels.detach().flatten(2)
+    order = taps.abs().argsort(dim=2, descending=True)
+    wanted = taps.gather(2, order)
+    rounded = torch.empty_like(wanted)
+    owed = torch.zeros_like(wanted[..., 0])
+    for tap in range(wanted.shape[2]):
+        owed = owed + wanted[..., tap]
+        rounded[..., tap] = owed.to(torch.bfloat16).float()
+        owed = owed - rounded[..., tap]
+    return torch.empty_like(taps).scatter_(2, order, rounded).reshape(kernels.shape)
 
 
 def release_graph(net: UNet, normalisation: tuple[tuple[float, ...], tuple[float, ...]]) -> ReleaseGraph:

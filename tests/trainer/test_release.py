@@ -20,7 +20,7 @@ from trainer.checkpoint import TrainedNetwork
 from trainer.export import HalfReport, export_package, half_report, probabilities
 from trainer.golden import golden_tiles, load_tiles, save_tiles
 from trainer.initial import start_from
-from trainer.release import ReleaseGraph, release_graph, released, to_onnx
+from trainer.release import ReleaseGraph, bfloat16_keeping_sums, release_graph, released, to_onnx
 from trainer.unet import UNet, UNetConfig
 
 
@@ -115,9 +115,9 @@ def test_a_package_is_complete_and_its_golden_answers_are_the_networks(tmp_path:
         x = (torch.from_numpy(tiles).float().permute(0, 3, 1, 2) - 120) / 45
         expected = torch.softmax(released(trained.net)(x), 1)[:, 1:].permute(0, 2, 3, 1).numpy()
     assert np.abs(golden.probs - expected).max() < 1e-6
-    # What `trainer fit --init` reads back is the folded network, rounded to half.
-    for key, values in trained.net.fold().state_dict().items():
-        assert torch.equal(start_from(package).state[key], values.half().float()), key
+    # What `trainer fit --init` reads back is the released network.
+    for key, values in released(trained.net).state_dict().items():
+        assert torch.equal(start_from(package).state[key], values), key
     with pytest.raises(UsageError, match="exists already"):
         export_package(trained, tiles, tmp_path / "package", "demo", "1.0.0")
 
@@ -203,3 +203,16 @@ def test_the_exporter_says_nothing_on_its_own(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
     assert (done.stdout, done.stderr) == ("True\n", "")
+
+
+def test_the_first_convolution_is_exact_in_bfloat16_and_answers_even_surfaces_as_before() -> None:
+    trained = network(channels=3)
+    before = trained.net.fold().down[0].conv1.weight.detach()
+    after = released(trained.net).down[0].conv1.weight.detach()
+    assert torch.equal(after, after.to(torch.bfloat16).float())
+    assert torch.equal(after, after.half().float())
+    kept = (after - before).sum((2, 3)).abs()
+    plain = (before.to(torch.bfloat16).float() - before).sum((2, 3)).abs()
+    assert kept.max() < 0.1 * plain.max()
+    assert (after - before).abs().max() <= before.abs().max() / 64
+    assert torch.equal(bfloat16_keeping_sums(after), after), "a released network is released already"
