@@ -60,7 +60,7 @@ def released(net: UNet) -> UNet:
     """
     folded = net.fold()
     with torch.no_grad():
-        first = folded.down[0].conv1.weight
+        first = folded.get_parameter("down.0.conv1.weight")
         first.copy_(bfloat16_keeping_sums(first))
         for parameter in folded.parameters():
             parameter.copy_(parameter.half().float())
