@@ -13,9 +13,10 @@ from inspector.engine.protocol import Engine
 from inspector.engine.segment import segment
 from inspector.errors import ConfigError, EngineError, Refused, ShapeMismatch
 from inspector.inputs import to_input
+from inspector.needed import inspected_pixels, needed_tiles, reached_tiles
 from inspector.package import ModelPackage
 from inspector.tiling import TilePlan
-from inspector.types import Fault, Frame, Inspection, ProbMap, Reason, Verdict, VerdictWord
+from inspector.types import Fault, Frame, Image, Inspection, ProbMap, Reason, Verdict, VerdictWord
 from inspector.verdict import judge
 from inspector.zones import Zones
 
@@ -36,7 +37,14 @@ class Pipeline:
         chosen = zip(package.classes, package.thresholds, strict=True)
         self._thresholds = tuple(recipe.thresholds.get(name, default) for name, default in chosen)
         self._zones = Zones(plan.frame, recipe.areas)
-        self._coverage = self._zones.coverage()
+        self._tiles, seen = plan.tiles, None
+        if recipe.areas:
+            self._tiles = needed_tiles(plan, self._zones.counted)
+            seen = inspected_pixels(plan, self._tiles)
+        self._skipped = tuple(tile for tile in plan.tiles if tile not in self._tiles)
+        # Of the tiles that will be computed, not of those that should be: a tile left out by mistake
+        # lowers it, and the frame is UNINSPECTED(coverage).
+        self._coverage = self._zones.coverage(seen)
         self._colours: int | None = None
 
     def check(self, frame: Frame) -> Reason | None:
@@ -59,7 +67,7 @@ class Pipeline:
         return Reason(Fault.FORMAT.value, words)
 
     def segment(self, frame: Frame) -> ProbMap:
-        """Probabilities uint8 (H, W, K) of the frame.
+        """Probabilities uint8 (H, W, K) of the frame; 0 in tiles outside the zones that no defect reaches.
 
         Raises ShapeMismatch for a frame that `check` finds fault with, EngineError when the
         engine fails.
@@ -68,8 +76,18 @@ class Pipeline:
         if wrong is not None or frame.image is None:
             raise ShapeMismatch(f"Frame {frame.number}: {wrong.words if wrong else 'no picture'}.")
         self._colours = frame.image.shape[2] if frame.image.ndim == 3 else 1
-        channels = self._package.manifest.channels
-        return segment(to_input(frame.image, channels), self._plan, self._engine)
+        return self._segment(to_input(frame.image, self._package.manifest.channels))
+
+    def _segment(self, image: Image) -> ProbMap:
+        """The needed tiles first, then, as long as damage leads into a skipped one, those as well."""
+        if not self._tiles:  # the zones leave nothing to inspect; coverage 0 says so
+            return np.zeros((*self._plan.frame, len(self._package.classes)), np.uint8)
+        probs = segment(image, self._plan, self._engine, self._tiles)
+        skipped, reach = self._skipped, self._recipe.join_gap_px + 1
+        while more := reached_tiles(probs, self._thresholds, skipped, reach):
+            segment(image, self._plan, self._engine, more, probs)
+            skipped = tuple(tile for tile in skipped if tile not in more)
+        return probs
 
     def judge(self, frame: Frame, probs: ProbMap, stages_ms: dict[str, float] | None = None) -> Inspection:
         """The inspection of a segmented frame; UNINSPECTED(late) past the recipe's deadline.

@@ -126,13 +126,21 @@ def whole_plan(frame: tuple[int, int], geometry: Geometry) -> TilePlan:
     )
 
 
-def cheapest_plan(frame: tuple[int, int], geometry: Geometry, max_input_px: int | None = None) -> TilePlan:
+def cheapest_plan(
+    frame: tuple[int, int],
+    geometry: Geometry,
+    max_input_px: int | None = None,
+    wanted: NDArray[np.bool_] | None = None,
+) -> TilePlan:
     """The plan with the fewest input pixels whose tile has at most max_input_px; tiles may be rectangular.
 
+    wanted: bool (H, W), the pixels that must be inspected; only tiles that own one of them are
+    computed and counted, all the others come at no cost. None: every pixel.
     Of equally cheap plans the one with fewer tiles. Raises MemoryLimitError naming the smallest
-    tile when not even that one fits, ShapeMismatch for an empty frame.
+    tile when not even that one fits, ShapeMismatch for an empty frame or a map of another size.
     """
     _check_frame(frame)
+    cells = None if wanted is None else _Cells(wanted, frame, geometry)
     rows, columns = _sizes(frame[0], geometry), _sizes(frame[1], geometry)
     best: tuple[int, int, tuple[int, int]] | None = None
     for out_h, n_y in rows:
@@ -140,7 +148,8 @@ def cheapest_plan(frame: tuple[int, int], geometry: Geometry, max_input_px: int 
             tile_px = geometry.input(out_h) * geometry.input(out_w)
             if max_input_px is not None and tile_px > max_input_px:
                 continue
-            candidate = (n_y * n_x * tile_px, n_y * n_x, (out_h, out_w))
+            tiles = n_y * n_x if cells is None else cells.tiles(out_h, out_w)
+            candidate = (tiles * tile_px, tiles, (out_h, out_w))
             best = candidate if best is None else min(best, candidate)
     if best is None:
         smallest = geometry.input(rows[0][0]), geometry.input(columns[0][0])
@@ -240,6 +249,33 @@ def _sizes(n: int, geometry: Geometry) -> list[tuple[int, int]]:
     for out in range(whole, smallest - 1, -geometry.grid):
         best[len(_axis(n, out, geometry))] = out
     return sorted((out, count) for count, out in best.items())
+
+
+class _Cells:
+    """Counts the tiles that own a wanted pixel, quickly: tiles end on few lines, so sums between them do."""
+
+    def __init__(self, wanted: NDArray[np.bool_], frame: tuple[int, int], geometry: Geometry) -> None:
+        if wanted.shape != frame:
+            raise ShapeMismatch(f"A map of {wanted.shape} does not fit a frame of {frame}.")
+        # Origins are multiples of the grid and legal outputs are equal modulo the grid, so what a
+        # tile owns ends at this offset from a multiple of the grid, or where the frame does.
+        offset = geometry.output_at_least(1) % geometry.grid
+        self._geometry, self._frame = geometry, frame
+        self._lines = [sorted({0, *range(offset, n, geometry.grid)}) for n in frame]
+        cells = np.logical_or.reduceat(wanted, self._lines[0], axis=0)
+        cells = np.logical_or.reduceat(cells, self._lines[1], axis=1)
+        self._sums = np.zeros((cells.shape[0] + 1, cells.shape[1] + 1), np.int64)
+        np.cumsum(np.cumsum(cells, axis=0), axis=1, out=self._sums[1:, 1:])
+
+    def tiles(self, out_h: int, out_w: int) -> int:
+        """How many tiles of this output size own a wanted pixel."""
+        rows, columns = (self._ends(axis, out) for axis, out in enumerate((out_h, out_w)))
+        return int(np.count_nonzero(np.diff(np.diff(self._sums[np.ix_(rows, columns)], axis=0), axis=1)))
+
+    def _ends(self, axis: int, out: int) -> NDArray[np.intp]:
+        """Where the sums stand before the first tile and after each one along this axis."""
+        owned = _axis(self._frame[axis], out, self._geometry)
+        return np.searchsorted(self._lines[axis], [0, *(end for _, _, end in owned)])
 
 
 def _parts(start: int, size: int, n: int) -> list[Part]:

@@ -73,14 +73,15 @@ def judge(
 ) -> Verdict:
     """The verdict on one frame, with every rule that fired as a reason, the worst value first.
 
-    coverage: inspected share of the included area, 0 to 1. fault: why the frame could not be
-    inspected; nothing else is asked then. Raises ValueError when a rule in mm meets a defect
-    without millimetres, which a checked recipe cannot do.
+    coverage: inspected share of the included area, 0 to 1; 0 is UNINSPECTED whatever the limit,
+    since nothing was looked at. fault: why the frame could not be inspected; nothing else is
+    asked then. Raises ValueError when a rule in mm meets a defect without millimetres, which a
+    checked recipe cannot do.
     """
     if fault is not None:
         return Verdict(VerdictWord.UNINSPECTED, (fault,))
     # The negation also catches a coverage that is not a number.
-    if not coverage >= recipe.min_coverage:
+    if not (coverage > 0 and coverage >= recipe.min_coverage):
         least = _percent(recipe.min_coverage)
         return uninspected(Fault.COVERAGE, f"{_percent(coverage)} of the area inspected, limit {least}")
     reject = [reason for rule in recipe.rules for reason in _above(rule, rule.reject_above, defects)]

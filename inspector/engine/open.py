@@ -15,15 +15,19 @@ from inspector.engine.protocol import Engine
 from inspector.errors import CertificateError, ConfigError, InspectionError, MemoryLimitError
 from inspector.package import ModelPackage
 from inspector.tiling import TilePlan, cheapest_plan, plan_tiles, whole_plan
+from inspector.zones import Zones
 
 _LOG = logging.getLogger(__name__)
 
 
-def choose_plan(package: ModelPackage, frame: tuple[int, int], settings: ModelConfig) -> TilePlan:
+def choose_plan(
+    package: ModelPackage, frame: tuple[int, int], settings: ModelConfig, zones: Zones | None = None
+) -> TilePlan:
     """The tiles for frames of (height, width), within settings.memory_mb.
 
     settings.tile: `auto` for the fewest input pixels that fit, `whole`, or `HxW`, the input size
-    of a tile. Raises MemoryLimitError when what was asked does not fit (predicted size, limit
+    of a tile. zones: where the recipe looks; `auto` then takes the tiles that cost least there.
+    Raises MemoryLimitError when what was asked does not fit (predicted size, limit
     and remedy named), ShapeMismatch for a size the network cannot take.
     """
     # In auto the engine may have to run in f32, so that is what has to fit.
@@ -31,7 +35,8 @@ def choose_plan(package: ModelPackage, frame: tuple[int, int], settings: ModelCo
     limit = settings.memory_mb * MB
     if settings.tile == "auto":
         try:
-            return cheapest_plan(frame, package.geometry, model.tile_px_within(frame, limit))
+            wanted = zones.counted if zones is not None and zones.areas else None
+            return cheapest_plan(frame, package.geometry, model.tile_px_within(frame, limit), wanted)
         except MemoryLimitError as error:
             needed = model.fixed_bytes(frame) / MB
             raise MemoryLimitError(

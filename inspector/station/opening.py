@@ -81,9 +81,10 @@ def open_serving(config: LineConfig, package: ModelPackage, size: tuple[int, int
     """Plan, engine and pipeline for frames of this (height, width)."""
     from inspector.engine.open import choose_plan, open_engine
     from inspector.pipeline import Pipeline, check_recipe
+    from inspector.zones import Zones
 
     check_recipe(config.recipe, package)  # before minutes of compiling
-    plan = choose_plan(package, size, config.model)
+    plan = choose_plan(package, size, config.model, Zones(size, config.recipe.areas))
     engine = open_engine(package, plan, config.model)
     return Serving(size, engine, Pipeline(package, engine, plan, config.recipe))
 
