@@ -166,6 +166,8 @@ class DashboardApp(App[str]):
         self._do(lambda: self._feed.ask(kind, self.operator or "dashboard"))
 
     def action_look(self) -> None:
+        if len(self.screen_stack) > 1:  # Enter on a past frame must not put the same screen on top of it
+            return
         table = self.query_one("#rejects", RejectsTable)
         rows = self._snapshot.rejects
         chosen = table.chosen()
@@ -223,7 +225,7 @@ def missing_picture(snapshot: Snapshot) -> str:
 
 
 def run_dashboard(url: str, run_id: str | None = None) -> int:
-    """Show the run until the operator leaves; 0 whatever becomes of the line.
+    """Show the run until the operator leaves; 0 whatever becomes of the line, 1 when the screen failed.
 
     run_id: None for the newest run of the ledger.
     Raises UsageError without a terminal, a ledger or the run; LedgerError when it cannot be read.
@@ -232,10 +234,11 @@ def run_dashboard(url: str, run_id: str | None = None) -> int:
         raise UsageError("The dashboard needs a terminal; without one use inspector report --db URL.")
     feed = LedgerFeed.open(url, run_id)
     try:
-        DashboardApp(feed, operator=login_name()).run()
+        app = DashboardApp(feed, operator=login_name())
+        app.run()
     finally:
         feed.close()
-    return 0
+    return app.return_code or 0
 
 
 def login_name() -> str:

@@ -39,7 +39,8 @@ def facts_text(snapshot: Snapshot, width: int) -> Text:
 def _counter_line(snapshot: Snapshot, words: tuple[VerdictWord, ...]) -> Text:
     line = Text()
     for word in words:
-        value = f"{SYMBOLS[word]} {word.value} {snapshot.counts.get(word.value, 0):,}"
+        count = snapshot.counts.get(word.value)  # a ledger that does not answer has not counted zero
+        value = f"{SYMBOLS[word]} {word.value} {'–' if count is None else f'{count:,}'}"
         line.append(value.ljust(19), style=f"bold {TEXT[word.value]}")
     return line
 
@@ -48,11 +49,12 @@ def _facts(snapshot: Snapshot) -> list[tuple[str, str]]:
     beat, run = snapshot.beat, snapshot.run
     facts: list[tuple[str, str]] = []
     if beat is not None:
-        facts.append(("rate", f"{beat.fps:.1f} frames/s   gaps {snapshot.gaps:,}"))
+        was = "" if snapshot.alive else "was "  # what a station said before it fell silent
+        facts.append(("rate", f"{was}{beat.fps:.1f} frames/s   gaps {snapshot.gaps:,}"))
         if beat.latency_ms is not None:
             p50, p95, largest = beat.latency_ms
-            facts.append(("latency", f"{p50:.0f} ms  95 % {p95:.0f}  max {largest:.0f}"))
-        facts.append(("camera", beat.camera_state))
+            facts.append(("latency", f"{was}{p50:.0f} ms  95 % {p95:.0f}  max {largest:.0f}"))
+        facts.append(("camera", f"{was}{beat.camera_state}"))
     if run is not None:
         facts.append(("engine", f"{run.engine} {run.precision} on {run.device}"))
         facts.append(

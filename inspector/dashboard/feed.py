@@ -70,7 +70,7 @@ class LedgerFeed:
         newest = next(iter(queries.recent(self._engine, run.id, 1)), None)
         current, picture = self._current(newest)
         flagged = frozenset(flag.frame_number for flag in queries.flags(self._engine, run.id))
-        counts = self._counts(run.id, beat, newest.id if newest else 0)
+        counts = self._counts(run, beat, newest.id if newest else 0)
         return Snapshot(
             utc_ns=now,
             run=_facts(run),
@@ -96,7 +96,8 @@ class LedgerFeed:
         """The newest row and its picture; the picture's own row where that is as good as the newest.
 
         The picture comes a few times a second and rows come faster: word and picture on the
-        screen belong to one frame, and the word is always the committed one.
+        screen belong to one frame, and the word is always the committed one. A PASS with a
+        picture never stands before a newer frame that did not pass.
         """
         picture = self._pictures.latest() if self._pictures is not None else None
         if newest is None or picture is None:
@@ -106,15 +107,18 @@ class LedgerFeed:
         if _when(newest) - picture.utc_ns > PICTURE_BEHIND_NS:
             return newest, None
         own = queries.inspection(self._engine, newest.run_id, picture.number)
-        return (newest, None) if own is None else (own, picture)
+        if own is None or (own.word is VerdictWord.PASS and newest.word is not VerdictWord.PASS):
+            return newest, None
+        return own, picture
 
-    def _counts(self, run_id: str, beat: HealthBeat | None, newest_id: int) -> Mapping[str, int]:
+    def _counts(self, run: queries.Run, beat: HealthBeat | None, newest_id: int) -> Mapping[str, int]:
         """The station's own counters while it runs; counted once for a run that is over."""
-        if beat is not None and beat.counts and beat.state not in ("ended", "failed"):
+        over = run.end is not None or (beat is not None and beat.state in ("ended", "failed"))
+        if beat is not None and beat.counts and not over:
             return beat.counts
         if self._counted[0] != newest_id:
-            gaps = sum(gap.count for gap in queries.gaps(self._engine, run_id))
-            self._counted = (newest_id, {**queries.counts(self._engine, run_id), "gaps": gaps})
+            gaps = sum(gap.count for gap in queries.gaps(self._engine, run.id))
+            self._counted = (newest_id, {**queries.counts(self._engine, run.id), "gaps": gaps})
         return self._counted[1]
 
     def _last_rejects(self, run_id: str, newest_id: int, flagged: frozenset[int]) -> tuple[Judged, ...]:
@@ -128,13 +132,11 @@ class LedgerFeed:
         return self._rejects[1]
 
     def flag(self, answer: FlagAnswer) -> str:
-        """Flag a frame of the run on screen; the sentence tells what became of it."""
-        if self._shown is None:
-            return "There is no run to flag a frame of."
+        """Flag the frame that was answered for; the sentence tells what became of it."""
         try:
             outcome = flag_frame(
                 self._engine,
-                self._shown,
+                answer.run_id,
                 answer.number,
                 operator=answer.operator,
                 kind=answer.kind,
@@ -155,7 +157,7 @@ class LedgerFeed:
         return f"Asked the station to {kind}."
 
     def evidence(self) -> LedgerEvidence:
-        return LedgerEvidence(self._engine, self._shown or "")
+        return LedgerEvidence(self._engine)
 
     def close(self) -> None:
         if self._pictures is not None:
@@ -164,15 +166,14 @@ class LedgerFeed:
 
 
 class LedgerEvidence:
-    """Kept frames of one run."""
+    """Kept frames of any run of the ledger."""
 
-    def __init__(self, engine: Engine, run_id: str) -> None:
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._run_id = run_id
 
     def read(self, judged: Judged) -> Evidence:
         try:
-            row = queries.inspection(self._engine, self._run_id, judged.number)
+            row = queries.inspection(self._engine, judged.run_id, judged.number)
             defects = () if row is None else queries.defects_of(self._engine, row.id)
         except InspectionError as error:
             return Evidence(judged.number, None, str(error), "")
@@ -214,7 +215,7 @@ def _when(row: queries.Row) -> int:
 
 def _judged(row: queries.Row, flagged: frozenset[int]) -> Judged:
     image = None if row.image_path is None else str(row.image_path)
-    return Judged(row.number, row.word, row.why, _when(row), image, row.number in flagged)
+    return Judged(row.run_id, row.number, row.word, row.why, _when(row), image, row.number in flagged)
 
 
 def _facts(run: queries.Run) -> RunFacts:

@@ -30,6 +30,8 @@ LIKELY = {VerdictWord.REJECT: "false_reject", VerdictWord.PASS: "missed"}
 class FlagAnswer:
     """What an operator said of one frame."""
 
+    run_id: str
+    """The frame's own run: a new one may have begun while the operator was thinking."""
     number: int
     operator: str
     kind: str
@@ -113,6 +115,5 @@ class FlagDialog(ModalScreen[FlagAnswer | None]):
     def action_save(self) -> None:
         kind = self.query_one(KindChooser).kind
         operator = self.query_one("#operator", Input).value.strip() or "unknown"
-        self.dismiss(
-            FlagAnswer(self._judged.number, operator, kind, self.query_one("#note", Input).value.strip())
-        )
+        note = self.query_one("#note", Input).value.strip()
+        self.dismiss(FlagAnswer(self._judged.run_id, self._judged.number, operator, kind, note))

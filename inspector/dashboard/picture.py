@@ -17,7 +17,7 @@ from inspector.dashboard.evidence import EvidenceReader
 from inspector.dashboard.feed import LedgerFeed
 from inspector.dashboard.flag_dialog import FlagAnswer
 from inspector.dashboard.snapshot import Snapshot
-from inspector.errors import InspectionError
+from inspector.errors import InspectionError, UsageError
 from inspector.types import VerdictWord
 
 FONTS = "'DejaVu Sans Mono', Menlo, Consolas, monospace"
@@ -82,24 +82,30 @@ async def screenshot(app: DashboardApp, size: tuple[int, int]) -> str:
 
 
 def write_picture(ledger: str, out: Path, size: tuple[int, int]) -> None:
-    """Draw the newest run of a ledger into the file `out`. Raises UsageError, LedgerError."""
+    """Draw the newest run of a ledger into the file `out`.
+
+    Raises UsageError for a ledger or a file that cannot be, LedgerError for one that cannot be read.
+    """
     feed = LedgerFeed.open(ledger)
     try:
         svg = asyncio.run(screenshot(DashboardApp(StillFeed(feed), refresh_s=3600.0), size))
     finally:
         feed.close()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(svg, encoding="utf-8")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(svg, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{out} cannot be written ({error.strerror}); name another file.") from error
 
 
 def main(arguments: list[str]) -> int:
     """Exit code: 0 done, 1 the ledger cannot be read, 2 usage."""
-    if len(arguments) not in (2, 3):
+    size = re.fullmatch(r"([1-9]\d{0,2})x([1-9]\d{0,2})", (arguments[2:] or ["132x40"])[0])
+    if len(arguments) not in (2, 3) or size is None:
         print("usage: python -m inspector.dashboard.picture LEDGER OUT.svg [132x40]", file=sys.stderr)
         return 2
-    columns, rows = (int(part) for part in (arguments[2:] or ["132x40"])[0].split("x"))
     try:
-        write_picture(arguments[0], Path(arguments[1]), (columns, rows))
+        write_picture(arguments[0], Path(arguments[1]), (int(size[1]), int(size[2])))
     except InspectionError as error:
         print(error, file=sys.stderr)
         return error.exit_code

@@ -11,6 +11,8 @@ from inspector.dashboard.banner import SYMBOLS
 from inspector.dashboard.snapshot import Judged
 from inspector.dashboard.tones import TEXT
 
+FRAME_WIDTH = 10
+"""Room for 99,999,999: a month at 30 frames a second. A narrower column cuts the last digits off."""
 WHY_WIDTH = 160
 """Wider than any screen: reasons are cut by the window's edge, never by the column."""
 
@@ -29,7 +31,7 @@ class RejectsTable(DataTable[Text]):
         self._by_number: dict[str, Judged] = {}
 
     def on_mount(self) -> None:
-        for name, width in (("frame", 8), ("UTC", 8), ("verdict", 14), ("why", WHY_WIDTH)):
+        for name, width in (("frame", FRAME_WIDTH), ("UTC", 8), ("verdict", 13), ("why", WHY_WIDTH)):
             self.add_column(name, width=width, key=name)
 
     def show(self, rejects: tuple[Judged, ...]) -> None:

@@ -45,6 +45,7 @@ class Beat:
 class Judged:
     """One row of the ledger as the screen shows it."""
 
+    run_id: str
     number: int
     word: VerdictWord
     why: str
@@ -78,12 +79,17 @@ class Snapshot:
 
     @property
     def beat_age_s(self) -> float:
-        """Seconds since the station's last sign of life; infinite when there was none."""
-        return (self.utc_ns - self.beat.utc_ns) / 1e9 if self.beat else float("inf")
+        """Seconds since the station's last sign of life; infinite when there was none.
+
+        One from the future counts by its distance as well: the clock was set back since, and a
+        station that lives would have given another.
+        """
+        return abs(self.utc_ns - self.beat.utc_ns) / 1e9 if self.beat else float("inf")
 
     @property
     def current_age_s(self) -> float:
-        return (self.utc_ns - self.current.utc_ns) / 1e9 if self.current else float("inf")
+        """Seconds since the grab of the frame on screen, from the future as above."""
+        return abs(self.utc_ns - self.current.utc_ns) / 1e9 if self.current else float("inf")
 
     @property
     def alive(self) -> bool:

@@ -15,7 +15,7 @@ from inspector.types import VerdictWord
 NOW = 1_800_000_000 * 10**9
 S = 10**9
 RUN = RunFacts("01R", "cam", "openvino", "f32", "cpu", "cert", "tiny 1", "id", "doors", "hash", "")
-PASSED = Judged(812, VerdictWord.PASS, "", NOW - S // 10)
+PASSED = Judged("01R", 812, VerdictWord.PASS, "", NOW - S // 10)
 GOOD = Snapshot(
     NOW, run=RUN, beat=Beat("running", "", NOW - S // 2, "ok", 30.0, None), current=PASSED, newest=PASSED
 )
@@ -37,12 +37,14 @@ def test_a_fresh_verdict_of_a_living_station_is_shown() -> None:
     [
         (replace(GOOD, trouble="The ledger is locked."), "BLIND"),
         (with_beat(utc_ns=NOW - 4 * S), "BLIND"),
+        (with_beat(utc_ns=NOW + 3600 * S), "BLIND"),  # the clock was set back and the station died
         (with_beat(state="blind", words="no frame for 5 s"), "BLIND"),
         (with_beat(state="failed"), "FAILED"),
         (with_beat(state="ended"), "ENDED"),
         (with_beat(state="paused"), "PAUSED"),
         (with_beat(state="stopping"), "STOPPING"),
         (replace(GOOD, current=replace(PASSED, utc_ns=NOW - 9 * S)), "WAITING"),
+        (replace(GOOD, current=replace(PASSED, utc_ns=NOW + 3600 * S)), "WAITING"),
         (replace(GOOD, current=None), "WAITING"),
         (replace(GOOD, beat=None), "WAITING"),
         (Snapshot(NOW), "WAITING"),

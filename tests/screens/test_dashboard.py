@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -16,16 +17,18 @@ from textual.widgets import Input
 
 from inspector.dashboard.app import DashboardApp
 from inspector.dashboard.evidence_screen import EvidenceScreen
+from inspector.dashboard.facts_panel import facts_text
 from inspector.dashboard.feed import LedgerFeed
 from inspector.dashboard.flag_dialog import FlagDialog, KindChooser
 from inspector.dashboard.letters import fitting_letters
 from inspector.dashboard.picture_view import PictureView
 from inspector.dashboard.quit_dialog import QuitDialog
 from inspector.dashboard.rejects_table import RejectsTable
-from inspector.dashboard.snapshot import Snapshot
+from inspector.dashboard.snapshot import Judged, Snapshot
 from inspector.dashboard.verdict_panel import VerdictPanel
 from inspector.db import queries, writes
 from inspector.errors import LedgerError, UsageError
+from inspector.types import VerdictWord
 
 SMALL, LARGE = (80, 24), (160, 45)
 
@@ -245,6 +248,7 @@ async def test_a_past_reject_is_shown_with_its_evidence(line: SmallLine, feed: L
         )
         await pilot.press("up")
         await until(pilot, lambda: "not kept" in "\n".join(screen_text(app)))
+        await pilot.press("enter")  # there is nothing more to look at
         await pilot.press("escape")
         await until(pilot, lambda: not isinstance(app.screen, EvidenceScreen))
 
@@ -315,8 +319,92 @@ def test_a_run_that_died_is_failed_not_running(line: SmallLine, feed: LedgerFeed
 
     with line.ledger.begin() as connection:
         connection.execute(text("UPDATE runs SET end = 'crash'"))
-    beat = feed.read().beat
-    assert beat is not None and beat.state == "failed"
+        # What recovery says of a frame that the last sign of life did not know of yet.
+        connection.execute(text("UPDATE inspections SET verdict = 'UNINSPECTED'"))
+    snapshot = feed.read()
+    assert snapshot.beat is not None and snapshot.beat.state == "failed"
+    assert (snapshot.counts["PASS"], snapshot.counts["UNINSPECTED"]) == (0, 1)
+
+
+@pytest.mark.parametrize("word", ["REJECT", "UNINSPECTED"])
+def test_a_pass_with_a_picture_never_hides_what_was_said_after_it(
+    line: SmallLine, feed: LedgerFeed, word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inspector.dashboard.feed.PICTURE_BEHIND_NS", 10**12)  # a busy machine is no cause
+    line.judge("PASS")
+    line.live.publish = lambda *_: False  # type: ignore[method-assign]  # it came too soon after the last
+    line.judge(word)
+    line.beat()
+    snapshot = feed.read()
+    assert snapshot.current is not None and (snapshot.current.number, snapshot.current.word) == (2, word)
+    assert snapshot.picture is None
+    line.judge("PASS")  # the line is well again: the last picture is as good as the newest row
+    snapshot = feed.read()
+    assert snapshot.current is not None and snapshot.picture is not None
+    assert snapshot.current.number == snapshot.picture.number == 1
+
+
+async def test_a_flag_belongs_to_the_run_of_its_frame(
+    line: SmallLine, feed: LedgerFeed, tmp_path: Path
+) -> None:
+    line.judge("REJECT")
+    line.beat()
+    app = DashboardApp(feed, operator="mia", refresh_s=0.1)
+    other = SmallLine(tmp_path)
+    try:
+        other.recorder.close()
+        app._feed = named = LedgerFeed.open(line.url, line.run_id)
+        async with app.run_test(size=SMALL) as pilot:
+            await until(pilot, lambda: banner(app) == "REJECT")
+            await pilot.press("f")
+            await until(pilot, lambda: isinstance(app.screen, FlagDialog))
+            named._run_id = None  # the station starts anew while the operator thinks
+            await until(pilot, lambda: named._shown == other.run_id)
+            await pilot.press("enter")
+            await until(pilot, lambda: bool(queries.flags(line.ledger)))
+        named.close()
+    finally:
+        other.close()
+    assert [(flag.run_id, flag.frame_number) for flag in queries.flags(line.ledger)] == [(line.run_id, 1)]
+
+
+async def test_what_a_silent_station_said_is_not_shown_as_now(line: SmallLine, feed: LedgerFeed) -> None:
+    line.judge("PASS")
+    line.beat(age_s=8.0)
+    app = DashboardApp(feed)
+    async with app.run_test(size=SMALL) as pilot:
+        await until(pilot, lambda: banner(app) == "BLIND")
+        assert missing(app, ("was 29.8 frames/s", "was 31 ms", "was ok, 120x160")) == []
+
+
+def test_a_ledger_that_does_not_answer_has_not_counted_zero() -> None:
+    assert facts_text(Snapshot(1, trouble="It is locked."), 60).plain.splitlines() == [
+        "✓ PASS –           ✗ REJECT –         ",
+        "? REVIEW –         ! UNINSPECTED –    ",
+    ]
+
+
+async def test_frame_numbers_of_a_long_run_are_whole(line: SmallLine, feed: LedgerFeed) -> None:
+    async with DashboardApp(feed).run_test(size=SMALL) as pilot:
+        many = Judged(line.run_id, 78_123_456, VerdictWord.UNINSPECTED, "camera lost", 0)
+        pilot.app.query_one(RejectsTable).show((many,))
+        await until(pilot, lambda: "78,123,456  00:00:00  ! UNINSPECTED" in "\n".join(screen_text(pilot.app)))
+
+
+def test_a_screen_that_fails_is_no_success(
+    line: SmallLine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from inspector.dashboard import app as module
+
+    def broken(*_: object) -> Snapshot:
+        raise KeyError("nobody foresaw this")
+
+    run = DashboardApp.run
+    monkeypatch.setattr(LedgerFeed, "read", broken)
+    monkeypatch.setattr(DashboardApp, "run", lambda self: run(self, headless=True))
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert module.run_dashboard(line.url) == 1
 
 
 def test_what_is_missing_is_a_usage_error(line: SmallLine, tmp_path: Path) -> None:
@@ -340,3 +428,5 @@ def test_the_picture_command_draws_a_real_ledger(line: SmallLine, tmp_path: Path
         "https://www.textualize.io", ""
     )
     assert main([str(tmp_path / "none.db"), str(out)]) == 2
+    assert main([str(tmp_path / "ledger.db"), str(out), "wide"]) == 2
+    assert main([str(tmp_path / "ledger.db"), str(tmp_path / "ledger.db" / "out.svg"), "80x24"]) == 2
