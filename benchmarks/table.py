@@ -59,9 +59,10 @@ def demo_model(row: Row) -> str:
         one = row[name]
         return f"{name} {one['found']}/{one['total']} ({one['low']:.3f} to {one['high']:.3f})"
 
-    alarms, frames = row["false_alarms"], 200
+    alarms, frames = row["false_alarms"], row["frames"]
     names = ("overall", "scratch", "crack", "dent", "stain", "pit")
     return (
+        f"{row.get('set', 'exam')} seeds {row['seeds'][0]} to {row['seeds'][-1]}: "
         f"recall {', '.join(share(name) for name in names)}; false alarms {alarms['count']}/{frames} frames"
         f" ({alarms['low']:.3f} to {alarms['high']:.3f} a frame; {alarms['large']} as large as what counts)"
     )
