@@ -16,6 +16,7 @@ COMMANDS = {
     "report": "inspector.cli.report:report",
     "flag": "inspector.cli.flag:flag",
     "export": "inspector.cli.export:export",
+    "plan": "inspector.cli.plan:plan",
     "bench": "inspector.cli.bench:bench",
     "selftest": "inspector.cli.selftest:selftest",
 }

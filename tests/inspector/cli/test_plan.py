@@ -1,0 +1,142 @@
+"""`inspector plan`: figures, exit codes and clear refusals; the arithmetic is tested apart."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from inspector.cli.plan import line_facts, measured_tile_ms, parse_duration_ms, plan, scale_condition
+from inspector.engine.fake import FakeEngine
+from inspector.errors import UsageError
+from inspector.package import ModelPackage
+from inspector.tiling import plan_tiles
+
+STILL = ("--size", "120x160", "--view-width-mm", "16", "--defect-mm", "0.4")
+WEB = (*STILL, "--speed-mm-s", "20", "--exposure", "200us", "--fps", "2")
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def call(package: ModelPackage | None, *options: str) -> Result:
+    model = () if package is None else ("--model", str(package.path))
+    return CliRunner().invoke(plan, [*options, *model], standalone_mode=False)
+
+
+def figures(result: Result) -> dict[str, Any]:
+    assert result.exception is None, result.exception
+    found: dict[str, Any] = json.loads(result.stdout.strip().splitlines()[-1])
+    return found
+
+
+def test_a_contract_that_holds_on_the_real_engine(tiny_package: ModelPackage) -> None:
+    result = call(tiny_package, *WEB, "--json")
+    found = figures(result)
+    assert result.return_value == 0 and found["holds"] is True
+    assert found["mm_per_px"] == {"y": 0.1, "x": 0.1}
+    assert (found["defect_px"], found["blur_px"], found["advance_mm"], found["shared_mm"]) == (4, 0.04, 10, 2)
+    assert (found["tiles"], found["tile"]) == (1, {"h": 160, "w": 200})
+    assert found["measured_tiles"] >= 3 and 0 < found["frame_ms"] < 500
+    assert found["margin"] == pytest.approx(1 - found["frame_ms"] / 500, abs=1e-3)
+    assert found["engine"]["name"] == "openvino" and found["engine"]["certificate"] != "none"
+    assert {one["name"] for one in found["conditions"]} == {"defect", "blur", "belt", "exposure", "time"}
+
+
+def test_a_contract_that_fails_says_where_and_exits_1(tiny_package: ModelPackage) -> None:
+    result = call(tiny_package, *STILL, "--speed-mm-s", "900", "--exposure", "2ms", "--fps", "20")
+    assert result.exception is None and result.return_value == 1
+    assert "fail  blur      a part moves 18.00 px while exposed, limit 1 px" in result.stdout
+    assert "fail  belt      45 mm from frame to frame, 12 mm seen: gaps of 33 mm" in result.stdout
+    assert result.stdout.splitlines()[-1] == "The contract fails on: blur, belt."
+
+
+def test_a_thin_defect_is_a_warning_that_holds(tiny_package: ModelPackage) -> None:
+    options = ("--size", "120x160", "--view-width-mm", "16", "--defect-mm", "0.2", "--parts-per-s", "1")
+    result = call(tiny_package, *options, "--engine", "fake")
+    assert result.return_value == 0
+    assert "warn  defect    the smallest defect is 2.0 px wide" in result.stdout
+    assert result.stdout.splitlines()[-1] == "The contract holds."
+
+
+def test_the_zones_of_the_config_make_fewer_tiles(tiny_package: ModelPackage) -> None:
+    zone = '[[recipe.zones]]\nname = "face"\npolygon_px = [[0, 0], [0, 30], [30, 30], [30, 0]]\n'
+    Path("line.toml").write_text(
+        f'[model]\npackage = "{tiny_package.path}"\ntile = "60x60"\nengine = "fake"\n{zone}'
+    )
+    found = figures(call(None, *STILL, "--fps", "1", "--json"))
+    assert (found["tiles"], found["tile"]) == (4, {"h": 60, "w": 60})
+    assert found["tiles_all"] == 48
+    assert found["frame_ms_all_tiles"] == pytest.approx(12 * found["frame_ms"], rel=1e-3)
+    Path("line.toml").write_text(
+        Path("line.toml").read_text().replace('"face"', '"face"\nkind = "exclude"').replace("30", "400")
+    )
+    with pytest.raises(UsageError, match="leave nothing"):
+        raise call(None, *STILL, "--fps", "1").exception or AssertionError
+
+
+def test_another_scale_than_the_package_was_trained_at_fails(tiny_package: ModelPackage) -> None:
+    def package(trained: tuple[float, float] | None) -> ModelPackage:
+        manifest = tiny_package.manifest.model_copy(update={"mm_per_px": trained})
+        return replace(tiny_package, manifest=manifest)
+
+    given = {
+        "size": "100x100", "view_height_mm": 10.0, "view_width_mm": None, "defect_mm": 1.0, "fps": 1.0,
+        "parts_per_s": None, "speed_mm_s": 0.0, "exposure": None, "along": "y", "overlap_mm": 0.0,
+        "blur_px": 1.0,
+    }  # fmt: skip
+    facts = line_facts(given)
+    assert scale_condition(facts, package(None)) == ()
+    assert scale_condition(facts, package((0.105, 0.1)))[0].state == "ok"
+    assert scale_condition(facts, package((0.2, 0.2)))[0].state == "fail"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ((*STILL,), "either --fps or --parts-per-s"),
+        ((*STILL, "--fps", "2", "--parts-per-s", "2"), "either --fps or --parts-per-s"),
+        ((*STILL, "--fps", "2", "--exposure", "200"), "not a duration"),
+        ((*STILL, "--fps", "0"), "rate of 0"),
+        (("--size", "120x", "--defect-mm", "1", "--view-width-mm", "9", "--fps", "1"), "not HEIGHTxWIDTH"),
+        (("--size", "120x160", "--defect-mm", "1", "--fps", "1"), "field of view"),
+        ((*STILL, "--fps", "2", "--speed-mm-s", "9"), "exposure"),
+        ((*STILL, "--fps", "2", "--engine", "abacus"), "--engine abacus"),
+        ((*STILL, "--fps", "2"), "No model is chosen"),
+    ],
+)
+def test_what_cannot_be_exits_2_with_a_sentence(options: tuple[str, ...], words: str) -> None:
+    error = call(None, *options).exception
+    assert isinstance(error, UsageError) and error.exit_code == 2
+    assert words in str(error)
+
+
+def test_click_refuses_what_is_no_number_with_2() -> None:
+    error = call(None, *STILL, "--fps", "fast").exception
+    assert isinstance(error, click.ClickException) and error.exit_code == 2
+
+
+def test_durations() -> None:
+    assert [parse_duration_ms(text) for text in ("200us", "0.2ms", ".5 ms", "1s", None)] == [
+        0.2,
+        0.2,
+        0.5,
+        1e3,
+        None,
+    ]
+
+
+def test_the_measure_is_that_of_a_tile(tiny_package: ModelPackage) -> None:
+    tiles = plan_tiles((40, 40), (16, 16), tiny_package.geometry)
+    began = time.perf_counter()
+    ms, count = measured_tile_ms(FakeEngine(2, tiny_package.geometry, tiles.input, delay_s=0.02), tiles, 1)
+    seconds = time.perf_counter() - began
+    assert 20 <= ms <= 1000 * seconds / count and 3 <= count <= 50
