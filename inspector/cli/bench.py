@@ -20,7 +20,7 @@ from inspector.errors import InspectionError, UsageError
 from inspector.types import Grab, Image, ProbMap
 
 if TYPE_CHECKING:
-    from inspector.config import LineConfig
+    from inspector.config import LineConfig, ModelConfig
     from inspector.engine.protocol import Engine
     from inspector.package import ModelPackage
     from inspector.station.summary import RunSummary
@@ -68,7 +68,7 @@ class ScriptedEngine:
         self._bad = self._good.copy()
         for i in range(5):
             y, x = (1 + i) * out[0] // 8, (1 + i) * out[1] // 8
-            self._bad[y : y + 12, x : x + 60, 0] = 230
+            self._bad[y : y + 12, x : x + 60, 0] = 255  # above any threshold that a package may have
 
     def run(self, tiles: Iterable[Image], deliver: Callable[[int, ProbMap], None]) -> None:
         """See Engine.run."""
@@ -197,6 +197,21 @@ def measure(bench: LineBench, frames: int, rounds: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def model_config(package: Path, settings: dict[str, Any]) -> ModelConfig:
+    """The options as the line's own model settings. Raises UsageError naming the one that cannot be used."""
+    from pydantic import ValidationError
+
+    from inspector.config import ModelConfig
+
+    try:
+        return ModelConfig(package=package, **settings)
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        option = "--" + str(wrong["loc"][0]).replace("_", "-")
+        words = str(wrong["msg"]).removeprefix("Value error, ")
+        raise UsageError(f"{option} {wrong['input']} cannot be used: {words}.") from error
+
+
 def parse_size(text: str) -> tuple[int, int]:
     """(height, width) of `1080x1920`. Raises UsageError."""
     found = re.fullmatch(r"([1-9]\d{0,5})x([1-9]\d{0,5})", text)
@@ -208,7 +223,13 @@ def parse_size(text: str) -> tuple[int, int]:
 @click.command()
 @click.option("--model", required=True, type=click.Path(path_type=Path), help="Model package.")
 @click.option("--size", default="1080x1920", show_default=True, help="Frames of HEIGHTxWIDTH pixels.")
-@click.option("--frames", default=20, show_default=True, type=click.IntRange(1), help="Frames of each round.")
+@click.option(
+    "--frames",
+    default=20,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Frames of each round; each 20th is a reject.",
+)
 @click.option("--rounds", default=3, show_default=True, type=click.IntRange(1), help="Rounds, interleaved.")
 @click.option(
     "--precision", default="auto", type=click.Choice(["auto", "f32", "bf16"]), show_default=True,
@@ -224,19 +245,19 @@ def parse_size(text: str) -> tuple[int, int]:
 def bench(model: Path, size: str, frames: int, rounds: int, as_json: bool, **settings: Any) -> int:
     """Measure the line end to end against its engine alone.
 
-    Frames come from memory, 5 % of them are rejects whose evidence is written, the ledger is
-    real, and there is no dashboard. Quiet the machine first.
+    Frames come from memory, 5 % of them (each 20th) are rejects whose evidence is written, the
+    ledger is real, and there is no dashboard. Quiet the machine first.
 
     \b
     Example:  inspector bench --model demo_model --size 1080x1920 --json
     """
     from inspector.cli.announce import announce
-    from inspector.config import LineConfig, ModelConfig
+    from inspector.config import LineConfig
     from inspector.package import load_package
 
     announce()
     frame = parse_size(size)
-    config = LineConfig(model=ModelConfig(package=model, **settings))
+    config = LineConfig(model=model_config(model, settings))
     one = LineBench(config, load_package(model), frame)
     try:
         figures = measure(one, frames, rounds)

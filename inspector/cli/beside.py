@@ -17,13 +17,13 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
-from inspector.errors import LedgerError
+from inspector.errors import InspectionError, LedgerError
 
 if TYPE_CHECKING:
     from inspector.config import LineConfig
 
 LEAVE_S = 3.0
-"""How long a line that was asked to stop is waited for after the dashboard was left."""
+"""How long a line is waited for after the dashboard was left, before it is asked whether it stops."""
 
 
 def run_beside_dashboard(config: LineConfig, arguments: list[str]) -> int:
@@ -36,7 +36,8 @@ def run_beside_dashboard(config: LineConfig, arguments: list[str]) -> int:
 
     url = config.recording.db
     logs = ledger_folder(url) / "logs"
-    name = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+    # Two lines of one ledger may be started in the same second.
+    name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}"
     try:
         logs.mkdir(parents=True, exist_ok=True)
         log, result = logs / f"{name}.log", logs / f"{name}.json"
@@ -61,6 +62,7 @@ def run_beside_dashboard(config: LineConfig, arguments: list[str]) -> int:
         click.echo(
             f"The dashboard failed (exit code {shown.returncode}); the line does not need it.", err=True
         )
+    _wait_for_end(line, url, run_id)
     return _say_how_it_is(line, result, log, f"inspector dashboard --db {url}")
 
 
@@ -93,10 +95,33 @@ def _show_new(words: IO[str]) -> None:
     click.echo(words.read(), err=True, nl=False)
 
 
-def _say_how_it_is(line: subprocess.Popen[bytes], result: Path, log: Path, again: str) -> int:
+def _wait_for_end(line: subprocess.Popen[bytes], url: str, run_id: str) -> None:
+    """Wait a moment for a line that may be ending, and for one that was told to stop until it has."""
     deadline = time.monotonic() + LEAVE_S
     while line.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
+    if line.poll() is None and _is_stopping(url, run_id):
+        click.echo("The line finishes what it has grabbed (Ctrl-C: do not wait) ...", err=True)
+        line.wait()
+
+
+def _is_stopping(url: str, run_id: str) -> bool:
+    """Whether the line has said that it stops; False as well when its ledger does not answer."""
+    from inspector.db import queries
+    from inspector.db.connect import open_ledger
+
+    try:
+        ledger = open_ledger(url, create=False)
+        try:
+            beat = queries.health(ledger, run_id)
+        finally:
+            ledger.dispose()
+    except InspectionError:
+        return False
+    return beat is not None and beat.state in ("stopping", "ended", "failed")
+
+
+def _say_how_it_is(line: subprocess.Popen[bytes], result: Path, log: Path, again: str) -> int:
     code = line.poll()
     if code is None:
         click.echo(f"The line goes on running (process {line.pid}). Look again: {again}", err=True)

@@ -88,7 +88,7 @@ def _processor() -> Finding:
 
 
 def line_findings(config: LineConfig) -> Iterator[Finding]:
-    """Cache, ledger, evidence, and what the config names: model and camera."""
+    """Cache, and what the config names: ledger, evidence, outputs and model."""
     from inspector.db.connect import ledger_folder
     from inspector.engine.cache import cache_folder
 
@@ -98,17 +98,42 @@ def line_findings(config: LineConfig) -> Iterator[Finding]:
     except InspectionError as error:
         yield Finding("ledger", "fail", str(error), "correct recording.db")
     else:
-        yield _writable("ledger", folder, "set recording.db to a file in a folder that can be written")
+        yield _ledger(config.recording.db, folder)
         yield _disk(folder)
-    yield _writable("evidence", config.recording.folder, "set recording.folder to one that can be written")
+        evidence = folder / config.recording.folder
+        yield _writable("evidence", evidence, "set recording.folder to one that can be written")
+    for output in config.outputs:
+        yield _output(output.path)
     yield _model(config)
+
+
+def _ledger(url: str, folder: Path) -> Finding:
+    """Opens a ledger that is there, as the line would; else tries the folder that it would be made in."""
+    from inspector.db.connect import ledger_url, open_ledger
+
+    address = ledger_url(url)
+    is_file = address.get_backend_name() == "sqlite"
+    finding = _writable("ledger", folder, "set recording.db to a file in a folder that can be written")
+    if finding.state == "fail" or (is_file and not os.path.exists(str(address.database))):
+        return finding
+    try:
+        open_ledger(url, create=False).dispose()
+    except InspectionError as error:
+        return Finding("ledger", "fail", str(error))
+    name = address.database if is_file else address.render_as_string(hide_password=True)
+    return Finding("ledger", "ok", f"{name} opens, and {folder} can be written")
+
+
+def _output(path: Path) -> Finding:
+    remedy = "set the path under outputs to one that can be written"
+    if os.path.exists(path) and not (path.is_file() and os.access(path, os.W_OK)):
+        return Finding("output", "fail", f"{path} is there and is no file that can be written", remedy)
+    return _writable("output", path.parent, remedy)
 
 
 def _writable(check: str, folder: Path, remedy: str) -> Finding:
     """Really writes: permissions alone do not show a read-only or full disk. Makes no folder."""
-    place = folder.absolute()
-    while not place.exists() and place != place.parent:
-        place = place.parent
+    place = _nearest(folder)
     try:
         with tempfile.NamedTemporaryFile(dir=place) as file:
             file.write(b"doctor")
@@ -119,12 +144,19 @@ def _writable(check: str, folder: Path, remedy: str) -> Finding:
     return Finding(check, "ok", f"{folder} can be written")
 
 
+def _nearest(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there."""
+    place = folder.absolute()
+    # os.path, because Path.exists raises where a folder may not be entered.
+    while not os.path.exists(place) and place != place.parent:
+        place = place.parent
+    return place
+
+
 def _disk(folder: Path) -> Finding:
     import psutil
 
-    place = folder.absolute()
-    while not place.exists():
-        place = place.parent
+    place = _nearest(folder)
     free = psutil.disk_usage(str(place)).free / 1e9
     low = free < LEAST_DISK_GB
     remedy = "free some, or set recording.max_gb so that old evidence gives way" if low else ""
@@ -132,14 +164,16 @@ def _disk(folder: Path) -> Finding:
 
 
 def _model(config: LineConfig) -> Finding:
-    """Loads the package and proves the engine on a tile of the golden tiles' size."""
+    """Loads the package, holds the recipe against it, proves the engine on a golden tile's size."""
     from inspector.engine.open import open_engine
     from inspector.package import load_package
+    from inspector.pipeline import check_recipe
 
     if config.model.package is None:
-        return Finding("model", "warn", "no package is named", "set model.package or give --model PACKAGE")
+        return Finding("model", "fail", "no package is named", "set model.package or give --model PACKAGE")
     try:
         package = load_package(config.model.package)
+        check_recipe(config.recipe, package)
         height, width = package.golden().tiles.shape[1:3]
         engine = open_engine(package, (height, width), config.model)
     except InspectionError as error:
@@ -172,21 +206,29 @@ def camera_finding(config: LineConfig) -> Finding:
 
 
 @click.command()
-@click.option("--config", "config_path", type=click.Path(path_type=Path), help="line.toml [./line.toml].")
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    help="Line config [the one that `inspector run` would read].",
+)
 @click.option("--model", type=click.Path(path_type=Path), help="Model package instead of the config's.")
 @click.option("--camera", help="Also open this camera, or `config` for the config's.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def doctor(config_path: Path | None, model: Path | None, camera: str | None, as_json: bool) -> int:
-    """Check machine, libraries, cache, ledger, model and camera; exit 1 when the line would not run.
+    """Check machine, libraries, cache, ledger, outputs, model and camera.
+
+    Exit code 1 when the line would not run. The camera is opened only when you ask for it.
 
     \b
     Example:  inspector doctor
               inspector doctor --model demo_model --camera 0 --json
     """
+    from inspector.cli.run import installed_config
     from inspector.config import LineConfig, load_config
 
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # its complaints would stand among the findings
-    given = config_path or (Path("line.toml") if Path("line.toml").is_file() else None)
+    given = config_path or installed_config()
     config = load_config(given) if given else LineConfig()
     if model is not None:
         config = config.model_copy(update={"model": config.model.model_copy(update={"package": model})})

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from inspector.cli.ledger import db_option, ledger_of, run_option
+from inspector.cli.ledger import db_option, ledger_of
 from inspector.db.connect import open_ledger
 from inspector.flagged import export_flagged
 
@@ -22,14 +22,14 @@ from inspector.flagged import export_flagged
     help="The dataset folder to make.",
 )
 @db_option
-@run_option
+@click.option("--run", "run_id", metavar="ID", help="Only the flags of this run; without it, of all runs.")
 @click.option("--json", "as_json", is_flag=True, help="End with one JSON object on stdout.")
 def export(out: Path, url: str | None, run_id: str | None, as_json: bool) -> int:
     """Write the flagged frames as a dataset folder.
 
     images/ has the frames without loss, masks/ the model's masks: correct those in an image
     editor (class ids as gray values, 255 = ignore), then train on with trainer fit --init.
-    provenance.json says who flagged what. Without --run: the flags of all runs.
+    provenance.json says who flagged what.
 
     \b
     Example:  inspector export --flagged doubts

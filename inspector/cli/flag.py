@@ -19,7 +19,7 @@ KINDS = {"false-reject": "false_reject", "missed": "missed", "unsure": "unsure"}
 @click.command()
 @db_option
 @run_option
-@click.option("--frame", "number", type=click.IntRange(min=1), required=True, help="The frame's number.")
+@click.option("--frame", "number", type=click.IntRange(1, 10**12), required=True, help="The frame's number.")
 @click.option("--kind", type=click.Choice(list(KINDS)), required=True, help="In which way you doubt it.")
 @click.option("--operator", default=None, help="Who doubts it; default: the account.")
 @click.option("--note", default="", help="What you see.")

@@ -19,7 +19,7 @@ def init(path: Path) -> None:
 
     \b
     Example:  inspector init
-              inspector init /etc/inspector/line.toml
+              inspector init /etc/inspection/line.toml    where run, doctor and the rest find it
     """
     try:
         with path.open("x", encoding="utf-8") as file:

@@ -83,7 +83,7 @@ def _save_csv(engine: Engine, path: Path, run_id: str | None) -> int:
 
 def _print(runs: list[Run], found: Figures) -> None:
     for run in runs:
-        ended = f"{run.ended_at:%H:%M:%S} ({run.end})" if run.ended_at else "still open"
+        ended = f"{run.ended_at:%Y-%m-%d %H:%M:%S} UTC ({run.end})" if run.ended_at else "still open"
         click.echo(f"run {run.id}  camera {run.camera_id}  {run.started_at:%Y-%m-%d %H:%M:%S} UTC to {ended}")
         click.echo(f"  package     {run.package_name} {run.package_version}  {run.package_id[:12]}")
         click.echo(f"  engine      {run.engine} {run.engine_version}, {run.precision}, {run.device}")

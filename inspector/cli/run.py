@@ -82,6 +82,8 @@ def line_config(options: RunOptions) -> LineConfig:
     from inspector.config import CameraConfig, LineConfig, ModelConfig, load_config
     from inspector.errors import ConfigError, UsageError
 
+    if options.camera == "":  # as from a script's unset variable: never some other camera instead
+        raise UsageError("--camera is empty; name a camera, or leave the option out.")
     path = options.config or installed_config()
     config = load_config(path) if path is not None else LineConfig()
     package = options.model or config.model.package
@@ -120,12 +122,10 @@ def installed_config() -> Path | None:
 
 def run_headless(config: LineConfig, options: RunOptions) -> int:
     """Run until the end or a signal, then print the summary; the exit code is the line's."""
-    import logging
-
+    from inspector.cli.announce import announce
     from inspector.station import run_station, summary_text
 
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
-    logging.getLogger("inspector").setLevel(logging.INFO)
+    announce()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup and `&` mean it

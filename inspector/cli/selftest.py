@@ -136,7 +136,9 @@ def serving_precision(package: ModelPackage, asked: str) -> str:
     "--precision", default="auto", type=click.Choice(["auto", "f32", "bf16"]), show_default=True,
     help="Arithmetic; auto: what the line would serve in.",
 )  # fmt: skip
-@click.option("--seed", default=0, show_default=True, help="Of the random shapes and pictures.")
+@click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the random shapes and pictures."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def selftest(seams: bool, model: Path, cases: int, precision: str, seed: int, as_json: bool) -> int:
     """Check on this machine what the line promises of a model; exit 1 when it does not hold.

@@ -9,10 +9,12 @@ import os
 import pty
 import select
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 
 import cv2
@@ -20,6 +22,8 @@ import numpy as np
 import pytest
 
 from inspector.cli.main import inspector as group
+from inspector.config import LineConfig
+from inspector.errors import LedgerError
 
 _PARTS = Path(__file__).parent / "station" / "line_parts.py"
 _SPEC = importlib.util.spec_from_file_location("line_parts", _PARTS)
@@ -137,6 +141,7 @@ def test_json_is_the_last_line_of_stdout(workplace: Path, capsys: pytest.Capture
         (["--camera", "sim:?fps=x"], 2, "fps=x"),
         (["--camera", "in", "--model", "nowhere"], 2, "no model package at nowhere"),
         (["--camera", "in", "--engine", "warp"], 2, "--engine warp"),
+        (["--camera", ""], 2, "--camera is empty"),
         (["--camera", "in", "--config", "nowhere.toml"], 2, "nowhere.toml"),
         (["--camera", "in", "--frames", "0"], 2, "--frames"),
         (["--camera", "in", "--db", "/proc/nowhere/ledger.db"], 1, "/proc/nowhere"),
@@ -253,7 +258,6 @@ def test_a_dashboard_that_dies_at_once_is_said_and_the_line_is_not_touched(
     workplace: Path, monkeypatch, capsys
 ) -> None:
     from inspector.cli import beside
-    from inspector.config import LineConfig
 
     monkeypatch.setattr(beside, "_start_line", lambda *_: (LineThatRuns(), 0))
     monkeypatch.setattr(beside, "_wait_until_ready", lambda *_: "RUN")
@@ -262,6 +266,68 @@ def test_a_dashboard_that_dies_at_once_is_said_and_the_line_is_not_touched(
     assert beside.run_beside_dashboard(LineConfig(), []) == 0
     err = capsys.readouterr().err
     assert "The dashboard failed (exit code 1)" in err and "The line goes on running" in err
+
+
+@pytest.mark.parametrize(("state", "words"), [("stopping", "0 grabbed"), ("running", "goes on running")])
+def test_a_line_that_is_stopping_is_waited_for(workplace: Path, monkeypatch, capsys, state, words) -> None:
+    from inspector.cli import beside
+
+    class Line(LineThatRuns):
+        code: int | None = None
+
+        def poll(self) -> int | None:
+            return self.code
+
+        def wait(self) -> int:
+            self.code = 0
+            return 0
+
+    source = parts.gray_folder(workplace / "in", [128])
+    given = ["--camera", str(source), "--model", "package", "--engine", "fake", "--json"]
+    summary = call(capsys, *given)[1].replace('"grabbed": 1', '"grabbed": 0')
+    ((run_id,),) = parts.rows(workplace, "SELECT id FROM runs")
+    connection = sqlite3.connect(workplace / "ledger.db")
+    connection.execute("UPDATE health SET beat = json_set(beat, '$.state', ?)", (state,))
+    connection.commit()
+    connection.close()
+
+    def start_line(_arguments: list[str], _log: Path, result: Path) -> tuple[Line, int]:
+        result.write_text(summary)
+        return Line(), 0
+
+    monkeypatch.setattr(beside, "_start_line", start_line)
+    monkeypatch.setattr(beside, "_wait_until_ready", lambda *_: run_id)
+    monkeypatch.setattr(beside, "LEAVE_S", 0.0)
+    monkeypatch.setattr(beside.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 0))
+    assert beside.run_beside_dashboard(LineConfig(), []) == 0
+    out = capsys.readouterr()
+    assert words in out.out + out.err
+
+
+def test_two_lines_started_in_one_second_write_to_two_logs(workplace: Path, monkeypatch) -> None:
+    from inspector.cli import beside
+
+    logs: list[Path] = []
+
+    def start_line(_arguments: list[str], log: Path, _result: Path) -> None:
+        logs.append(log)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(beside, "_start_line", start_line)
+    monkeypatch.setattr(beside, "datetime", FrozenClock)
+    for pid in (41, 42):
+        monkeypatch.setattr(os, "getpid", lambda pid=pid: pid)
+        with pytest.raises(LedgerError, match="No space left"):
+            beside.run_beside_dashboard(LineConfig(), [])
+    assert len(set(logs)) == 2
+
+
+class FrozenClock:
+    """A clock on which it is always the same second."""
+
+    @staticmethod
+    def now(zone: timezone) -> datetime:
+        return datetime(2026, 1, 2, 3, 4, 5, tzinfo=zone)
 
 
 class LineThatRuns:
@@ -275,7 +341,6 @@ class LineThatRuns:
 
 def test_a_line_that_was_killed_while_starting_is_a_fault(workplace: Path, monkeypatch, capsys) -> None:
     from inspector.cli import beside
-    from inspector.config import LineConfig
 
     class Killed(LineThatRuns):
         def wait(self) -> int:

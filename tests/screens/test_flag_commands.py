@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import click
 import cv2
 import numpy as np
 import pytest
@@ -57,11 +58,12 @@ def test_a_frame_that_is_gone_is_said_to_be_gone(
     [
         (["--frame", "9", "--kind", "missed"], "no frame 9"),
         (["--frame", "1", "--kind", "missed", "--run", "01NO"], "01NO"),
+        (["--frame", "99999999999999999999", "--kind", "missed"], "is not in the range"),
     ],
 )
 def test_what_is_not_there_cannot_be_flagged(line: SmallLine, arguments: list[str], words: str) -> None:
     line.judge("PASS")
-    with pytest.raises(UsageError, match=words):
+    with pytest.raises((UsageError, click.BadParameter), match=words):
         command("flag", "--db", line.url, *arguments)
 
 

@@ -1,13 +1,23 @@
+import importlib
 import json
+from pathlib import Path
+from typing import Any
 
+import click
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from inspector.cli import selftest as selftest_module
-from inspector.cli.bench import bench
-from inspector.cli.doctor import doctor
+from inspector.cli.bench import ScriptedEngine, bench
+from inspector.cli.doctor import doctor, line_findings
 from inspector.cli.selftest import seam_cases, selftest
+from inspector.config import LineConfig
+from inspector.defects import mask_of
+from inspector.engine.fake import FakeEngine
+from inspector.errors import UsageError
 from inspector.package import ModelPackage
+from inspector.tiling import Geometry
 
 
 def last_json(output: str) -> dict[str, object]:
@@ -27,6 +37,31 @@ def test_bench_says_what_the_design_lists(tiny_package: ModelPackage) -> None:
     assert figures["frame"] == {"h": 100, "w": 140}
     assert figures["tile"] == {"h": 140, "w": 180}
     assert set(figures["latency_ms"]) == {"p50", "p95", "p99", "max"}  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [("--tile", "big", "--tile big cannot be used: must be auto, whole"), ("--size", "wide", "--size wide")],
+)
+def test_bench_names_an_option_that_cannot_be_used(
+    tiny_package: ModelPackage, option: str, value: str, words: str
+) -> None:
+    given = ["--model", str(tiny_package.path), option, value]
+    with pytest.raises(UsageError, match=words):
+        CliRunner().invoke(bench, given, standalone_mode=False, catch_exceptions=False)
+
+
+def test_the_rejects_of_bench_are_rejects_at_any_threshold() -> None:
+    engine = ScriptedEngine(FakeEngine(1, Geometry(3), (140, 140)), (100, 100), 1, reject_every=1)
+    probs = []
+    engine.run([np.zeros((140, 140), np.uint8)], lambda _index, found: probs.append(found.copy()))
+    assert mask_of(probs[0], (1.0,)).any()
+
+
+def test_a_seed_below_zero_is_refused_in_one_sentence(tiny_package: ModelPackage) -> None:
+    given = ["--seams", "--model", str(tiny_package.path), "--seed", "-1"]
+    with pytest.raises(click.BadParameter, match="-1 is not in the range"):
+        CliRunner().invoke(selftest, given, standalone_mode=False, catch_exceptions=False)
 
 
 def test_seams_hold_for_the_tiny_package(tiny_package: ModelPackage) -> None:
@@ -72,3 +107,69 @@ def test_doctor_finds_a_machine_fit_and_a_dead_camera(
     dead = CliRunner().invoke(doctor, ["--camera", str(tmp_path / "no.mp4")], standalone_mode=False)
     assert dead.return_value == 1
     assert "fail  camera" in dead.stdout
+
+
+def findings(
+    tiny_package: ModelPackage, folder: Path, **sections: dict[str, Any]
+) -> dict[str, tuple[str, str]]:
+    """Check -> (state, what was found) of a line whose ledger lies in `folder`."""
+    fields: dict[str, Any] = {
+        "model": {"package": tiny_package.path, "engine": "fake"},
+        "recording": {"db": f"sqlite:///{folder / 'ledger.db'}"},
+        **sections,
+    }
+    found = line_findings(LineConfig.model_validate(fields))
+    return {one.check: (one.state, one.found) for one in found}
+
+
+def test_doctor_reads_the_config_that_run_reads(
+    tiny_package: ModelPackage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "station").mkdir()
+    text = f'[model]\npackage = "{tiny_package.path}"\nengine = "fake"\n'
+    (tmp_path / "station" / "line.toml").write_text(text)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("INSPECTION_HOME", str(tmp_path / "station"))
+    said = CliRunner().invoke(doctor, ["--json"], standalone_mode=False)
+    states = {one["check"]: one["state"] for one in last_json(said.stdout)["findings"]}  # type: ignore[index,attr-defined]
+    assert states["model"] == "ok" and said.return_value == 0
+    monkeypatch.delenv("INSPECTION_HOME")
+    assert (
+        CliRunner().invoke(doctor, ["--json"], standalone_mode=False).return_value == 1
+    )  # no model, no line
+
+
+def test_doctor_looks_where_the_line_writes(tiny_package: ModelPackage, tmp_path: Path) -> None:
+    ledger = tmp_path / "plant"
+    ledger.mkdir()
+    (ledger / "evidence").write_text("a file where the pictures should go")
+    found = findings(tiny_package, ledger)
+    assert found["ledger"][0] == "ok" and found["evidence"][0] == "fail"
+    assert str(ledger / "evidence") in found["evidence"][1]
+
+
+def test_doctor_finds_what_would_end_the_line(tiny_package: ModelPackage, tmp_path: Path) -> None:
+    (tmp_path / "ledger.db").write_text("notes " * 200)
+    (tmp_path / "out.jsonl").mkdir()
+    found = findings(
+        tiny_package,
+        tmp_path,
+        recipe={"rules": [{"class": "rust", "measure": "area_px", "reject_above": 3}]},
+        outputs=({"kind": "jsonl", "path": tmp_path / "out.jsonl"},),  # type: ignore[arg-type]
+    )
+    assert found["ledger"][0] == "fail" and "is not an SQLite database" in found["ledger"][1]
+    assert found["model"][0] == "fail" and "rust" in found["model"][1]
+    assert found["output"][0] == "fail"
+
+
+def test_doctor_says_so_where_it_may_not_look(
+    tiny_package: ModelPackage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Path, **_: object) -> object:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    module = importlib.import_module("inspector.cli.doctor")
+    monkeypatch.setattr(Path, "stat", refuse)  # what Path.exists meets in a folder that may not be entered
+    assert module._writable("cache", tmp_path / "deep" / "folder", "").state == "ok"
+    assert module._disk(tmp_path / "deep").check == "disk"
