@@ -9,6 +9,9 @@ import click
 
 from inspector.errors import InspectionError
 
+INTERRUPTED = 130
+"""The exit code of any command that Ctrl-C ended."""
+
 
 class LazyGroup(click.Group):
     """A group that knows where its commands live and imports only the one that runs.
@@ -38,7 +41,7 @@ def run_group(group: click.Group, program: str) -> int:
         result = group.main(prog_name=program, standalone_mode=False)
     except click.exceptions.Abort:
         click.echo(f"{program}: interrupted", err=True)
-        return 130
+        return INTERRUPTED
     except click.ClickException as error:
         error.show(sys.stderr)
         return error.exit_code

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from inspector.errors import UsageError
+
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
@@ -26,6 +28,8 @@ def export(run: Path, out: Path, name: str | None, version: str, as_json: bool) 
     Example:
       trainer export runs/tiles --out models/tiles-1 --name tiles --version 1.0.0
     """
+    if not version.strip():
+        raise UsageError("--version is empty; give one, or leave the option out.")
     # Imported here: --help must not wait for torch.
     from trainer.checkpoint import load_run
     from trainer.export import export_package

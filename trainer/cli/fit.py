@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from inspector.errors import UsageError
+from inspector.cli.group import INTERRUPTED
 
 if TYPE_CHECKING:
     from trainer.fit import Prepared
@@ -52,11 +52,20 @@ class FitOptions:
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of weights, tiles and validation."
 )
 @click.option("--channels", type=click.Choice(["1", "3"]), help="Gray or colour.  [default: as stored]")
-@click.option("--border", type=click.Choice(["weight", "ignore", "none"]), help="Loss between instances.")
+@click.option(
+    "--border",
+    type=click.Choice(["weight", "ignore", "none"]),
+    help="Loss between instances.  [default: weight with instances/ or --recipe paper, else none]",
+)
 @click.option("--skip", type=click.Choice(["concat", "sum"]), help="How skip maps join.  [default: concat]")
 @click.option("--learning-rate", type=float, help="Highest learning rate.  [default: the recipe's]")
 @click.option("--weight-cap", type=float, help="Largest class weight.  [default: the recipe's]")
-@click.option("--mm-per-px", type=float, nargs=2, help="Scale of the pictures, Y X, for the package.")
+@click.option(
+    "--mm-per-px",
+    type=click.FloatRange(min=0, min_open=True),
+    nargs=2,
+    help="Scale of the pictures, Y X, for the package.",
+)
 @click.option("--precision", type=click.Choice(["auto", "f32", "bf16"]), help="Arithmetic.  [default: auto]")
 @click.option(
     "--resume", is_flag=True, help="Go on with the interrupted run in --out, with its own settings."
@@ -106,9 +115,10 @@ def fitted(options: FitOptions) -> int:
         with Display(config.classes) as display:
             found = run(prepared, display)
     except KeyboardInterrupt:
-        raise UsageError(
-            f"Stopped; go on with the same command and --resume. {out} keeps what was learned."
-        ) from None
+        click.echo(
+            f"Stopped; go on with the same command and --resume. {out} keeps what was learned.", err=True
+        )
+        return INTERRUPTED
     if options.as_json:
         click.echo(json.dumps(_outcome(out, config.classes, found)))
     else:

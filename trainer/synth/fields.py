@@ -25,7 +25,7 @@ def unit(field: Field) -> Field:
 def smooth(rng: np.random.Generator, shape: tuple[int, int], sigma: float) -> Field:
     """Noise whose hills are about `sigma` pixels wide (Gaussian correlation).
 
-    Above 3 px it is drawn on a coarse grid and enlarged, so that wide hills cost no more than narrow ones.
+    Above 1.5 px it is drawn on a coarse grid and enlarged, so that wide hills cost no more than narrow ones.
     """
     step = max(1.0, sigma / 1.5)
     coarse = (max(4, int(np.ceil(shape[0] / step)) + 2), max(4, int(np.ceil(shape[1] / step)) + 2))

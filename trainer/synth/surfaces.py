@@ -35,7 +35,6 @@ _CAR_PAINTS: tuple[tuple[float, Colour], ...] = (
 class Surface:
     """Texture of a material and how it answers light."""
 
-    name: str
     value: Field
     """Reflectance, 0 to 1."""
     slope_y: Field
@@ -72,7 +71,7 @@ def brushed(rng: np.random.Generator, shape: tuple[int, int], texture: float) ->
     flat = np.zeros(shape, np.float32)
     warmth = float(rng.uniform(-0.04, 0.05))
     colour = balanced((1.0 - warmth, 1.0, 1.0 + warmth))
-    return Surface("brushed", value.astype(np.float32), flat, flat.copy(), colour, 0.16, 1.2)
+    return Surface(value.astype(np.float32), flat, flat.copy(), colour, 0.16, 1.2)
 
 
 def painted(rng: np.random.Generator, shape: tuple[int, int], texture: float) -> Surface:
@@ -81,7 +80,7 @@ def painted(rng: np.random.Generator, shape: tuple[int, int], texture: float) ->
     speckle = 0.012 * rng.standard_normal(shape, dtype=np.float32) + 0.012 * smooth(rng, shape, 3.0)
     value = base * rng.uniform(0.85, 1.1) * (1.0 + texture * speckle + 0.015 * smooth(rng, shape, 90.0))
     tilt_y, tilt_x = _relief(rng, shape, 4.5, 0.015 * texture)
-    return Surface("painted", value.astype(np.float32), tilt_y, tilt_x, balanced(colour), 0.11, 1.8)
+    return Surface(value.astype(np.float32), tilt_y, tilt_x, balanced(colour), 0.11, 1.8)
 
 
 def car_paint(rng: np.random.Generator, shape: tuple[int, int], texture: float) -> Surface:
@@ -91,7 +90,7 @@ def car_paint(rng: np.random.Generator, shape: tuple[int, int], texture: float) 
     flakes = 0.02 * noise + 0.045 * np.maximum(noise - 2.2, 0.0) + 0.014 * smooth(rng, shape, 1.2)
     value = base * rng.uniform(0.9, 1.1) * (1.0 + texture * flakes)
     tilt_y, tilt_x = _relief(rng, shape, 8.0, 0.012 * texture)
-    return Surface("car_paint", value.astype(np.float32), tilt_y, tilt_x, balanced(colour), 0.22, 2.6)
+    return Surface(value.astype(np.float32), tilt_y, tilt_x, balanced(colour), 0.22, 2.6)
 
 
 def casting(rng: np.random.Generator, shape: tuple[int, int], texture: float) -> Surface:
@@ -101,7 +100,7 @@ def casting(rng: np.random.Generator, shape: tuple[int, int], texture: float) ->
     tilt_y, tilt_x = _relief(rng, shape, 2.2, 0.042 * texture)
     warmth = float(rng.uniform(-0.02, 0.07))
     colour = balanced((1.0 - warmth, 1.0, 1.0 + warmth))
-    return Surface("casting", value.astype(np.float32), tilt_y, tilt_x, colour, 0.03, 0.8)
+    return Surface(value.astype(np.float32), tilt_y, tilt_x, colour, 0.03, 0.8)
 
 
 SURFACES: dict[str, Callable[[np.random.Generator, tuple[int, int], float], Surface]] = {

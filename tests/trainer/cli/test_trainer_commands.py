@@ -1,0 +1,60 @@
+"""What the trainer's commands say before and around the real work; nothing here needs torch."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace, TracebackType
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from inspector.errors import UsageError
+from trainer.cli import fit as fit_command
+from trainer.cli.export import export
+from trainer.cli.fit import fit
+
+
+class NoDisplay:
+    def __init__(self, _classes: tuple[str, ...]) -> None: ...
+
+    def __enter__(self) -> NoDisplay:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _at: TracebackType | None
+    ) -> None: ...
+
+
+def module(name: str, **content: Any) -> ModuleType:
+    made = ModuleType(name)
+    vars(made).update(content)
+    return made
+
+
+def test_an_interrupted_fit_is_no_usage_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    config = SimpleNamespace(classes=("dent",), recipe="modern", depth=4, base=16)
+    prepared = SimpleNamespace(config=config, frames=3, validation_frames=1)
+    monkeypatch.setitem(sys.modules, "trainer.fit", module("trainer.fit", run=interrupted))
+    monkeypatch.setitem(sys.modules, "trainer.progress", module("trainer.progress", Display=NoDisplay))
+    monkeypatch.setattr(fit_command, "_prepared", lambda _options: prepared)
+    given = ["data", "--out", str(tmp_path / "run"), "--steps", "5"]
+    done = CliRunner().invoke(fit, given, standalone_mode=False, catch_exceptions=False)
+    assert done.return_value == 130  # as any other command that Ctrl-C ended
+    assert "--resume" in done.stderr and str(tmp_path / "run") in done.stderr
+
+
+def test_a_scale_of_nothing_is_refused() -> None:
+    given = ["data", "--out", "run", "--steps", "5", "--mm-per-px", "0", "0.1"]
+    with pytest.raises(click.BadParameter, match="not in the range"):
+        CliRunner().invoke(fit, given, standalone_mode=False, catch_exceptions=False)
+
+
+def test_a_package_without_a_version_is_refused() -> None:
+    with pytest.raises(UsageError, match="--version is empty"):
+        CliRunner().invoke(export, ["run", "--out", "package", "--version", ""], catch_exceptions=False)
