@@ -216,6 +216,8 @@ def status_line(snapshot: Snapshot) -> str:
     if snapshot.beat is not None:
         over = snapshot.beat.state in ("ended", "failed")
         parts.append(snapshot.beat.state if over or snapshot.alive else "no answer")
+        if snapshot.beat.warning and snapshot.alive:
+            parts.append(f"! {snapshot.beat.warning}")
     parts += [f"{kind} asked, not done yet" for kind in snapshot.asked]
     return f"{time_of_day(snapshot.utc_ns)} UTC   " + "   ".join(parts)
 

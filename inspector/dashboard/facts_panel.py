@@ -6,7 +6,7 @@ from rich.text import Text
 from textual.widgets import Static
 
 from inspector.dashboard.banner import SYMBOLS
-from inspector.dashboard.snapshot import Snapshot
+from inspector.dashboard.snapshot import Beat, Snapshot
 from inspector.dashboard.tones import QUIET, TEXT
 from inspector.types import VerdictWord
 
@@ -26,7 +26,7 @@ class FactsPanel(Static):
 
 
 def facts_text(snapshot: Snapshot, width: int) -> Text:
-    """Nine lines at most, none wider than `width` cells."""
+    """Ten lines at most, none wider than `width` cells."""
     lines = [_counter_line(snapshot, (VerdictWord.PASS, VerdictWord.REJECT))]
     lines.append(_counter_line(snapshot, (VerdictWord.REVIEW, VerdictWord.UNINSPECTED)))
     for name, value in _facts(snapshot):
@@ -45,6 +45,14 @@ def _counter_line(snapshot: Snapshot, words: tuple[VerdictWord, ...]) -> Text:
     return line
 
 
+def budget_words(beat: Beat) -> str:
+    """What each stage uses of the time that it has; in milliseconds where nothing limits it."""
+    if beat.budget_share:
+        shares = "  ".join(f"{name} {share:.0%}" for name, share in beat.budget_share.items())
+        return f"! {shares}" if beat.warning else shares
+    return "  ".join(f"{name} {ms:.0f}" for name, ms in beat.budget_ms.items() if name != "total") + " ms"
+
+
 def _facts(snapshot: Snapshot) -> list[tuple[str, str]]:
     beat, run = snapshot.beat, snapshot.run
     facts: list[tuple[str, str]] = []
@@ -55,6 +63,8 @@ def _facts(snapshot: Snapshot) -> list[tuple[str, str]]:
             p50, p95, largest = beat.latency_ms
             facts.append(("latency", f"{was}{p50:.0f} ms  95 % {p95:.0f}  max {largest:.0f}"))
         facts.append(("camera", f"{was}{beat.camera_state}"))
+        if beat.budget_ms:
+            facts.append(("budget", was + budget_words(beat)))
     if run is not None:
         facts.append(("engine", f"{run.engine} {run.precision} on {run.device}"))
         facts.append(

@@ -243,4 +243,7 @@ def _beat(beat: HealthBeat, end: str | None) -> Beat:
         state = "ended"
     p50, p95, most = beat.latency_p50_ms, beat.latency_p95_ms, beat.latency_max_ms
     latency = None if p50 is None or p95 is None or most is None else (p50, p95, most)
-    return Beat(state, words, beat.utc_ns, beat.camera_state, beat.fps, latency)
+    return Beat(
+        state, words, beat.utc_ns, beat.camera_state, beat.fps, latency,
+        beat.budget_ms, beat.budget_share, beat.warning,
+    )  # fmt: skip

@@ -39,6 +39,12 @@ class Beat:
     fps: float
     latency_ms: tuple[float, float, float] | None
     """p50, p95 and the largest, grab to commit; None before the first frame."""
+    budget_ms: Mapping[str, float] = field(default_factory=dict)
+    """What each stage, and all together, takes for the slowest frame in twenty."""
+    budget_share: Mapping[str, float] = field(default_factory=dict)
+    """The same as shares of the time between frames, and of the deadline; empty where nothing limits it."""
+    warning: str = ""
+    """Why frames may soon be late; empty while there is time to spare."""
 
 
 @dataclass(frozen=True, slots=True)

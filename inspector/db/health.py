@@ -30,6 +30,12 @@ class HealthBeat:
     counts: dict[str, int] = field(default_factory=dict)
     """Frames by verdict word since the run began, and `gaps`."""
     stages_ms: dict[str, float] = field(default_factory=dict)
+    budget_ms: dict[str, float] = field(default_factory=dict)
+    """95th percentile of each stage (infer, judge, record) and of the total over the last seconds."""
+    budget_share: dict[str, float] = field(default_factory=dict)
+    """The same as shares of the time between two frames, and of the deadline; without what has no limit."""
+    warning: str = ""
+    """Why frames may soon be late; empty while there is time to spare."""
     engine: str = ""
     precision: str = ""
     device: str = ""

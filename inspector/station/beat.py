@@ -16,6 +16,7 @@ def beat_of(line: _Line, state: str | None = None, words: str = "") -> HealthBea
     if state is None:
         state, words = _state(line)
     recent, info = line.tally.recent(), line.infer.serving.engine.info
+    budget = line.budget.budget
     return HealthBeat(
         state=state,
         utc_ns=time.time_ns(),
@@ -28,6 +29,9 @@ def beat_of(line: _Line, state: str | None = None, words: str = "") -> HealthBea
         queues={"infer": len(line.inbox), "judge": line.infer.outbox.qsize()},
         counts=line.tally.counts(),
         stages_ms=line.tally.stages_ms(),
+        budget_ms={name: round(ms, 3) for name, ms in budget.ms.items()},
+        budget_share={name: round(share, 4) for name, share in budget.shares.items()},
+        warning=line.budget.warning,
         engine=info.name,
         precision=info.precision,
         device=info.device,

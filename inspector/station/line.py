@@ -15,6 +15,7 @@ from inspector.live import LivePicture, PictureWriter, picture_path
 from inspector.outputs import JsonLines
 from inspector.recorder import Recorded, Recorder, RunStart
 from inspector.station.beat import beat_of
+from inspector.station.budget import BudgetWatch
 from inspector.station.control import Control, Stage
 from inspector.station.grab import GrabStage
 from inspector.station.infer import InferStage
@@ -22,7 +23,7 @@ from inspector.station.intake import Intake
 from inspector.station.judge import JudgeStage
 from inspector.station.mailbox import Mailbox
 from inspector.station.opening import Opened, open_line, open_serving
-from inspector.station.requests import RequestDesk
+from inspector.station.requests import HANGS_S, RequestDesk
 from inspector.station.summary import RunSummary, Tally
 from inspector.types import VerdictWord
 
@@ -81,6 +82,7 @@ class _Line:
         self.config, self.opened = config, opened
         self.control = Control(stop)
         self.tally = Tally()
+        self.budget = BudgetWatch(config.recipe.deadline_ms, live=opened.camera.live)
         self.outputs = [JsonLines(output.path) for output in config.outputs]
         self.live = _live_picture(opened)
         start = RunStart(
@@ -117,6 +119,7 @@ class _Line:
         for output in self.outputs:
             output.publish(records)
         self.tally.add(records)
+        self.budget.add(records)
         shown = [one.inspection for one in records if one.inspection.frame.image is not None]
         if self.live is not None and shown:
             rejects = [one for one in shown if one.verdict.word is VerdictWord.REJECT]
@@ -152,9 +155,19 @@ class _Line:
                 return self.control.fail(self.recorder.error)
             self.desk.serve()
             if time.monotonic() >= next_beat:
+                self._look_at_budget()
                 self.recorder.health(beat_of(self))
                 next_beat = time.monotonic() + 1.0
             self.stages[-1].join(0.1)
+
+    def _look_at_budget(self) -> None:
+        """Record when frames are about to be late, and when they no longer are."""
+        said = self.budget.look()
+        if said is None:
+            return
+        log.warning("%s", said[1])
+        with suppress(LedgerError):  # a recorder that hangs or died is told by the watch itself
+            self.recorder.event(*said, self.budget.budget.shares, timeout_s=HANGS_S)
 
     def _stop(self) -> None:
         """First pass: tell all. Second: wait for each, and say who did not come."""

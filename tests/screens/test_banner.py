@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from inspector.dashboard.app import status_line
 from inspector.dashboard.banner import SYMBOLS, age_words, banner_of
+from inspector.dashboard.facts_panel import facts_text
 from inspector.dashboard.letters import GLYPHS, HEIGHT, block_letters, dots_of, fitting_letters
 from inspector.dashboard.snapshot import Beat, Judged, RunFacts, Snapshot
 from inspector.dashboard.tones import GROUND, INK
@@ -111,3 +113,23 @@ def test_letters_shrink_to_what_fits() -> None:
 )
 def test_ages(seconds: float, words: str) -> None:
     assert age_words(seconds) == words
+
+
+def test_the_budget_is_shown_in_shares_and_the_warning_in_the_status_line() -> None:
+    shares = {"infer": 0.87, "judge": 0.04, "record": 0.09}
+    beat = with_beat(
+        budget_ms={"infer": 87.0, "judge": 4.0, "record": 9.0, "total": 101.0},
+        budget_share=shares,
+        warning="infer uses 87% of the time between frames",
+    )
+    narrow = facts_text(beat, 43).plain.splitlines()
+    assert "budget   ! infer 87%  judge 4%  record 9%" in narrow
+    assert len(narrow) <= 10 and max(map(len, narrow)) <= 43
+    assert "infer uses 87% of the time" in status_line(beat) and len(status_line(beat)) <= 80
+    assert "infer uses" not in status_line(replace(beat, utc_ns=NOW + 60 * S))  # nobody knows any more
+
+
+def test_a_budget_that_nothing_limits_is_shown_in_milliseconds_and_none_is_left_out() -> None:
+    beat = with_beat(budget_ms={"infer": 87.0, "judge": 4.0, "record": 9.0, "total": 101.0})
+    assert "budget   infer 87  judge 4  record 9 ms" in facts_text(beat, 43).plain
+    assert "budget" not in facts_text(GOOD, 43).plain

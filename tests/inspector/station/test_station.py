@@ -207,3 +207,25 @@ def test_a_truncated_video_ends_with_an_event(tmp_path: Path) -> None:
     summary = run_station(line_config(tmp_path, str(cut)))
     assert summary.error is None and 0 < summary.grabbed < 30
     assert "camera_ended_early" in kinds(tmp_path, summary)
+
+
+def test_a_line_at_its_limit_warns_once_in_the_ledger_and_in_its_beat(tmp_path: Path, monkeypatch) -> None:
+    use_engine(monkeypatch, delay_s=0.045)
+    camera = {"policy": "queue", "queue": 64}
+    summary = run_station(line_config(tmp_path, "sim:?fps=20&size=40x60&frames=60", camera=camera))
+    assert kinds(tmp_path, summary).count("budget_warning") == 1
+    ledger = open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
+    beat = health(ledger, summary.run_id)
+    ledger.dispose()
+    assert beat is not None and "of the time between frames" in beat.warning
+    assert beat.budget_ms["infer"] >= 45 and beat.budget_share["infer"] > 0.8
+    assert {"infer", "judge", "record", "total"} == set(beat.budget_ms)
+
+
+def test_a_line_with_time_to_spare_says_so_and_warns_of_nothing(tmp_path: Path) -> None:
+    summary = run_station(line_config(tmp_path, "sim:?fps=15&size=40x60&frames=40"))
+    ledger = open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
+    beat = health(ledger, summary.run_id)
+    ledger.dispose()
+    assert "budget_warning" not in kinds(tmp_path, summary)
+    assert beat is not None and beat.warning == "" and 0 < beat.budget_share["infer"] < 0.8
