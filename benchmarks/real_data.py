@@ -16,9 +16,12 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import cv2
 
 from benchmarks.rows import append_row, verdict
 
@@ -69,27 +72,42 @@ class Job:
         ]
         return self.step("fit", ["trainer", "fit", str(self.data), "--out", "run", *settings, "--json"])
 
-    def images(self) -> Path:
-        """A folder with the pictures of the test split, for the line's camera."""
+    def images(self) -> list[Path]:
+        """Folders with the pictures of the test split, for the line's camera: one for each size of picture.
+
+        A camera has one size, and the line leaves frames of another uninspected.
+        """
         folder = self.folder / "test_images"
         if not folder.exists():
-            stems = json.loads((self.data / "split.json").read_text(encoding="utf-8"))["test"]
+            stems = set(json.loads((self.data / "split.json").read_text(encoding="utf-8"))["test"])
             unfinished = self.folder / "test_images.part"
             shutil.rmtree(unfinished, ignore_errors=True)
-            unfinished.mkdir()
             for path in (self.data / "images").iterdir():
-                if path.stem in set(stems):
-                    shutil.copy(path, unfinished)
+                if path.stem in stems:
+                    height, width = cv2.imread(str(path), cv2.IMREAD_UNCHANGED).shape[:2]
+                    same = unfinished / f"{height}x{width}"
+                    same.mkdir(parents=True, exist_ok=True)
+                    shutil.copy(path, same)
             unfinished.rename(folder)
-        return folder
+        return sorted(folder.iterdir())
 
     def line(self) -> dict[str, Any]:
-        """The line over the test images; a ledger of a broken attempt is begun anew."""
-        if not (self.folder / "line.json").exists():
-            for old in self.folder.glob("ledger.db*"):
-                old.unlink()
-        command = ["inspector", "run", "--camera", str(self.images()), "--model", "package"]
-        return self.step("line", [*command, "--db", "sqlite:///ledger.db", "--headless", "--json"])
+        """The line over the test images, once for each size; what its runs say together."""
+        runs = []
+        for images in self.images():
+            name = f"line-{images.name}"
+            if not (self.folder / f"{name}.json").exists():
+                for old in self.folder.glob(f"{name}.db*"):
+                    old.unlink()
+            command = ["inspector", "run", "--camera", str(images), "--model", "package"]
+            runs.append(self.step(name, [*command, "--db", f"sqlite:///{name}.db", "--headless", "--json"]))
+        return {
+            "sizes": len(runs),
+            "grabbed": sum(run["grabbed"] for run in runs),
+            "verdicts": dict(sum((Counter(run["verdicts"]) for run in runs), Counter())),
+            "reasons": dict(sum((Counter(run["reasons"]) for run in runs), Counter())),
+            "engines": sorted({f"{run['engine']['name']} {run['engine']['precision']}" for run in runs}),
+        }
 
 
 def measure(job: Job) -> dict[str, Any]:
@@ -110,7 +128,7 @@ def measure(job: Job) -> dict[str, Any]:
         "miou_95": figures["miou_95"],
         "per_class": figures["per_class"],
         "per_defect": figures["per_defect"],
-        "line": {key: line[key] for key in ("grabbed", "verdicts", "reasons", "fps", "engine")},
+        "line": line,
     }
 
 
@@ -126,7 +144,10 @@ def show(row: dict[str, Any]) -> bool:
             rates = f"IoU {figures['iou']:.3f}  F1 {figures['dice']:.3f}"
             print(f"  {name:<12} {rates}  {figures['true_px']:>9,} px  found {found}")
     line = row["line"]
-    print(f"  line: {line['grabbed']} frames, {line['fps']:.1f} fps, {line['verdicts']}, {line['reasons']}")
+    print(
+        f"  line: {line['grabbed']} frames of {line['sizes']} sizes, {', '.join(line['engines'])}:"
+        f" {line['verdicts']}"
+    )
     if row["set"] not in BARS:
         return True
     name, bar = BARS[row["set"]]
