@@ -25,6 +25,8 @@ from inspector.verdict import Rule
 from inspector.zones import Area
 
 Threshold = Annotated[float, Field(gt=0, le=1)]
+EngineName = Literal["auto", "openvino", "torch", "fake"]
+PrecisionName = Literal["auto", "f32", "bf16", "fp16"]
 Millimetres = Annotated[float, Field(gt=0, le=1000)]
 Corner = tuple[Annotated[float, Field(ge=0, le=65536)], Annotated[float, Field(ge=0, le=65536)]]
 
@@ -63,8 +65,8 @@ class CameraConfig(Section):
 
 class ModelConfig(Section):
     package: Path | None = None
-    engine: Literal["auto", "openvino", "fake"] = "auto"
-    precision: Literal["auto", "f32", "bf16"] = "auto"
+    engine: EngineName = "auto"
+    precision: PrecisionName = "auto"
     memory_mb: int = Field(default=4096, ge=64)
     """Limit for the resident memory of the whole station, in MB of 10^6 bytes."""
     tile: str = "auto"

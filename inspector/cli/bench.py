@@ -232,13 +232,13 @@ def parse_size(text: str) -> tuple[int, int]:
 )
 @click.option("--rounds", default=3, show_default=True, type=click.IntRange(1), help="Rounds, interleaved.")
 @click.option(
-    "--precision", default="auto", type=click.Choice(["auto", "f32", "bf16"]), show_default=True,
+    "--precision", default="auto", type=click.Choice(["auto", "f32", "bf16", "fp16"]), show_default=True,
     help="Arithmetic; auto: what the line would serve in.",
 )  # fmt: skip
 @click.option("--tile", default="auto", show_default=True, help="auto, whole, or HEIGHTxWIDTH of the input.")
 @click.option("--memory-mb", default=4096, show_default=True, type=click.IntRange(64), help="Memory limit.")
 @click.option(
-    "--engine", default="auto", type=click.Choice(["auto", "openvino", "fake"]), show_default=True,
+    "--engine", default="auto", type=click.Choice(["auto", "openvino", "torch", "fake"]), show_default=True,
     help="What computes; fake needs no network.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

@@ -10,7 +10,7 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
@@ -50,7 +50,9 @@ class RunOptions:
 @click.option("--db", metavar="URL", help="Ledger, such as sqlite:///ledger.db.")
 @click.option("--headless", is_flag=True, help="No dashboard; print a summary at the end.")
 @click.option("--frames", metavar="N", type=click.IntRange(min=1), help="End after N frames.")
-@click.option("--engine", metavar="NAME", help="auto, openvino, or fake to try a line without its model.")
+@click.option(
+    "--engine", metavar="NAME", help="auto, openvino, torch, or fake to try a line without its model."
+)
 @click.option("--json", "as_json", is_flag=True, help="Headless; the summary as one JSON object.")
 @click.option("--ready-fd", type=int, hidden=True, help="Write the run's id to this open file when it runs.")
 def run(**given: Any) -> int:
@@ -79,7 +81,7 @@ def line_config(options: RunOptions) -> LineConfig:
 
     Raises ConfigError, and UsageError where there is neither a config nor a model.
     """
-    from inspector.config import CameraConfig, LineConfig, ModelConfig, load_config
+    from inspector.config import CameraConfig, EngineName, LineConfig, ModelConfig, load_config
     from inspector.errors import ConfigError, UsageError
 
     if options.camera == "":  # as from a script's unset variable: never some other camera instead
@@ -97,8 +99,9 @@ def line_config(options: RunOptions) -> LineConfig:
         camera["id"] = None  # the name in the config belongs to the camera in the config
     model = config.model.model_dump() | {"package": package}
     if options.engine is not None:
-        if options.engine not in ("auto", "openvino", "fake"):
-            raise ConfigError(f"--engine {options.engine} is not known here; use auto, openvino or fake.")
+        if options.engine not in get_args(EngineName):
+            known = ", ".join(get_args(EngineName))
+            raise ConfigError(f"--engine {options.engine} is not known here; use one of {known}.")
         model["engine"] = options.engine
     recording = config.recording
     if options.db is not None:

@@ -22,7 +22,8 @@ _WEIGHT_COPIES = {"f32": 3.0, "bf16": 2.0}
 _ITEM_BYTES = {"f32": 4, "bf16": 2}
 # At its widest, the last level up, four maps of `base` channels live at full size: the skip, the
 # map that came up, and both joined. 12 bytes are the picture and what softmax needs beside them.
-_WIDEST_MAPS = 4
+# torch keeps a little more of what it no longer needs.
+_WIDEST_MAPS = {"openvino": 4.0, "torch": 4.7}
 _OTHER_BYTES_PER_PX = 12
 
 
@@ -32,12 +33,14 @@ class MemoryModel:
 
     package: ModelPackage
     precision: str
+    engine: str = "openvino"
+    """openvino, or torch on the CPU."""
 
     @property
     def bytes_per_input_px(self) -> float:
         """What each input pixel of one tile adds."""
         planes = len(self.package.classes) + 1
-        body = _WIDEST_MAPS * self.package.manifest.base * _ITEM_BYTES[self.precision]
+        body = _WIDEST_MAPS[self.engine] * self.package.manifest.base * _ITEM_BYTES[self.precision]
         return max(body, 3 * 4 * planes) + _OTHER_BYTES_PER_PX
 
     def fixed_bytes(self, frame: tuple[int, int]) -> float:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from inspector.types import Image, ProbMap
@@ -26,6 +26,10 @@ class EngineInfo:
     """Certificate id, or `none` for the fake engine."""
     tile: tuple[int, int]
     """Input size (height, width) in pixels that it was compiled for."""
+    layers: Mapping[str, int] = field(default_factory=dict, compare=False)
+    """How many convolutions or layers the engine found in each precision; empty where it cannot tell."""
+    note: str = ""
+    """What else is unusual in how it runs, for people to see; mostly empty."""
 
 
 class Engine(Protocol):
