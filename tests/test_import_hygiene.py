@@ -31,8 +31,15 @@ def test_the_core_loads_without_the_dashboard():
     assert "textual" not in loaded_by("import inspector.station, inspector.pipeline, inspector.recorder")
 
 
-def test_help_is_quick_because_it_loads_nothing_heavy():
-    assert not loaded_by("import inspector.cli.main") & {"cv2", "openvino", "sqlalchemy", "textual", "numpy"}
+@pytest.mark.parametrize(
+    ("program", "command"), [("inspector", "run"), ("trainer", "fit"), ("trainer", "evaluate")]
+)
+def test_help_of_a_command_is_quick_because_it_loads_nothing_heavy(program: str, command: str):
+    helped = f"{program}.main(['{command}', '--help'], standalone_mode=False)"
+    code = f"import contextlib, io\nfrom {program}.cli.main import {program}\n"
+    code += f"with contextlib.redirect_stdout(io.StringIO()): {helped}"
+    heavy = {"cv2", "openvino", "sqlalchemy", "textual", "numpy", "torch"}
+    assert not loaded_by(code) & heavy
 
 
 def test_geometry_and_rules_load_neither_database_nor_engine():

@@ -16,7 +16,8 @@ INTERRUPTED = 130
 class LazyGroup(click.Group):
     """A group that knows where its commands live and imports only the one that runs.
 
-    Start-up stays short and the line works without what other commands need.
+    Start-up stays short and the line works without what other commands need. Only the group's
+    own help page, which lists them all, imports them all.
     """
 
     def __init__(self, *args: object, commands_at: dict[str, str], **kwargs: object) -> None:
