@@ -17,6 +17,7 @@ COMMANDS = {
     "flag": "inspector.cli.flag:flag",
     "export": "inspector.cli.export:export",
     "plan": "inspector.cli.plan:plan",
+    "models": "inspector.cli.models:models",
     "bench": "inspector.cli.bench:bench",
     "selftest": "inspector.cli.selftest:selftest",
 }

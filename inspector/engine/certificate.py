@@ -126,7 +126,25 @@ def certificate_path(engine: Engine, package: ModelPackage) -> Path:
     """Where the certificate of this package, engine, version, precision, tile and device lies."""
     key = json.dumps(_key(engine, package), sort_keys=True)
     name = f"{engine.info.name}-{engine.info.precision}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
-    return cache_folder() / "certificates" / package.id[:16] / name
+    return _folder(package) / name
+
+
+def kept_certificates(package: ModelPackage) -> list[Certificate | ChangedCertificate]:
+    """This machine's certificates of the package, newest first; one that was changed is its own error."""
+    found: list[Certificate | ChangedCertificate] = []
+    for path in sorted(_folder(package).glob("*.json")):
+        try:
+            certificate = _read(path)
+        except ChangedCertificate as error:
+            found.append(error)
+            continue
+        if certificate is not None:
+            found.append(certificate)
+    return sorted(found, key=lambda one: one.made_utc if isinstance(one, Certificate) else "", reverse=True)
+
+
+def _folder(package: ModelPackage) -> Path:
+    return cache_folder() / "certificates" / package.id[:16]
 
 
 def measure(engine: Engine, package: ModelPackage, golden: Golden) -> Parity:
@@ -210,11 +228,15 @@ def _key(engine: Engine, package: ModelPackage) -> dict[str, str | Sequence[int]
 
 def _refuse_over_limit(engine: Engine, parity: Parity) -> None:
     info, limits = engine.info, LIMITS[engine.info.precision]
-    remedy = (
-        "export the model again with `trainer export`, or look for a faulty machine with `inspector doctor`"
-        if info.precision == "f32"
-        else 'set model.precision = "f32" in line.toml'
-    )
+    if info.name == "tensorrt":
+        remedy = 'compile it again with `inspector models compile`, or set model.engine = "openvino"'
+    elif info.precision == "f32":
+        remedy = (
+            "export the model again with `trainer export`, or look for a faulty machine with"
+            " `inspector doctor`"
+        )
+    else:
+        remedy = 'set model.precision = "f32" in line.toml'
     what = f"{info.name} in {info.precision} on {info.device}"
     if parity.max_difference > limits.max_difference:
         raise CertificateError(

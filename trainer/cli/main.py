@@ -11,6 +11,7 @@ COMMANDS = {
     "fit": "trainer.cli.fit:fit",
     "evaluate": "trainer.cli.evaluate:evaluate",
     "export": "trainer.cli.export:export",
+    "compile": "trainer.cli.compile:compile_package",
     "synth": "trainer.cli.synth:synth",
 }
 

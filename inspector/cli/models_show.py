@@ -1,0 +1,135 @@
+"""`inspector models show`: a package's manifest, certificates and compiled engines."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from inspector.engine.compiled import CompiledEngine
+    from inspector.package import ModelPackage
+
+
+def facts_of(package: ModelPackage) -> dict[str, Any]:
+    """Everything that is shown, as JSON."""
+    manifest = package.manifest
+    return {
+        "path": str(package.path),
+        "id": package.id,
+        "name": manifest.name,
+        "version": manifest.version,
+        "classes": {name: manifest.thresholds[name].value for name in package.classes},
+        "channels": manifest.channels,
+        "depth": manifest.depth,
+        "base": manifest.base,
+        "halo_px": manifest.halo,
+        "mm_per_px": manifest.mm_per_px,
+        "training_data_sha256": manifest.training_data_sha256,
+        "metrics": manifest.metrics,
+        "certificates": certificates_of(package),
+        "engines": engines_of(package),
+    }
+
+
+def certificates_of(package: ModelPackage) -> list[dict[str, Any]]:
+    """This machine's certificates of the package; one that was changed says so under `refused`."""
+    from inspector.engine.certificate import kept_certificates
+    from inspector.errors import CertificateError
+
+    return [
+        {"refused": str(one)}
+        if isinstance(one, CertificateError)
+        else {"id": one.id(), **one.model_dump(mode="json")}
+        for one in kept_certificates(package)
+    ]
+
+
+def engines_of(package: ModelPackage) -> list[dict[str, Any]]:
+    """This machine's compiled engines; one that may not serve here says why under `refused`."""
+    from inspector.engine.compiled import Stored, stored_engines
+
+    found: list[dict[str, Any]] = []
+    for one in stored_engines(package):
+        if isinstance(one, Stored):
+            found.append({"record": str(one.path), **one.record.model_dump(mode="json")})
+            found[-1]["refused"] = _why_not(package, one.record)
+        else:
+            found.append({"refused": str(one)})
+    return found
+
+
+def _why_not(package: ModelPackage, record: CompiledEngine) -> str | None:
+    """Why this engine would be refused on this machine, or None."""
+    from inspector.engine.compiled import verify
+    from inspector.engine.cuda import cuda_runtime, probe_gpu
+    from inspector.engine.tensorrt_api import load_tensorrt
+    from inspector.errors import InspectionError
+
+    try:
+        verify(record, package, load_tensorrt("tensorrt").__version__, probe_gpu(cuda_runtime()))
+    except InspectionError as error:
+        return str(error)
+    return None
+
+
+def text_of(facts: dict[str, Any]) -> str:
+    """The facts for people."""
+    colour = "gray" if facts["channels"] == 1 else "colour"
+    scale = "no scale" if facts["mm_per_px"] is None else f"{facts['mm_per_px']} mm a pixel (y, x)"
+    classes = ", ".join(f"{name} from {value:.2f}" for name, value in facts["classes"].items())
+    lines = [
+        f"{facts['name']} {facts['version']}  {facts['id']}",
+        f"  network     {colour}, depth {facts['depth']}, base {facts['base']}, halo {facts['halo_px']} px",
+        f"  classes     {classes}",
+        f"  trained     {scale}, data {facts['training_data_sha256'][:12]}",
+    ]
+    for one in facts["certificates"]:
+        lines.append(f"  certificate {_certificate_text(one)}")
+    if not facts["certificates"]:
+        lines.append("  certificate none on this machine yet; one is made at the first load")
+    for one in facts["engines"]:
+        lines.append(f"  engine      {_engine_text(one)}")
+    if not facts["engines"]:
+        lines.append(f"  engine      none compiled here (inspector models compile {facts['path']})")
+    return "\n".join(lines)
+
+
+def _certificate_text(one: dict[str, Any]) -> str:
+    if "refused" in one:
+        return f"REFUSED: {one['refused']}"
+    parity = one["parity"]
+    return (
+        f"{one['id'][:12]}  {one['engine']} {one['engine_version']} {one['precision']}, tile"
+        f" {one['tile'][0]}x{one['tile'][1]}, {one['device']}: largest difference"
+        f" {parity['max_difference']:.4f}, mask equal {100 * parity['mask_equal']:.3f} %,"
+        f" {parity['defects'] - parity['lost']} of {parity['defects']} golden defects"
+    )
+
+
+def _engine_text(one: dict[str, Any]) -> str:
+    if "record" not in one:
+        return f"REFUSED: {one['refused']}"
+    what = (
+        f"{one['engine']} {one['version']} {one['precision']}, tile {one['tile'][0]}x{one['tile'][1]}, up to"
+        f" {one['batch']['most']} at once, {one['gpu']}, {one['plan_bytes'] / 1e6:.1f} MB, {one['built_utc']}"
+    )
+    return what if one["refused"] is None else f"{what}\n              REFUSED here: {one['refused']}"
+
+
+@click.command()
+@click.argument("package", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def show(package: Path, as_json: bool) -> int:
+    """Show a PACKAGE's manifest, and its certificates and compiled engines on this machine.
+
+    \b
+    Example:  inspector models show demo_model --json
+    """
+    from inspector.package import load_package
+
+    facts = facts_of(load_package(package))
+    click.echo(json.dumps(facts) if as_json else text_of(facts))
+    return 0
