@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import TypedDict, Unpack
 
 import click
+from click.core import ParameterSource
 
 from inspector.errors import UsageError
 from trainer.synth.line import LineSpec
 from trainer.synth.nuisances import NUISANCES
 from trainer.synth.surfaces import SURFACES
 from trainer.synth.write import truth_folder, write_dataset, write_video
+
+DATASETS_ONLY = ("gray", "drift", "ignore_below")
+VIDEOS_ONLY = ("speed", "fps")
 
 
 class Chosen(TypedDict):
@@ -61,6 +65,15 @@ def _spec(chosen: Chosen) -> LineSpec:
         defects=chosen["defects"],
         drift=chosen["drift"],
     ).checked()
+
+
+def _refuse_idle(video: bool) -> None:
+    """Raises UsageError for an option that was given and that this kind of output would pass over."""
+    context = click.get_current_context()
+    kind, others = ("video", DATASETS_ONLY) if video else ("dataset", VIDEOS_ONLY)
+    for name in others:
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise UsageError(f"A {kind} cannot have --{name.replace('_', '-')}; leave that option out.")
 
 
 def _show(done: int, frames: int) -> None:
@@ -122,19 +135,18 @@ def synth(out: Path, frames: int, **chosen: Unpack[Chosen]) -> int:
 
     OUT gets images, masks, instances, parts, a split by part and truth.jsonl with class, box,
     size and contrast of every defect. A name ending in .mp4 makes a video of the moving line
-    instead, with the truth of each frame in the folder OUT.truth beside it.
+    instead, with the truth of each frame in a folder beside it (line.truth for line.mp4).
 
     \b
     Example:  trainer synth data/line --frames 200 --size 720x1280 --seed 1
               trainer synth line.mp4 --frames 150 --seed 7 --surface brushed
     """
     spec = _spec(chosen)
-    if chosen["video"] or out.suffix == ".mp4":
-        if chosen["gray"]:
-            raise UsageError(
-                "A video is always in colour; leave out --gray, the package decides what is read."
-            )
-        out = out if out.suffix == ".mp4" else out.with_name(out.name + ".mp4")
+    named_so = out.suffix.lower() == ".mp4"
+    video = chosen["video"] or named_so
+    _refuse_idle(video)
+    if video:
+        out = out if named_so else out.with_name(out.name + ".mp4")
         speed = chosen["speed"] or max(1, spec.size[1] // 20)
         found = write_video(out, spec, frames, speed=speed, fps=chosen["fps"], progress=_show)
         click.echo(f"{out}: {frames} frames, {found} defects in them, truth in {truth_folder(out)}")

@@ -9,6 +9,7 @@ destination and renamed when complete, so that there is never half a dataset.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,11 +34,16 @@ Progress = Callable[[int, int], None]
 """Called with (frames done, frames in all)."""
 
 
+def _require_new(out: Path) -> None:
+    """Raises UsageError when there is something of that name."""
+    if os.path.lexists(out):  # Path.exists raises where a folder may not be entered; writing says so better
+        raise UsageError(f"{out} is already there; choose another name or delete it first.")
+
+
 @contextmanager
 def _new_folder(out: Path) -> Iterator[Path]:
     """A work folder that becomes `out` when the block ends well, and vanishes when it does not."""
-    if out.exists():
-        raise UsageError(f"{out} is already there; choose another name or delete it first.")
+    _require_new(out)
     work = out.with_name(out.name + ".unfinished")
     try:
         shutil.rmtree(work, ignore_errors=True)
@@ -156,10 +162,13 @@ def write_video(
     """Write a moving line as video, its truth beside it, and return the number of defects over all frames.
 
     out: a name that ends in .mp4. speed: pixels that parts move in one frame.
-    Raises UsageError when one of the two exists, or when this OpenCV cannot write the video.
+    Raises UsageError when one of the two exists, when a side is odd, which the encoder would cut off
+    so that no label fits any more, or when this OpenCV cannot write the video.
     """
-    if out.exists():
-        raise UsageError(f"{out} is already there; choose another name or delete it first.")
+    _require_new(out)
+    height, width = spec.size
+    if height % 2 or width % 2:
+        raise UsageError(f"A video has even sides only, and {height}x{width} has not; choose even ones.")
     defects = 0
     with _new_folder(truth_folder(out)) as work:
         for name in ("masks", "instances"):
@@ -196,9 +205,7 @@ def _video(path: Path, size: tuple[int, int], fps: float) -> Iterator[Callable[[
     """An open MPEG-4 video of (height, width); the block writes frames with what it is given."""
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, (size[1], size[0]))
     if not writer.isOpened():
-        raise UsageError(
-            f"{path} cannot be written as MPEG-4 by this OpenCV; write a dataset folder instead."
-        )
+        raise UsageError("This OpenCV cannot write MPEG-4 of this size and rate; write a dataset folder.")
     try:
         yield partial(_push, writer)
     finally:

@@ -161,6 +161,36 @@ def test_command_writes_a_dataset_and_says_so(tmp_path: Path) -> None:
     assert all(line["surfaces"] == ["casting"] for line in truth_lines(out))
 
 
+@pytest.mark.parametrize(
+    ("out", "option", "words"),
+    [
+        ("line.mp4", ["--gray"], "A video cannot have --gray"),
+        ("line.MP4", ["--ignore-below", "2"], "A video cannot have --ignore-below"),
+        ("line.mp4", ["--drift", "0.4"], "A video cannot have --drift"),
+        ("set", ["--speed", "4"], "A dataset cannot have --speed"),
+        ("line.mp4", ["--size", "121x161"], "121x161"),
+    ],
+)
+def test_what_would_be_passed_over_is_refused(
+    tmp_path: Path, out: str, option: list[str], words: str
+) -> None:
+    given = [str(tmp_path / out), "--frames", "2", "--size", "120x160", *option]
+    with pytest.raises(UsageError, match=words):
+        CliRunner().invoke(synth, given, catch_exceptions=False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_may_not_be_entered_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(Path, "stat", refuse)  # what Path.exists meets there
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    for write_it in (lambda out: write_dataset(out, SPEC, 1), lambda out: write_video(out, SPEC, 1, speed=5)):
+        with pytest.raises(UsageError, match="cannot be written \\(Permission denied"):
+            write_it(tmp_path / "closed" / "line.mp4")
+
+
 def test_arguments_are_read_or_refused() -> None:
     assert parse_size("720x1280") == (720, 1280)
     assert parse_nuisances("none") == () and parse_nuisances("oil, dust") == ("oil", "dust")
