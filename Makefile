@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo test setup check format data_samples demo_model clean
+.PHONY: help demo test setup check format data_samples demo_model wheelhouse test_install clean
 
 help:  ## Show these targets
 	@grep -E '^[a-z_]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 16
@@ -53,6 +53,12 @@ demo_model: $(VENV)/work.installed  ## Train data_samples/demo_model again (abou
 		--steps 900 --weight-cap 4 --learning-rate 6e-4 --seed 2
 	rm -rf data_samples/demo_model
 	$(BIN)/trainer export runs/demo/second --out data_samples/demo_model --name demo --version 1.0.0
+
+wheelhouse: $(VENV)/line.installed  ## Collect all that an install without network needs in build/wheelhouse
+	$(BIN)/python -m deploy.wheelhouse build/wheelhouse $(if $(EXTRA),--extra $(EXTRA)) $(if $(INDEX),--index $(INDEX))
+
+test_install: $(VENV)/work.installed wheelhouse  ## Install from it for real, without a network, and run the line
+	INSPECTION_WHEELHOUSE=$(CURDIR)/build/wheelhouse $(BIN)/python -m pytest tests/deploy/test_real_install.py
 
 clean:  ## Remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
