@@ -23,8 +23,9 @@ def key_lines(text: str) -> dict[KeyPath, int]:
     counts: dict[KeyPath, int] = {}
     table: KeyPath = ()
     depth = 0
-    blanked = _without_values(text).splitlines()
-    for number, (line, bare) in enumerate(zip(text.splitlines(), blanked, strict=True), start=1):
+    # Not splitlines(): TOML ends a line with a line feed alone.
+    blanked = _without_values(text).split("\n")
+    for number, (line, bare) in enumerate(zip(text.split("\n"), blanked, strict=True), start=1):
         if depth == 0 and bare.strip():
             header, assign = _HEADER.match(line), _ASSIGN.match(line)
             # In the blanked text only brackets and equals signs outside strings are left.

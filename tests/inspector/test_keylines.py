@@ -63,3 +63,11 @@ def test_lines(path: tuple[str | int, ...], line: int):
 def test_nothing_inside_strings_and_arrays_is_taken_for_a_key():
     lines = key_lines(TEXT)
     assert ("a", "key") not in lines and ("inside",) not in lines and ("not", "a", "table") not in lines
+
+
+@pytest.mark.parametrize("mark", ["\u2028", "\x85"])
+def test_what_ends_a_line_elsewhere_ends_none_in_toml(mark: str):
+    """Pasted from a web page: TOML takes these for ordinary characters of a comment or a string."""
+    text = f"# one{mark}two\na = '{mark}'\nb = 1\n"
+    assert tomllib.loads(text)["b"] == 1
+    assert key_lines(text) == {("a",): 2, ("b",): 3}
