@@ -15,6 +15,7 @@ from inspector.db.counter import counter_path, is_held, read_count
 from inspector.db.schema import EventRow, GapRow, InspectionRow, RunRow
 from inspector.db.simlog import SimLog
 from inspector.db.transactions import reading
+from inspector.errors import LedgerError
 from inspector.types import Fault
 
 SETTLED_S = 900
@@ -66,7 +67,7 @@ class LedgerAudit:
 def audit_ledger(engine: Engine, run_id: str | None = None, sim_log: SimLog | None = None) -> LedgerAudit:
     """Check every run, or one; sim_log belongs to that one, else to the newest.
 
-    Raises LedgerError when the ledger cannot be read.
+    Raises LedgerError when the ledger or a picture cannot be read.
     """
     folder = ledger_folder(engine.url)
     # Asked before the rows are read: a line that ends meanwhile is no dead one.
@@ -175,12 +176,25 @@ def _check_files(connection: Connection, audit: RunAudit, evidence: Path, folder
             file = folder / name
             named.add(file)
             audit.files += 1
-            if not file.exists():
+            found = _hash_of(file)
+            if found is None:
                 audit.missing_files.append(str(file))
-            elif hashlib.sha256(file.read_bytes()).hexdigest() != expected:
+            elif found != expected:
                 audit.changed_files.append(str(file))
     if evidence.is_dir() and not alive:
         audit.orphans = sorted(str(file) for file in evidence.iterdir() if file not in named)
+
+
+def _hash_of(file: Path) -> str | None:
+    """sha256 of a file, None where there is none (any more). Raises LedgerError when it cannot be read."""
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise LedgerError(
+            f"{file} cannot be read ({error.strerror}); check its rights and the disk."
+        ) from error
 
 
 def _judge_files(engine: Engine, audit: RunAudit, folder: Path) -> None:
@@ -214,7 +228,7 @@ def _against_simulator(connection: Connection, audit: RunAudit, log: SimLog) -> 
     differing = [
         number
         for number, utc_ns in enumerate(log.emitted[:grabbed], start=1)
-        if utc_ns is not None and rows.get(number, (None, ""))[0] not in (None, utc_ns)
+        if rows.get(number, (None, ""))[0] not in (None, utc_ns)
     ]
     if differing:
         audit.problems.append(f"rows tell of other frames than the simulator emitted ({_some(differing)})")

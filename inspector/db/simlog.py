@@ -13,8 +13,8 @@ from inspector.errors import UsageError
 class SimLog:
     """What one simulated line did: entry k - 1 belongs to the k-th frame that it handed over."""
 
-    emitted: tuple[int | None, ...]
-    """When each frame was emitted, UTC in nanoseconds (None where the log does not say)."""
+    emitted: tuple[int, ...]
+    """When each frame was emitted, UTC in nanoseconds."""
     lost_before: tuple[int, ...]
     """How many frames the simulator lost just before it."""
 
@@ -26,18 +26,18 @@ def read_sim_log(path: Path) -> SimLog:
     Raises UsageError when the file is missing or no log of the simulator.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_bytes().splitlines()
     except OSError as error:
         raise UsageError(
             f"The simulator's log {path} cannot be read ({error.strerror}); check the path."
         ) from error
-    emitted: list[int | None] = []
+    emitted: list[int] = []
     lost_before: list[int] = []
     before, lost = 0, 0
     for at, line in enumerate(lines, start=1):
         try:
             entry = json.loads(line)
-            number = int(entry["seq"] if "seq" in entry else entry["number"])
+            number, event, utc_ns = int(entry["seq"]), str(entry["event"]), int(entry["utc_ns"])
         except (ValueError, KeyError, TypeError) as error:
             if at == len(lines):
                 break
@@ -47,10 +47,10 @@ def read_sim_log(path: Path) -> SimLog:
         if number <= before:
             emitted, lost_before, lost = [], [], 0
         before = number
-        if entry.get("event", "emitted") == "lost":
+        if event == "lost":
             lost += 1
             continue
-        emitted.append(entry.get("utc_ns"))
+        emitted.append(utc_ns)
         lost_before.append(lost)
         lost = 0
     return SimLog(tuple(emitted), tuple(lost_before))

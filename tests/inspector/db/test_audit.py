@@ -15,7 +15,7 @@ from inspector.db.counter import FrameCounter, counter_path
 from inspector.db.schema import DefectRow, GapRow, InspectionRow
 from inspector.db.simlog import SimLog, read_sim_log
 from inspector.db.transactions import writing
-from inspector.errors import UsageError
+from inspector.errors import LedgerError, UsageError
 from inspector.recorder import Recorder
 
 Filled = tuple[Engine, str]
@@ -88,6 +88,32 @@ def test_a_picture_that_was_changed_is_found(filled: Filled) -> None:
     assert audit.changed_files == [str(changed)] and "have changed" in audit.problems[0]
 
 
+def test_a_picture_that_cannot_be_read_is_one_sentence(filled: Filled) -> None:
+    unreadable = evidence_of(filled)[0]
+    unreadable.unlink()
+    unreadable.mkdir()
+    with pytest.raises(LedgerError, match=r"\d+\.png cannot be read .*; check its rights"):
+        audit_one(filled[0])
+
+
+def test_a_picture_that_is_evicted_while_it_is_looked_at_is_no_problem(
+    filled: Filled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evicted, real = evidence_of(filled)[0], Path.read_bytes
+
+    def read(path: Path) -> bytes:
+        if path == evicted and path.exists():  # the living line deletes just now
+            row = update(InspectionRow).where(InspectionRow.image_path.like(f"%{evicted.name}"))
+            with writing(filled[0]) as connection:
+                connection.execute(row.values(image_path=None, mask_path=None))
+            path.unlink()
+        return real(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read)
+    audit = audit_one(filled[0])
+    assert not evicted.exists() and (audit.missing_files, audit.problems) == ([], [])
+
+
 def test_a_picture_without_a_row_is_listed_and_no_fault(filled: Filled) -> None:
     orphan = evidence_of(filled)[0].with_name("00000099.png")
     orphan.write_bytes(b"left over")
@@ -137,7 +163,8 @@ def test_a_gap_that_the_ledger_keeps_silent_about_is_found(filled: Filled, tmp_p
 
 
 def test_a_log_goes_on_over_runs_and_its_last_line_may_be_torn(tmp_path: Path) -> None:
-    lines = '{"seq": 1, "utc_ns": 1}\n{"seq": 2, "utc_ns": 2}\n{"seq": 1, "utc_ns": 3}\n{"se'
+    line = '{{"seq": {}, "event": "emitted", "utc_ns": {}}}\n'
+    lines = line.format(1, 1) + line.format(2, 2) + line.format(1, 3) + '{"se'
     (tmp_path / "log").write_text(lines)
     assert read_sim_log(tmp_path / "log") == SimLog((3,), (0,))
     (tmp_path / "log").write_text("{}\n" + lines)
@@ -145,6 +172,9 @@ def test_a_log_goes_on_over_runs_and_its_last_line_may_be_torn(tmp_path: Path) -
         read_sim_log(tmp_path / "log")
     with pytest.raises(UsageError, match="cannot be read"):
         read_sim_log(tmp_path / "missing")
+    (tmp_path / "log").write_bytes(b"\x89PNG\xff\n\xfe")
+    with pytest.raises(UsageError, match="Line 1 of"):
+        read_sim_log(tmp_path / "log")
 
 
 def command(*words: str) -> int:
