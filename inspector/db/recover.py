@@ -22,16 +22,19 @@ CRASH_WORDS = "The station died before this frame was judged"
 def recover_dead_runs(engine: Engine, folder: Path) -> list[str]:
     """Give crash rows to all dead runs of this machine and mark them ended; returns their ids.
 
-    A run is dead when it has no end and nobody holds its counter's lock. Each run is mended
-    in one transaction: rows and end together, or neither.
+    A run is dead when it has no end and nobody holds its counter's lock. It is this machine's
+    when its counter lies here, or when it bears this machine's name: a container that is made
+    again has another name, and a counter may be gone. Each run is mended in one transaction:
+    rows and end together, or neither.
     folder: the ledger's folder, which holds the counters.
     """
-    open_runs = select(RunRow.id).where(RunRow.ended_at.is_(None), RunRow.host == platform.node())
+    open_runs = select(RunRow.id, RunRow.host).where(RunRow.ended_at.is_(None))
     with reading(engine) as connection:
-        candidates = list(connection.scalars(open_runs))
+        candidates = [(row.id, row.host) for row in connection.execute(open_runs)]
     recovered = []
-    for run_id in candidates:
-        if is_held(counter_path(folder, run_id)):
+    for run_id, host in candidates:
+        counter = counter_path(folder, run_id)
+        if is_held(counter) or not (host == platform.node() or counter.exists()):
             continue
         with writing(engine) as connection:
             if _recover(connection, run_id, folder):

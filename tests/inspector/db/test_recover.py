@@ -1,9 +1,11 @@
+import platform
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 from sqlalchemy import Engine, delete, update
 
 from benchmarks.ledger_samples import sample_inspection, sample_start
@@ -63,11 +65,23 @@ def test_a_living_run_is_left_alone(ledger: Engine, opened: Opener) -> None:
 def test_runs_of_another_machine_are_left_alone(
     ledger: Engine, opened: Opener, dead_run: Callable[[int, int], str]
 ) -> None:
+    """Several machines may share a server's ledger; the counters of each lie on itself."""
     run_id = dead_run(5, 2)
+    counter_path(Path(str(ledger.url.database)).parent, run_id).unlink()
     with writing(ledger) as connection:
         connection.execute(update(RunRow).values(host="another machine"))
     run = queries.run(opened(str(ledger.url.database)), run_id)
     assert run is not None and run.ended_at is None
+
+
+def test_a_machine_that_was_renamed_still_finds_its_dead_runs(
+    ledger: Engine, opened: Opener, dead_run: Callable[[int, int], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container gets a new name each time it is made; the counters beside its ledger stay."""
+    run_id = dead_run(5, 2)
+    monkeypatch.setattr(platform, "node", lambda: "another name")
+    run = queries.run(opened(str(ledger.url.database)), run_id)
+    assert run is not None and (run.end, run.counted) == ("crash", 5)
 
 
 def test_without_its_counter_a_run_ends_at_its_last_row_and_says_so(
