@@ -49,7 +49,7 @@ class Figures:
     defects: dict[str, dict[str, int]]
     """Class -> defects, and frames that have at least one."""
     latency_ms: dict[str, float | None]
-    """From grab to commit: p50, p95, p99, max; frames found after a crash have none."""
+    """From grab to commit: p50, p95, p99, max, of the frames that were inspected."""
     gaps: int
     flags: dict[str, int]
 
@@ -104,7 +104,9 @@ def _defects(connection: Connection, mine: ColumnElement[bool]) -> dict[str, dic
 
 def _latency(connection: Connection, mine: ColumnElement[bool]) -> dict[str, float | None]:
     span = InspectionRow.committed_mono_ns - InspectionRow.grab_mono_ns
-    wanted = select(span).where(mine, InspectionRow.grab_mono_ns.is_not(None))
+    # As in the summary of a run: what was refused without being computed says nothing of the line's speed.
+    inspected = InspectionRow.verdict != VerdictWord.UNINSPECTED
+    wanted = select(span).where(mine, inspected, InspectionRow.grab_mono_ns.is_not(None))
     spans = np.fromiter((value for (value,) in connection.execute(wanted)), dtype=np.float64) / 1e6
     if spans.size == 0:
         return dict.fromkeys(("p50", "p95", "p99", "max"))

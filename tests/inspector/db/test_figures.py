@@ -3,12 +3,15 @@ import json
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, update
 
 from inspector.cli.main import inspector
 from inspector.db import writes
 from inspector.db.figures import CSV_COLUMNS, figures, wilson
+from inspector.db.schema import InspectionRow
+from inspector.db.transactions import writing
 from inspector.errors import UsageError
+from inspector.types import VerdictWord
 
 Filled = tuple[Engine, str]
 
@@ -39,6 +42,20 @@ def test_the_figures_of_a_run(filled: Filled) -> None:
     assert found.defects == {"scratch": {"defects": 4, "frames": 4}}
     p50, p95, p99, longest = (found.latency_ms[name] or 0.0 for name in ("p50", "p95", "p99", "max"))
     assert 0 < p50 <= p95 <= p99 <= longest
+
+
+def test_latency_is_of_inspected_frames_as_in_the_summary_of_a_run(filled: Filled) -> None:
+    """Frames that were never computed are refused at once, and would make a slow line look quick."""
+    before = figures(*filled).latency_ms
+    with writing(filled[0]) as connection:
+        refused = update(InspectionRow).where(InspectionRow.number > 5)
+        connection.execute(
+            refused.values(
+                verdict=VerdictWord.UNINSPECTED, grab_mono_ns=InspectionRow.committed_mono_ns - 9 * 10**12
+            )
+        )
+    after = figures(*filled).latency_ms
+    assert before["max"] is not None and after["max"] is not None and after["max"] <= before["max"]
 
 
 def test_an_empty_ledger_has_figures_too(ledger: Engine) -> None:
