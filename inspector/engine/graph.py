@@ -1,0 +1,149 @@
+"""A release graph, or its quantised twin, compiled by OpenVINO for tiles of one size."""
+
+from __future__ import annotations
+
+import io
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import openvino as ov
+from openvino import opset13
+
+from inspector.engine.blobs import blob_path, read_blob, write_blob
+from inspector.engine.cpu import cpu_has_bf16, cpu_name
+from inspector.errors import EngineError
+
+_LOG = logging.getLogger(__name__)
+
+# In the order of coarseness; OpenVINO's element types on the left.
+_PRECISIONS = {"f32": "f32", "bf16": "bf16", "f16": "fp16", "i8": "int8", "u8": "int8"}
+_COARSENESS = ("f32", "bf16", "fp16", "int8")
+_CHECK_STEP = 8
+
+
+@dataclass(frozen=True, slots=True)
+class CompileOptions:
+    """How a graph is compiled."""
+
+    precision: str = "f32"
+    """f32, bf16 or int8. int8 needs the quantised graph; what it leaves in floating point runs in
+    bf16 where the processor has it, else in f32."""
+    threads: int = 0
+    """Threads that compute; 0 = as many as OpenVINO finds best."""
+    cache: Path | None = None
+    """Folder for compiled models, or None to compile each time."""
+    hint: Literal["latency", "throughput"] = "latency"
+    """One tile at a time on all threads, or several at once on a share of the threads each."""
+    at_once: int = 1
+    """For throughput: the most tiles that may be computed at once."""
+
+    def properties(self) -> dict[str, Any]:
+        """The same in OpenVINO's words."""
+        rest = ("bf16" if cpu_has_bf16() else "f32") if self.precision == "int8" else self.precision
+        found: dict[str, Any] = {"INFERENCE_PRECISION_HINT": rest, "PERFORMANCE_HINT": self.hint.upper()}
+        if self.hint == "latency":
+            found["NUM_STREAMS"] = 1
+        else:
+            # OpenVINO chooses how many streams suit network and processor, up to this many.
+            found["PERFORMANCE_HINT_NUM_REQUESTS"] = self.at_once
+        if self.threads:
+            found["INFERENCE_NUM_THREADS"] = self.threads
+        return found
+
+
+def compile_graph(
+    graph: Path, tile: tuple[int, int], options: CompileOptions, output: str = "prob"
+) -> ov.CompiledModel:
+    """The graph for one tile of (height, width), with one output kept; from options.cache if it is there.
+
+    output: `prob` for uint8 probabilities and, as a second output, every 8th pixel of the
+    softmax as a check; `prob_f32` for the softmax alone. Raises EngineError when OpenVINO
+    cannot read, reshape or compile it.
+    """
+    properties = options.properties()
+    try:
+        if options.cache is None:
+            return _compiled(graph, tile, output, properties)
+        key = {"openvino": ov.__version__, "cpu": cpu_name(), "tile": tile, "output": output, **properties}
+        kept = blob_path(options.cache, graph, key)
+        compiled = _imported(kept, properties)
+        if compiled is None:
+            compiled = _compiled(graph, tile, output, properties)
+            model = io.BytesIO()
+            compiled.export_model(model)
+            write_blob(kept, model.getvalue())
+        return compiled
+    except (RuntimeError, OSError) as error:
+        raise EngineError(
+            f"OpenVINO cannot compile {graph} for a tile of {tile}: {first_line(error)}"
+        ) from error
+
+
+def executed_layers(compiled: ov.CompiledModel) -> dict[str, int]:
+    """How many convolutions of the compiled model really run in each precision; f32, bf16, fp16, int8.
+
+    Raises EngineError when OpenVINO reports a precision that is not known here, or none.
+    """
+    found: dict[str, int] = {}
+    for node in compiled.get_runtime_model().get_ops():
+        facts = node.get_rt_info()
+        if "layerType" in facts and str(facts["layerType"].astype(str)) in ("Convolution", "Deconvolution"):
+            name = str(facts["runtimePrecision"].astype(str))
+            known = _PRECISIONS.get(name)
+            if known is None:
+                raise EngineError(f"OpenVINO reports a convolution in {name}, which is not known here.")
+            found[known] = found.get(known, 0) + 1
+    if not found:
+        raise EngineError("OpenVINO does not say in which precision its convolutions run.")
+    return found
+
+
+def executed_precision(compiled: ov.CompiledModel) -> str:
+    """f32, bf16, fp16 or int8: the coarsest in which a convolution of the compiled model really runs."""
+    return max(executed_layers(compiled), key=_COARSENESS.index)
+
+
+def first_line(error: Exception) -> str:
+    """OpenVINO's messages are long and have source paths; the last non-empty line says what is wrong."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
+
+def _compiled(
+    graph: Path, tile: tuple[int, int], output: str, properties: dict[str, Any]
+) -> ov.CompiledModel:
+    core = ov.Core()
+    model = core.read_model(graph)
+    shape = model.input("image").partial_shape
+    model.reshape({"image": ov.PartialShape([1, tile[0], tile[1], shape[3].get_length()])})
+    softmax = model.output("prob_f32").get_node().input_value(0)
+    for result in model.get_results():
+        if output not in result.output(0).get_names():
+            model.remove_result(result)
+    if output == "prob":
+        model.add_outputs([_sampled(softmax)])
+    return core.compile_model(model, "CPU", properties)
+
+
+def _imported(kept: Path, properties: dict[str, Any]) -> ov.CompiledModel | None:
+    """What was kept, or None: then it is compiled anew, and kept again."""
+    model = read_blob(kept)
+    if model is None:
+        return None
+    try:
+        return ov.Core().import_model(io.BytesIO(model), "CPU", properties)
+    except RuntimeError as error:
+        _LOG.warning("OpenVINO does not take %s back (%s); it is compiled again.", kept, first_line(error))
+        return None
+
+
+def _sampled(softmax: ov.Output) -> ov.Output:
+    """Every 8th pixel of (1, K + 1, h, w). A cast to uint8 turns NaN into 0, which would pass as good."""
+    ends = np.zeros(4, np.int64)
+    node = opset13.strided_slice(
+        softmax, ends, ends, np.array([1, 1, _CHECK_STEP, _CHECK_STEP]), begin_mask=[1] * 4, end_mask=[1] * 4
+    )
+    return node.output(0)
