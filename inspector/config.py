@@ -25,7 +25,7 @@ from inspector.verdict import Rule
 from inspector.zones import Area
 
 Threshold = Annotated[float, Field(gt=0, le=1)]
-EngineName = Literal["auto", "openvino", "torch", "fake"]
+EngineName = Literal["auto", "openvino", "tensorrt", "torch", "fake"]
 PrecisionName = Literal["auto", "f32", "bf16", "fp16"]
 Millimetres = Annotated[float, Field(gt=0, le=1000)]
 Corner = tuple[Annotated[float, Field(ge=0, le=65536)], Annotated[float, Field(ge=0, le=65536)]]
@@ -73,6 +73,8 @@ class ModelConfig(Section):
     """`auto`, `whole`, or an input size HxW."""
     threads: int = Field(default=0, ge=0)
     """0 = all."""
+    cuda_graphs: bool = False
+    """TensorRT replays CUDA graphs, after a test at each start that they change nothing."""
 
     @field_validator("tile")
     @classmethod

@@ -238,8 +238,8 @@ def parse_size(text: str) -> tuple[int, int]:
 @click.option("--tile", default="auto", show_default=True, help="auto, whole, or HEIGHTxWIDTH of the input.")
 @click.option("--memory-mb", default=4096, show_default=True, type=click.IntRange(64), help="Memory limit.")
 @click.option(
-    "--engine", default="auto", type=click.Choice(["auto", "openvino", "torch", "fake"]), show_default=True,
-    help="What computes; fake needs no network.",
+    "--engine", type=click.Choice(["auto", "openvino", "tensorrt", "torch", "fake"]), default="auto",
+    show_default=True, help="What computes; fake needs no network.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def bench(model: Path, size: str, frames: int, rounds: int, as_json: bool, **settings: Any) -> int:

@@ -164,8 +164,8 @@ def _disk(folder: Path) -> Finding:
 
 
 def _model(config: LineConfig) -> Finding:
-    """Loads the package, holds the recipe against it, proves the engine on a golden tile's size."""
-    from inspector.engine.open import open_engine
+    """Loads the package, holds the recipe against it, proves the engine on a golden or compiled tile."""
+    from inspector.engine.open import choose_plan, open_engine
     from inspector.package import load_package
     from inspector.pipeline import check_recipe
 
@@ -175,7 +175,10 @@ def _model(config: LineConfig) -> Finding:
         package = load_package(config.model.package)
         check_recipe(config.recipe, package)
         height, width = package.golden().tiles.shape[1:3]
-        engine = open_engine(package, (height, width), config.model)
+        tile = (int(height), int(width))
+        if config.model.engine == "tensorrt":
+            tile = choose_plan(package, tile, config.model).input
+        engine = open_engine(package, tile, config.model)
     except InspectionError as error:
         return Finding("model", "fail", str(error))
     engine.close()

@@ -50,9 +50,7 @@ class RunOptions:
 @click.option("--db", metavar="URL", help="Ledger, such as sqlite:///ledger.db.")
 @click.option("--headless", is_flag=True, help="No dashboard; print a summary at the end.")
 @click.option("--frames", metavar="N", type=click.IntRange(min=1), help="End after N frames.")
-@click.option(
-    "--engine", metavar="NAME", help="auto, openvino, torch, or fake to try a line without its model."
-)
+@click.option("--engine", metavar="NAME", help="auto, openvino, tensorrt, torch, or fake to try a line.")
 @click.option("--json", "as_json", is_flag=True, help="Headless; the summary as one JSON object.")
 @click.option("--ready-fd", type=int, hidden=True, help="Write the run's id to this open file when it runs.")
 def run(**given: Any) -> int:

@@ -10,9 +10,11 @@ from types import ModuleType
 from inspector.config import ModelConfig
 from inspector.engine.cache import compiled_folder
 from inspector.engine.certificate import ChangedCertificate, certify
+from inspector.engine.compiled import plan_for_compiled
 from inspector.engine.fake import FakeEngine
 from inspector.engine.memory import MB, MemoryModel
 from inspector.engine.openvino import CompileOptions, OpenVinoEngine, cpu_has_bf16, cpu_name
+from inspector.engine.process import ProcessEngine
 from inspector.engine.protocol import Engine
 from inspector.errors import CertificateError, ConfigError, InspectionError, MemoryLimitError, UsageError
 from inspector.package import ModelPackage
@@ -20,6 +22,8 @@ from inspector.tiling import TilePlan, cheapest_plan, plan_tiles, whole_plan
 from inspector.zones import Zones
 
 _LOG = logging.getLogger(__name__)
+
+_TENSORRT = "inspector.engine.tensorrt:open_described"
 
 
 def choose_plan(
@@ -30,8 +34,12 @@ def choose_plan(
     settings.tile: `auto` for the fewest input pixels that fit, `whole`, or `HxW`, the input size
     of a tile. zones: where the recipe looks; `auto` then takes the tiles that cost least there.
     Raises MemoryLimitError when what was asked does not fit (predicted size, limit
-    and remedy named), ShapeMismatch for a size the network cannot take.
+    and remedy named), ShapeMismatch for a size the network cannot take, EngineNotCompiled where
+    tensorrt has no engine of this package yet.
     """
+    if settings.engine == "tensorrt":  # its maps lie on the GPU, and compiling saw that they fit
+        chosen = settings.tile == "auto"
+        return plan_for_compiled(package, frame) if chosen else _asked_plan(package, frame, settings.tile)
     # In auto the engine may have to run in f32, so that is what has to fit.
     precision = "bf16" if settings.precision == "bf16" else "f32"
     model = MemoryModel(package, precision, "torch" if settings.engine == "torch" else "openvino")
@@ -80,7 +88,8 @@ def open_engine(package: ModelPackage, tile: TilePlan | tuple[int, int], setting
     processor has it and its certificate holds, else f32; torch takes fp16 on an NVIDIA GPU and f32
     on a CPU. The choice is logged and stands in Engine.info. Raises CertificateError when what was
     asked for is not proven or a certificate was changed, UsageError when the machine does not have
-    it or a library is not installed, EngineError when the engine fails.
+    it or a library is not installed, EngineError when the engine fails, CompiledEngineError when what
+    was compiled may not serve here.
     """
     size = tile.input if isinstance(tile, TilePlan) else tile
     if settings.engine == "fake":
@@ -88,6 +97,8 @@ def open_engine(package: ModelPackage, tile: TilePlan | tuple[int, int], setting
         return FakeEngine(len(package.classes), package.geometry, size, package=package.id)
     if settings.engine == "torch":
         return _open_torch(package, size, settings)
+    if settings.engine == "tensorrt":
+        return _open_tensorrt(package, size, settings)
     if settings.precision == "fp16":
         raise UsageError(
             'fp16 needs an NVIDIA GPU; set model.engine = "torch", or model.precision = "auto" for the CPU.'
@@ -128,6 +139,17 @@ def _open_torch(package: ModelPackage, tile: tuple[int, int], settings: ModelCon
         package, tile, torch.TorchOptions(settings.precision, device, settings.threads)
     )
     return _proven(engine, package)
+
+
+def _open_tensorrt(package: ModelPackage, tile: tuple[int, int], settings: ModelConfig) -> Engine:
+    """In a process of its own, which a lost GPU may take with it."""
+    if settings.precision not in ("auto", "fp16"):
+        raise UsageError(
+            f'The TensorRT engine computes fp16 and not {settings.precision}; set model.precision = "auto".'
+        )
+    path = str(package.path.absolute())
+    description = {"package": path, "tile": tile, "graphs": settings.cuda_graphs}
+    return _proven(ProcessEngine(_TENSORRT, description, package), package)
 
 
 def _proven(engine: Engine, package: ModelPackage) -> Engine:

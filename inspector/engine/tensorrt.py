@@ -83,6 +83,7 @@ class TensorRtEngine:
             package=package.id,
             certificate="none",
             tile=record.tile,
+            layers=_precisions(stored),
         )
 
     def run(self, tiles: Iterable[Image], deliver: Callable[[int, ProbMap], None]) -> None:
@@ -207,6 +208,17 @@ def open_described(description: dict[str, Any]) -> TensorRtEngine:
     height, width = description["tile"]
     package = load_package(Path(description["package"]))
     return open_tensorrt(package, (height, width), graphs=bool(description["graphs"]))
+
+
+def _precisions(stored: Stored) -> dict[str, int]:
+    """Convolutions in each precision, as the compiler's audit counted them."""
+    names = {"HALF": "fp16", "FLOAT": "f32", "BF16": "bf16", "INT8": "int8"}
+    found: dict[str, int] = {}
+    for kind in ("CONVOLUTION", "DECONVOLUTION"):
+        for types, count in stored.record.layers.get(kind, {}).items():
+            precision = names.get(types, types)
+            found[precision] = found.get(precision, 0) + count
+    return found
 
 
 def _runtime(trt: TensorRt) -> Any:
