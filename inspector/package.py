@@ -31,6 +31,9 @@ from inspector.tiling import Geometry
 FORMAT = 1
 MANIFEST, ONNX, GOLDEN = "manifest.json", "model.onnx", "golden.npz"
 MOST_GOLDEN_TILES = 16
+LARGEST_HALF = 65_504.0
+HALF_HEADROOM = 16.0
+"""Inner values of a network that serves in half precision stay this many times below the largest half."""
 _REMEDY = "copy the package again from where it was exported"
 
 
@@ -151,6 +154,14 @@ class ModelPackage:
     def thresholds(self) -> tuple[float, ...]:
         """One for each defect class, in class order."""
         return tuple(self.manifest.thresholds[name].value for name in self.classes)
+
+    @property
+    def largest_activation(self) -> float | None:
+        """Largest value of any convolution of the float32 network on the golden tiles, as the exporter
+        measured it; None where it did not."""
+        half = self.manifest.metrics.get("half")
+        value = half.get("activation") if isinstance(half, dict) else None
+        return float(value) if isinstance(value, int | float) else None
 
     @property
     def onnx(self) -> Path:

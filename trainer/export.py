@@ -19,14 +19,20 @@ from torch import Tensor, nn
 
 from inspector.defects import mask_of
 from inspector.errors import Refused, UsageError
-from inspector.package import Golden, Manifest, ModelPackage, Normalisation, Threshold, write_package
+from inspector.package import (
+    HALF_HEADROOM,
+    LARGEST_HALF,
+    Golden,
+    Manifest,
+    ModelPackage,
+    Normalisation,
+    Threshold,
+    write_package,
+)
 from inspector.tiling import Geometry
 from trainer.checkpoint import TrainedNetwork
 from trainer.release import INPUT, PROB, PROB_F32, ReleaseGraph, release_graph, released, to_onnx
 
-LARGEST_HALF = 65_504.0
-HEADROOM = 16.0
-"""Activations on the golden tiles stay this many times below the largest half."""
 MOST_DIFFERENCE = 0.02
 LEAST_EQUAL = 0.9999
 """Limits of half against float32 on the golden tiles: largest probability difference, equal mask pixels."""
@@ -45,6 +51,8 @@ class HalfReport:
     """Largest difference of a defect class's probability from float32, 0 to 1."""
     equal: float
     """Share of mask pixels that are equal."""
+    layer: str = ""
+    """Which one the largest activation comes from, as `up.0.convs.conv1`."""
 
     def check(self) -> None:
         """Raises Refused naming the first limit that half precision breaks, and what to do."""
@@ -53,10 +61,10 @@ class HalfReport:
             raise Refused(
                 f"A weight of {self.largest_weight:.4g} does not fit half precision (65504); {remedy}."
             )
-        if self.largest_activation > LARGEST_HALF / HEADROOM:
+        if self.largest_activation > LARGEST_HALF / HALF_HEADROOM:
             raise Refused(
-                f"An activation of {self.largest_activation:.4g} comes too near the largest half"
-                f" (limit {LARGEST_HALF / HEADROOM:.0f}); {remedy}."
+                f"An activation of {self.largest_activation:.4g} in {self.layer} comes too near the largest"
+                f" half (limit {LARGEST_HALF / HALF_HEADROOM:.0f}); {remedy}."
             )
         if not self.finite:
             raise Refused(f"Half precision gives values that are not finite on the golden tiles; {remedy}.")
@@ -105,8 +113,9 @@ def half_report(
 ) -> HalfReport:
     """What half precision does to the network. graph: its release graph; reference: its probabilities."""
     net = released(trained.net)
-    largest, _, _ = _watched(ReleaseGraph(net, trained.normalisation), tiles)
-    _, finite, half = _watched(graph, tiles)
+    ranges, _ = _watched(ReleaseGraph(net, trained.normalisation), tiles)
+    half_ranges, half = _watched(graph, tiles)
+    layer = max(ranges, key=lambda name: ranges[name])
     # A weight beyond half makes both infinite; `check` names it.
     half, reference = np.nan_to_num(half), np.nan_to_num(reference)
     equal = [
@@ -115,10 +124,11 @@ def half_report(
     ]
     return HalfReport(
         largest_weight=max(float(p.detach().abs().max()) for p in trained.net.fold().parameters()),
-        largest_activation=largest,
-        finite=finite,
+        largest_activation=ranges[layer],
+        finite=bool(np.isfinite(list(half_ranges.values())).all()),
         difference=float(np.abs(half - reference).max()),
         equal=float(np.mean(equal)),
+        layer=layer.removeprefix("net."),
     )
 
 
@@ -145,23 +155,25 @@ def check_export(
             )
 
 
-def _watched(graph: ReleaseGraph, tiles: NDArray[np.uint8]) -> tuple[float, bool, NDArray[np.float32]]:
-    """(largest activation, whether all are finite, probabilities) over the tiles."""
-    largest, finite = 0.0, True
+def _watched(graph: ReleaseGraph, tiles: NDArray[np.uint8]) -> tuple[dict[str, float], NDArray[np.float32]]:
+    """(layer -> its largest absolute output, infinite where one was not finite; probabilities)."""
+    ranges: dict[str, float] = {}
 
-    def look(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal largest, finite
-        largest = max(largest, float(output.abs().max()))
-        finite = finite and bool(torch.isfinite(output).all())
+    def look(name: str, output: Tensor) -> None:
+        largest = float(output.abs().max())
+        ranges[name] = max(ranges.get(name, 0.0), largest if np.isfinite(largest) else np.inf)
 
-    layers = [m for m in graph.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
-    hooks = [layer.register_forward_hook(look) for layer in layers]
+    layers = {n: m for n, m in graph.named_modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)}
+    hooks = [
+        layer.register_forward_hook(lambda _module, _inputs, output, name=name: look(name, output))
+        for name, layer in layers.items()
+    ]
     try:
         probs = probabilities(graph, tiles)
     finally:
         for hook in hooks:
             hook.remove()
-    return largest, finite, probs
+    return ranges, probs
 
 
 def _levels(probs: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -174,7 +186,12 @@ def _manifest(trained: TrainedNetwork, name: str, version: str, half: HalfReport
     metrics: dict[str, Any] = {
         **trained.metrics,
         "steps": trained.step,
-        "half": {"difference": half.difference, "equal": half.equal, "activation": half.largest_activation},
+        "half": {
+            "difference": half.difference,
+            "equal": half.equal,
+            "activation": half.largest_activation,
+            "layer": half.layer,
+        },
     }
     return Manifest(
         name=name,
@@ -186,7 +203,10 @@ def _manifest(trained: TrainedNetwork, name: str, version: str, half: HalfReport
         halo=geometry.halo,
         grid=geometry.grid,
         normalisation=Normalisation(mean=mean, std=std),
-        thresholds={c: Threshold(value=t) for c, t in zip(trained.classes, trained.thresholds, strict=True)},
+        thresholds={
+            c: Threshold(value=t, escape_target=trained.escape_target)
+            for c, t in zip(trained.classes, trained.thresholds, strict=True)
+        },
         mm_per_px=trained.mm_per_px,
         training_data_sha256=trained.data_sha256,
         seed=trained.seed,

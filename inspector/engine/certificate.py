@@ -11,23 +11,23 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from inspector.defects import mask_of, match_defects
 from inspector.engine.cache import cache_folder
-from inspector.engine.protocol import Engine
+from inspector.engine.parity import Parity, measure
+from inspector.engine.protocol import Engine, EngineInfo
 from inspector.errors import CertificateError
-from inspector.package import Golden, ModelPackage
-from inspector.tiling import Geometry
-from inspector.types import Image, ProbMap
+from inspector.package import HALF_HEADROOM, LARGEST_HALF, ModelPackage
 
 _LOG = logging.getLogger(__name__)
+
+FORMAT = 2
+"""Of the file. A certificate of another format is made again, since each load measures anyway."""
 
 
 class ChangedCertificate(CertificateError):
@@ -53,25 +53,12 @@ LIMITS = {
 }
 
 
-class Parity(BaseModel):
-    """What an engine did on the golden tiles, against the trained network."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    max_difference: float
-    """Largest difference of a probability, in steps of 1/255 from Round(255 p)."""
-    mask_equal: float
-    pixels: int
-    defects: int
-    """Golden defects, of which `lost` were not found by the design's matching rule."""
-    lost: int
-
-
 class Certificate(BaseModel):
     """One engine's parity on one machine."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    format: int = FORMAT
     package: str
     engine: str
     engine_version: str
@@ -81,12 +68,22 @@ class Certificate(BaseModel):
     golden_tiles: int
     parity: Parity
     limits: Limits
+    activation: float | None
+    """Largest inner value of the float32 network on the golden tiles; None where the exporter did not say."""
+    layers: dict[str, int]
+    """Layers the engine found in each precision; empty where it cannot tell."""
+    note: str
+    """What is unusual in how the engine runs."""
     made_utc: str
+
+    @property
+    def headroom(self) -> float | None:
+        """How many times the inner values could grow before half precision overflows."""
+        return LARGEST_HALF / self.activation if self.activation else None
 
     def id(self) -> str:
         """sha256 of its canonical JSON; part of the file, and of each row that it vouches for."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+        return _hash(self.model_dump(mode="json"))
 
 
 def certify(engine: Engine, package: ModelPackage) -> Certificate:
@@ -96,10 +93,11 @@ def certify(engine: Engine, package: ModelPackage) -> Certificate:
     ChangedCertificate when the certificate on the disk was changed; each message names both values
     and the mending command.
     """
+    _refuse_unsafe_half(engine.info, package)
     golden = package.golden()
     parity = measure(engine, package, golden)
     path = certificate_path(engine, package)
-    _refuse_over_limit(engine, parity)
+    _refuse_over_limit(engine.info, parity)
     kept = _read(path)
     if kept is not None:
         _refuse_other_key(kept, engine, package, path)
@@ -109,6 +107,9 @@ def certify(engine: Engine, package: ModelPackage) -> Certificate:
         golden_tiles=len(golden.tiles),
         parity=parity,
         limits=LIMITS[engine.info.precision],
+        activation=package.largest_activation,
+        layers=dict(engine.info.layers),
+        note=engine.info.note,
         made_utc=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     _write(path, certificate)
@@ -147,73 +148,6 @@ def _folder(package: ModelPackage) -> Path:
     return cache_folder() / "certificates" / package.id[:16]
 
 
-def measure(engine: Engine, package: ModelPackage, golden: Golden) -> Parity:
-    """Run the golden tiles through the engine as it serves, and compare pixel by pixel."""
-    largest, equal, pixels = 0, 0, 0
-    found = total = 0
-    for predicted, trained in _golden_runs(engine, package, golden):
-        expected = np.round(255 * trained).astype(np.uint8)
-        largest = max(largest, int(np.abs(predicted.astype(np.int16) - expected).max()))
-        mask, truth = mask_of(predicted, package.thresholds), mask_of(expected, package.thresholds)
-        equal += int(np.count_nonzero(mask == truth))
-        pixels += truth.size
-        for counts in match_defects(truth, None, mask, package.classes).values():
-            found += counts.found
-            total += counts.total
-    return Parity(
-        max_difference=largest / 255,
-        mask_equal=equal / pixels,
-        pixels=pixels,
-        defects=total,
-        lost=total - found,
-    )
-
-
-def _golden_runs(
-    engine: Engine, package: ModelPackage, golden: Golden
-) -> Iterator[tuple[ProbMap, NDArray[np.float32]]]:
-    """(engine's, trained network's) probabilities of each golden tile.
-
-    The engine serves one tile size. Golden tiles lie side by side on pictures of that size, on
-    the pooling grid, where a valid network computes for each the same as alone; of a golden
-    tile that is larger, its middle, where the trainer puts the defect.
-    """
-    geometry, tile = package.geometry, engine.info.tile
-    grid, halo = geometry.grid, geometry.halo
-    h, w = (min(have, size) for have, size in zip(golden.tiles.shape[1:3], tile, strict=True))
-    top, left = (
-        _around_middle(have, size, geometry)
-        for have, size in zip(golden.tiles.shape[1:3], (h, w), strict=True)
-    )
-    out_h, out_w = h - 2 * halo, w - 2 * halo
-    places = [
-        (y, x)
-        for y in range(0, tile[0] - h + 1, -(-h // grid) * grid)
-        for x in range(0, tile[1] - w + 1, -(-w // grid) * grid)
-    ]
-    for first in range(0, len(golden.tiles), len(places)):
-        batch = range(first, min(first + len(places), len(golden.tiles)))
-        sheet = np.zeros((*tile, golden.tiles.shape[3]), np.uint8)
-        for n, (y, x) in zip(batch, places, strict=False):
-            sheet[y : y + h, x : x + w] = golden.tiles[n, top : top + h, left : left + w]
-        probs = _run_one(engine, sheet[..., 0] if sheet.shape[2] == 1 else sheet)
-        for n, (y, x) in zip(batch, places, strict=False):
-            yield probs[y : y + out_h, x : x + out_w], golden.probs[n, top : top + out_h, left : left + out_w]
-
-
-def _around_middle(have: int, size: int, geometry: Geometry) -> int:
-    """Where a crop of `size` input pixels begins on the grid, its output over the middle of `have`."""
-    middle, out = have // 2 - geometry.halo, geometry.output(size)
-    wanted = (middle // geometry.grid - out // 2 // geometry.grid) * geometry.grid
-    return max(0, min(wanted, have - size))
-
-
-def _run_one(engine: Engine, tile: Image) -> ProbMap:
-    results: list[ProbMap] = []
-    engine.run([tile], lambda _, probs: results.append(probs.copy()))
-    return results[0]
-
-
 def _key(engine: Engine, package: ModelPackage) -> dict[str, str | Sequence[int]]:
     info = engine.info
     return {
@@ -226,8 +160,31 @@ def _key(engine: Engine, package: ModelPackage) -> dict[str, str | Sequence[int]
     }
 
 
-def _refuse_over_limit(engine: Engine, parity: Parity) -> None:
-    info, limits = engine.info, LIMITS[engine.info.precision]
+def _refuse_unsafe_half(info: EngineInfo, package: ModelPackage) -> None:
+    """Half precision overflows unseen: OpenVINO and ONNX Runtime compute it in float32 on a CPU, and a
+    GPU's infinity may end as a plausible probability. So the exporter's measurement has to vouch."""
+    what = f"{info.name} in {info.precision} on {info.device}"
+    if info.layers and not info.layers.get(info.precision):
+        raise CertificateError(
+            f"{what} does not run what it says: its layers are in {dict(info.layers)}; compile it again."
+        )
+    if info.precision != "fp16":
+        return
+    activation, limit = package.largest_activation, LARGEST_HALF / HALF_HEADROOM
+    remedy = 'export the model again with `trainer export`, or set model.precision = "f32" in line.toml'
+    if activation is None:
+        raise CertificateError(
+            f"{what} is not safe: the package does not say how large its inner values become; {remedy}."
+        )
+    if not activation <= limit:  # false for NaN as well
+        raise CertificateError(
+            f"{what} is not safe: inner values reach {activation:.4g} on the golden tiles, the limit is"
+            f" {limit:.0f} ({HALF_HEADROOM:.0f} times below the largest half); {remedy}."
+        )
+
+
+def _refuse_over_limit(info: EngineInfo, parity: Parity) -> None:
+    limits = LIMITS[info.precision]
     if info.name == "tensorrt":
         remedy = 'compile it again with `inspector models compile`, or set model.engine = "openvino"'
     elif info.precision == "f32":
@@ -256,24 +213,41 @@ def _refuse_over_limit(engine: Engine, parity: Parity) -> None:
 
 
 def _read(path: Path) -> Certificate | None:
-    """The certificate in this file, or None if there is none. Refuses one that was changed."""
+    """The certificate in this file, or None if there is none or it is of another format.
+
+    Refuses one that was changed, whatever its format.
+    """
     try:
         fields = json.loads(path.read_bytes())
         said = fields.pop("id")
-        certificate = Certificate.model_validate(fields)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ValidationError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _unreadable(path, error) from error
+    if (found := _hash(fields)) != said:
         raise ChangedCertificate(
-            f"The certificate {path} cannot be read ({type(error).__name__}); remove it with `rm '{path}'`"
-            " and it is made again."
-        ) from error
-    if certificate.id() != said:
-        raise ChangedCertificate(
-            f"The certificate {path} was changed: it says {str(said)[:12]} and is {certificate.id()[:12]};"
+            f"The certificate {path} was changed: it says {str(said)[:12]} and is {found[:12]};"
             f" remove it with `rm '{path}'` and it is made again."
         )
-    return certificate
+    if fields.get("format", 1) != FORMAT:
+        _LOG.info("The certificate %s has format %s; it is made again.", path, fields.get("format", 1))
+        return None
+    try:
+        return Certificate.model_validate(fields)
+    except ValidationError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> ChangedCertificate:
+    return ChangedCertificate(
+        f"The certificate {path} cannot be read ({type(error).__name__}); remove it with `rm '{path}'`"
+        " and it is made again."
+    )
+
+
+def _hash(fields: Mapping[str, Any]) -> str:
+    """sha256 of the canonical JSON: sorted keys, no spaces."""
+    return hashlib.sha256(json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def _refuse_other_key(kept: Certificate, engine: Engine, package: ModelPackage, path: Path) -> None:

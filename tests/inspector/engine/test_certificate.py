@@ -1,6 +1,8 @@
 import dataclasses
+import hashlib
 import json
 import logging
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +10,27 @@ import pytest
 
 from inspector.config import ModelConfig
 from inspector.engine import open as opening
-from inspector.engine.certificate import LIMITS, Certificate, certify, measure
+from inspector.engine.certificate import (
+    FORMAT,
+    LIMITS,
+    Certificate,
+    ChangedCertificate,
+    certificate_path,
+    certify,
+    kept_certificates,
+)
 from inspector.engine.open import open_engine
 from inspector.engine.openvino import CompileOptions, OpenVinoEngine, cpu_has_bf16
-from inspector.errors import CertificateError
-from inspector.package import Golden, ModelPackage, write_package
+from inspector.engine.parity import measure
+from inspector.errors import CertificateError, PackageError
+from inspector.package import (
+    HALF_HEADROOM,
+    LARGEST_HALF,
+    Golden,
+    ModelPackage,
+    load_package,
+    write_package,
+)
 
 F32 = ModelConfig(precision="f32")
 
@@ -195,3 +213,177 @@ def test_a_cache_that_cannot_be_written_is_said_aloud(
     monkeypatch.setenv("INSPECTION_CACHE", str(tmp_path / "file"))
     assert len(open_engine(tiny_package, (60, 60), F32).info.certificate) == 64
     assert "cannot be kept" in caplog.text
+
+
+def rehashed(package: ModelPackage, path: Path, **changes: object) -> ModelPackage:
+    """The package with manifest fields changed and a manifest that agrees with itself again."""
+    manifest = package.manifest.model_dump() | changes
+    return write_package(path, manifest, package.onnx.read_bytes(), package.golden())
+
+
+def moved(certificate: Path, engine: OpenVinoEngine, package: ModelPackage) -> None:
+    """Somebody lays a certificate where that of another package or engine is looked for."""
+    place = certificate_path(engine, package)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_bytes(certificate.read_bytes())
+
+
+def with_one_weight_changed(package: ModelPackage, by: float) -> bytes:
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(str(package.onnx))
+    entry = next(one for one in model.graph.initializer if one.name == "net.down.0.conv1.weight")
+    weight = onnx.numpy_helper.to_array(entry).copy()
+    weight[0, 0, 1, 1] += by
+    entry.CopyFrom(onnx.numpy_helper.from_array(weight, entry.name))
+    data: bytes = model.SerializeToString()
+    return data
+
+
+def test_it_says_how_far_from_the_trained_network(tiny_package: ModelPackage, fresh_cache: Path) -> None:
+    open_engine(tiny_package, (60, 60), F32)
+    kept = json.loads(only_certificate(fresh_cache).read_text())
+    parity = kept["parity"]
+    assert 0 <= parity["mean_difference"] <= parity["max_difference"] <= 1 / 255
+    assert parity["changed"] == 0 and parity["pixels"] > 0
+    assert parity["iou_change"] == {"dark": 0.0, "bright": 0.0}
+    assert kept["layers"]["f32"] > 10 and kept["activation"] == tiny_package.largest_activation
+    assert Certificate.model_validate({k: v for k, v in kept.items() if k != "id"}).headroom > HALF_HEADROOM
+
+
+def test_what_changed_is_counted(tiny_package: ModelPackage) -> None:
+    """A third of one class taken away: so many pixels, and that much of its IoU."""
+    golden = tiny_package.golden()
+    dark = golden.probs[..., 0] >= 0.5
+    spoiled = golden.probs.copy()
+    pixels = np.argwhere(dark)
+    taken = pixels[:: len(pixels) // (len(pixels) // 3)]
+    spoiled[(*taken.T, 0)] = 0.0
+    engine = OpenVinoEngine(tiny_package, (44, 44), CompileOptions("f32"))
+    small = measure(engine, tiny_package, golden)
+    engine = OpenVinoEngine(tiny_package, golden.tiles.shape[1:3], CompileOptions("f32"))
+    found = measure(engine, tiny_package, Golden(golden.tiles, spoiled))
+    assert small.pixels < found.pixels == dark.size
+    assert found.changed == len(taken) and found.mask_equal == 1 - len(taken) / dark.size
+    assert found.iou_change["dark"] == pytest.approx(len(taken) / len(pixels))
+    assert found.iou_change["bright"] == 0.0
+    assert found.mean_difference == pytest.approx(
+        (255 * golden.probs[(*taken.T, 0)]).sum() / 255 / spoiled.size, rel=0.1
+    )
+
+
+def test_one_weight_of_the_graph_changed_refuses(tiny_package: ModelPackage, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny_package.path, copy)
+    (copy / "model.onnx").write_bytes(with_one_weight_changed(tiny_package, 2**-6))
+    with pytest.raises(PackageError, match="was changed"):
+        load_package(copy)
+
+
+def test_one_weight_changed_and_hashed_again_is_another_network(
+    tiny_package: ModelPackage, tmp_path: Path
+) -> None:
+    onnx = with_one_weight_changed(tiny_package, 0.25)
+    other = write_package(tmp_path / "other", tiny_package.manifest.model_dump(), onnx, tiny_package.golden())
+    assert other.id != tiny_package.id
+    with pytest.raises(CertificateError, match="not the trained model"):
+        open_engine(other, (60, 60), F32)
+
+
+def test_one_threshold_changed_refuses(tiny_package: ModelPackage, tmp_path: Path, fresh_cache: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny_package.path, copy)
+    text = (copy / "manifest.json").read_text()
+    (copy / "manifest.json").write_text(text.replace('"value": 0.5', '"value": 0.6', 1))
+    with pytest.raises(PackageError, match="was changed"):
+        load_package(copy)
+    open_engine(tiny_package, (60, 60), F32)
+    thresholds = {"dark": {"value": 0.6}, "bright": {"value": 0.5}}
+    other = rehashed(tiny_package, tmp_path / "other", thresholds=thresholds)
+    engine = OpenVinoEngine(other, (60, 60), CompileOptions("f32"))
+    moved(only_certificate(fresh_cache), engine, other)
+    with pytest.raises(ChangedCertificate, match="is for package"):
+        certify(engine, other)
+
+
+def test_one_of_another_package_tile_or_version_refuses(
+    tiny_package: ModelPackage, tmp_path: Path, fresh_cache: Path
+) -> None:
+    open_engine(tiny_package, (60, 60), F32)
+    path = only_certificate(fresh_cache)
+    renamed = rehashed(tiny_package, tmp_path / "renamed", name="other")
+    engine = OpenVinoEngine(renamed, (60, 60), CompileOptions("f32"))
+    moved(path, engine, renamed)
+    with pytest.raises(ChangedCertificate, match=f"is for package {tiny_package.id}"):
+        certify(engine, renamed)
+    larger = OpenVinoEngine(tiny_package, (64, 60), CompileOptions("f32"))
+    moved(path, larger, tiny_package)
+    with pytest.raises(ChangedCertificate, match=r"is for tile \(60, 60\), this is \(64, 60\)"):
+        certify(larger, tiny_package)
+    updated = OpenVinoEngine(tiny_package, (60, 60), CompileOptions("f32"))
+    updated.info = dataclasses.replace(updated.info, version="2031.1.0")
+    moved(path, updated, tiny_package)
+    with pytest.raises(ChangedCertificate, match=r"is for engine_version .*, this is 2031\.1\.0"):
+        certify(updated, tiny_package)
+
+
+def test_one_made_for_other_limits_refuses(
+    tiny_package: ModelPackage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_engine(tiny_package, (60, 60), F32)
+    monkeypatch.setitem(LIMITS, "f32", LIMITS["f32"].model_copy(update={"mask_equal": 0.99}))
+    with pytest.raises(ChangedCertificate, match=r"made for limits .*0\.9999"):
+        open_engine(tiny_package, (60, 60), F32)
+
+
+def test_one_of_an_older_format_is_made_again_and_a_changed_one_refuses(
+    tiny_package: ModelPackage, fresh_cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "inspector")
+    open_engine(tiny_package, (60, 60), F32)
+    path = only_certificate(fresh_cache)
+    fields = json.loads(path.read_text())
+    for key in ("id", "format", "activation", "layers", "note"):  # as the first format was written
+        del fields[key]
+    for key in ("mean_difference", "changed", "iou_change"):
+        del fields["parity"][key]
+    canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+    old = {**fields, "id": hashlib.sha256(canonical.encode()).hexdigest()}
+    path.write_text(json.dumps({**old, "golden_tiles": 1}))
+    with pytest.raises(ChangedCertificate, match="was changed"):
+        open_engine(tiny_package, (60, 60), F32)
+    path.write_text(json.dumps(old))
+    assert kept_certificates(tiny_package) == []
+    caplog.clear()
+    open_engine(tiny_package, (60, 60), F32)
+    assert "has format 1; it is made again" in caplog.text
+    assert json.loads(path.read_text())["format"] == FORMAT
+
+
+def test_half_precision_needs_a_package_that_says_how_large_it_becomes(
+    tiny_package: ModelPackage, tmp_path: Path
+) -> None:
+    engine = OpenVinoEngine(tiny_package, (60, 60), CompileOptions("f32"))
+    engine.info = dataclasses.replace(engine.info, precision="fp16", layers={})
+    assert certify(engine, tiny_package).activation == tiny_package.largest_activation
+    silent = rehashed(tiny_package, tmp_path / "silent", metrics={})
+    with pytest.raises(CertificateError, match="does not say how large"):
+        certify(engine, silent)
+    limit = LARGEST_HALF / HALF_HEADROOM
+    large = rehashed(tiny_package, tmp_path / "large", metrics={"half": {"activation": limit * 1.01}})
+    with pytest.raises(CertificateError, match=r"inner values reach .* limit is 4094"):
+        certify(engine, large)
+    fits = rehashed(tiny_package, tmp_path / "fits", metrics={"half": {"activation": limit}})
+    assert certify(engine, fits).headroom == pytest.approx(HALF_HEADROOM)
+
+
+def test_an_engine_whose_layers_run_in_something_else_refuses(tiny_package: ModelPackage) -> None:
+    engine = OpenVinoEngine(tiny_package, (60, 60), CompileOptions("f32"))
+    engine.info = dataclasses.replace(engine.info, precision="fp16", layers={"f32": 18})
+    with pytest.raises(CertificateError, match=r"its layers are in \{'f32': 18\}"):
+        certify(engine, tiny_package)
+
+
+def test_packages_from_before_the_headroom_keep_their_id() -> None:
+    package = load_package(Path("data_samples/demo_model"))
+    assert package.largest_activation is not None
+    assert package.id == json.loads((package.path / "manifest.json").read_text())["id"]

@@ -1,0 +1,121 @@
+"""What an engine does on a package's golden tiles, held against the trained network pixel by pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from inspector.defects import mask_of, match_defects
+from inspector.engine.protocol import Engine
+from inspector.package import Golden, ModelPackage
+from inspector.tiling import Geometry
+from inspector.types import Image, Mask, ProbMap
+
+
+class Parity(BaseModel):
+    """What an engine did on the golden tiles, against the trained network."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_difference: float
+    """Largest difference of a probability, in steps of 1/255 from Round(255 p)."""
+    mean_difference: float
+    """Mean over all pixels and defect classes."""
+    mask_equal: float
+    changed: int
+    """Mask pixels that are not equal, of `pixels`."""
+    pixels: int
+    defects: int
+    """Golden defects, of which `lost` were not found by the design's matching rule."""
+    lost: int
+    iou_change: dict[str, float]
+    """Class -> 1 - IoU of the engine's mask with the trained network's. IoU with any truth changes by
+    no more than that: 1 - IoU is a distance, so the triangle inequality holds."""
+
+
+def measure(engine: Engine, package: ModelPackage, golden: Golden) -> Parity:
+    """Run the golden tiles through the engine as it serves, and compare pixel by pixel."""
+    largest, summed, values = 0, 0, 0
+    changed = pixels = found = total = 0
+    shared = np.zeros((2, len(package.classes) + 1), np.int64)
+    for predicted, trained in _golden_runs(engine, package, golden):
+        expected = np.round(255 * trained).astype(np.uint8)
+        difference = np.abs(predicted.astype(np.int16) - expected)
+        largest = max(largest, int(difference.max()))
+        summed += int(difference.sum())
+        values += difference.size
+        mask, truth = mask_of(predicted, package.thresholds), mask_of(expected, package.thresholds)
+        changed += int(np.count_nonzero(mask != truth))
+        pixels += truth.size
+        shared += _overlap(mask, truth, len(package.classes))
+        for counts in match_defects(truth, None, mask, package.classes).values():
+            found += counts.found
+            total += counts.total
+    return Parity(
+        max_difference=largest / 255,
+        mean_difference=summed / values / 255,
+        mask_equal=1 - changed / pixels,
+        changed=changed,
+        pixels=pixels,
+        defects=total,
+        lost=total - found,
+        iou_change={
+            name: 1 - int(both) / int(either) if either else 0.0
+            for name, both, either in zip(package.classes, *shared[:, 1:], strict=True)
+        },
+    )
+
+
+def _overlap(mask: Mask, truth: Mask, classes: int) -> NDArray[np.int64]:
+    """(2, classes + 1): pixels that both give a class, and pixels that either does."""
+    both = np.bincount(mask[mask == truth], minlength=classes + 1)
+    each = [np.bincount(one.reshape(-1), minlength=classes + 1) for one in (mask, truth)]
+    return np.stack((both, each[0] + each[1] - both))
+
+
+def _golden_runs(
+    engine: Engine, package: ModelPackage, golden: Golden
+) -> Iterator[tuple[ProbMap, NDArray[np.float32]]]:
+    """(engine's, trained network's) probabilities of each golden tile.
+
+    The engine serves one tile size. Golden tiles lie side by side on pictures of that size, on
+    the pooling grid, where a valid network computes for each the same as alone; of a golden
+    tile that is larger, its middle, where the trainer puts the defect.
+    """
+    geometry, tile = package.geometry, engine.info.tile
+    grid, halo = geometry.grid, geometry.halo
+    h, w = (min(have, size) for have, size in zip(golden.tiles.shape[1:3], tile, strict=True))
+    top, left = (
+        _around_middle(have, size, geometry)
+        for have, size in zip(golden.tiles.shape[1:3], (h, w), strict=True)
+    )
+    out_h, out_w = h - 2 * halo, w - 2 * halo
+    places = [
+        (y, x)
+        for y in range(0, tile[0] - h + 1, -(-h // grid) * grid)
+        for x in range(0, tile[1] - w + 1, -(-w // grid) * grid)
+    ]
+    for first in range(0, len(golden.tiles), len(places)):
+        batch = range(first, min(first + len(places), len(golden.tiles)))
+        sheet = np.zeros((*tile, golden.tiles.shape[3]), np.uint8)
+        for n, (y, x) in zip(batch, places, strict=False):
+            sheet[y : y + h, x : x + w] = golden.tiles[n, top : top + h, left : left + w]
+        probs = _run_one(engine, sheet[..., 0] if sheet.shape[2] == 1 else sheet)
+        for n, (y, x) in zip(batch, places, strict=False):
+            yield probs[y : y + out_h, x : x + out_w], golden.probs[n, top : top + out_h, left : left + out_w]
+
+
+def _around_middle(have: int, size: int, geometry: Geometry) -> int:
+    """Where a crop of `size` input pixels begins on the grid, its output over the middle of `have`."""
+    middle, out = have // 2 - geometry.halo, geometry.output(size)
+    wanted = (middle // geometry.grid - out // 2 // geometry.grid) * geometry.grid
+    return max(0, min(wanted, have - size))
+
+
+def _run_one(engine: Engine, tile: Image) -> ProbMap:
+    results: list[ProbMap] = []
+    engine.run([tile], lambda _, probs: results.append(probs.copy()))
+    return results[0]
