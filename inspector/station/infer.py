@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from inspector.errors import EngineError
+from inspector.errors import DeviceLost, EngineError, GpuMissing
 from inspector.pipeline import Pipeline
 from inspector.recorder import Recorder
 from inspector.station.control import Control, refused, submit_last
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from inspector.engine.protocol import Engine
 
 FAILURES = 3
-"""Engine faults in a row that get the engine opened again."""
+"""Engine faults in a row that get the engine opened again; a lost device does at once."""
 RESTARTS = 3
 RESTART_WINDOW_S = 600.0
 """So many restarts within so many seconds are the budget; then the line ends."""
@@ -120,7 +120,7 @@ class InferStage:
         self._failures += 1
         if self._failures == 1:
             self._recorder.event("engine_fault", str(error), {"frame": frame.number})
-        if self._failures < FAILURES:
+        if self._failures < FAILURES and not isinstance(error, DeviceLost):
             return
         now = time.monotonic()
         while self._restarts and now - self._restarts[0] > RESTART_WINDOW_S:
@@ -129,7 +129,12 @@ class InferStage:
             raise EngineError(f"The engine failed again after {RESTARTS} restarts: {error}")
         self._restarts.append(now)
         self._failures = 0
-        self._reopen(self.serving.size)
+        try:
+            self._reopen(self.serving.size)
+        except (EngineError, GpuMissing) as again:
+            # A GPU that was just lost may be back in a moment; the next frame tries, within the budget.
+            self._failures = FAILURES - 1
+            self._recorder.event("engine_restart_failed", str(again), {"restarts": len(self._restarts)})
 
     def _reopen(self, size: tuple[int, int]) -> None:
         self.serving.engine.close()
