@@ -43,6 +43,8 @@ class TrainedNetwork:
     step: int
     fit_config: str
     """The whole fit config as TOML."""
+    escape_target: float | None = None
+    """What the thresholds were chosen for; None: the best IoU."""
 
 
 def save_network(path: Path, trained: TrainedNetwork) -> None:
@@ -59,6 +61,7 @@ def save_network(path: Path, trained: TrainedNetwork) -> None:
         "metrics": trained.metrics,
         "step": trained.step,
         "fit_config": trained.fit_config,
+        "escape_target": trained.escape_target,
     }
     save_atomically(path, content)
 
@@ -91,6 +94,7 @@ def load_run(path: Path) -> TrainedNetwork:
         metrics=content["metrics"],
         step=content["step"],
         fit_config=content["fit_config"],
+        escape_target=content.get("escape_target"),
     )
 
 

@@ -97,6 +97,9 @@ class FitConfig(BaseModel):
     """Share of the run after which batch norm keeps its statistics, re-estimated at that moment."""
     precision: Literal["auto", "f32", "bf16"] = "auto"
     mm_per_px: tuple[float, float] | None = None
+    escape_target: float | None = Field(None, ge=0, lt=1)
+    """Share of defects that may be missed: thresholds are the highest that keep it on the validation
+    frames. None: thresholds with the best IoU, which draw the outline best."""
 
     def unet(self) -> UNetConfig:
         """The network's part of the config."""

@@ -90,8 +90,11 @@ def prepare(request: Request) -> Prepared:
     return Prepared(training, config, len(train), len(held_out))
 
 
-def prepare_resume(data: Sequence[Path], out: Path) -> Prepared:
+def prepare_resume(data: Sequence[Path], out: Path, escape_target: float | None = None) -> Prepared:
     """The interrupted run in `out`, ready to go on where it stopped.
+
+    escape_target: another one than the run began with; of a run that has ended it only chooses the
+    thresholds anew.
 
     Raises UsageError when there is no checkpoint or the data has changed since.
     """
@@ -99,6 +102,8 @@ def prepare_resume(data: Sequence[Path], out: Path) -> Prepared:
         raise UsageError(f"{out} holds no {LAST} to resume from; start without --resume.")
     content = load_checkpoint(out / LAST)
     config = from_toml(content["fit_config"])
+    if escape_target is not None:
+        config = config.model_copy(update={"escape_target": escape_target})
     schedule = Schedule(config, content["elapsed_s"])
     dataset = load_dataset(data, channels=config.channels, classes=config.classes)
     if dataset.sha256() != content["data_sha256"]:

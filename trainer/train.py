@@ -33,9 +33,9 @@ from trainer.optimize import autocast_of, freeze_norm, optimizer_of, reestimate_
 from trainer.prefetch import Prefetch
 from trainer.sampler import Batch, Stock, TileSampler
 from trainer.schedule import Schedule
-from trainer.thresholds import ClassChoice
+from trainer.thresholds import FEW, ClassChoice
 from trainer.unet import UNet
-from trainer.validate import Shown, Validation, count_defects, validate
+from trainer.validate import Shown, Validation, count_defects, escape_curve, validate
 
 VALIDATIONS = 12
 """Validations in one run."""
@@ -146,12 +146,33 @@ class Training:
         """Count the defects that the best network finds, keep the counts with it, return its figures."""
         best = load_run(self._out)
         best.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        best = self._with_escape_target(best)
         figures = best.metrics["validation"]
         matches = count_defects(best, self._frames, self._autocast)
         figures |= {"per_defect": defect_figures(matches, len(self._frames))}
         save_network(self._out / BEST, replace(best, metrics={**best.metrics, "validation": figures}))
         choices = tuple(ClassChoice(**figures["classes"][name]) for name in best.classes)
         return Validation(figures["score"], choices)
+
+    def _with_escape_target(self, best: TrainedNetwork) -> TrainedNetwork:
+        """The network with the thresholds that keep the config's escape target, if it has one."""
+        target = self._config.escape_target
+        if target is None:
+            return best
+        curve = escape_curve(best, self._frames, self._autocast)
+        for name in best.classes:
+            self._log("escape curve", name=name, trades=[asdict(trade) for trade in curve.trades(name)])
+        figures = best.metrics["validation"]
+        classes = dict(figures["classes"])
+        for name, trade in zip(best.classes, curve.choose(target, FEW), strict=True):
+            if trade is not None:
+                classes[name] = classes[name] | {"threshold": trade.threshold, "iou": trade.iou}
+        return replace(
+            best,
+            thresholds=tuple(classes[name]["threshold"] for name in best.classes),
+            metrics={**best.metrics, "validation": figures | {"classes": classes}},
+            escape_target=target,
+        )
 
     def _step(self, batch: Batch, progress: float) -> float:
         mark, config = self._mark, self._config

@@ -15,6 +15,7 @@ from inspector.defects import MatchCounts, mask_of, match_defects
 from inspector.tiling import Geometry, cheapest_plan, cut_tile, paste_tile
 from inspector.types import Image, Mask, ProbMap
 from trainer.checkpoint import TrainedNetwork
+from trainer.escapes import EscapeCurve
 from trainer.sampler import Normalisation, network_input
 from trainer.thresholds import ClassChoice, ProbabilityHistogram
 
@@ -49,6 +50,15 @@ def validate(
         with torch.inference_mode(), autocast:
             histogram.add(segment_frame(net, image, geometry, normalisation), mask)
     return Validation(histogram.score(), histogram.choose(prior))
+
+
+def escape_curve(trained: TrainedNetwork, frames: Iterable[Shown], autocast: torch.autocast) -> EscapeCurve:
+    """What each threshold would find and invent on these frames."""
+    curve, geometry = EscapeCurve(trained.classes), Geometry(trained.config.depth)
+    for image, truth, instances in frames:
+        with torch.inference_mode(), autocast:
+            curve.add(segment_frame(trained.net, image, geometry, trained.normalisation), truth, instances)
+    return curve
 
 
 def count_defects(

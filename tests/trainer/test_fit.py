@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,9 @@ from trainer.cli.fit import fit
 from trainer.config import fit_config, from_toml, to_toml
 from trainer.dataset import load_dataset
 from trainer.evaluate import evaluate, run_segmenter
+from trainer.export import export_package
 from trainer.fit import Request, prepare, prepare_resume, run
+from trainer.golden import load_tiles
 from trainer.metrics import wilson
 from trainer.sampler import TileSampler, load_stock
 
@@ -121,6 +124,24 @@ def test_a_run_ends_with_the_figures_of_its_best_network(data: Path, tmp_path: P
     lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     scores = [line["score"] for line in lines if line["kind"] == "validation"]
     assert scores[-1] < max(scores) == found.score
+
+
+def test_a_run_that_has_ended_takes_an_escape_target(
+    trained: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainer.train.FEW", 2)  # the tiny set's validation shows no more
+    out = tmp_path / "run"
+    shutil.copytree(trained, out)
+    before = load_run(out)
+    found = run(prepare_resume((data,), out, escape_target=0.9), Silent())
+    after = load_run(out)
+    assert before.escape_target is None and after.escape_target == 0.9
+    assert after.step == before.step and after.thresholds != before.thresholds
+    counts = after.metrics["validation"]["per_defect"]["classes"]["hole"]
+    assert 1 - counts["found"] / counts["total"] <= 0.9
+    assert tuple(choice.threshold for choice in found.choices) == after.thresholds
+    package = export_package(after, load_tiles(out), tmp_path / "package", "tiny", "1")
+    assert {t.escape_target for t in package.manifest.thresholds.values()} == {0.9}
 
 
 def test_the_last_steps_before_the_clock_are_judged(data: Path, tmp_path: Path) -> None:

@@ -66,6 +66,12 @@ class FitOptions:
     nargs=2,
     help="Scale of the pictures, Y X, for the package.",
 )
+@click.option(
+    "--escape-target",
+    type=click.FloatRange(0, 1, max_open=True),
+    help="Share of defects that may be missed on the validation frames; thresholds are then as high as it"
+    " lets them be. With --resume also for a run that has ended.  [default: thresholds of best IoU]",
+)
 @click.option("--precision", type=click.Choice(["auto", "f32", "bf16"]), help="Arithmetic.  [default: auto]")
 @click.option(
     "--resume", is_flag=True, help="Go on with the interrupted run in --out, with its own settings."
@@ -130,7 +136,7 @@ def _prepared(options: FitOptions) -> Prepared:
     from trainer.fit import Request, prepare, prepare_resume
 
     if options.resume:
-        return prepare_resume(options.data, options.out)
+        return prepare_resume(options.data, options.out, options.settings["escape_target"])
     settings = dict(options.settings)
     if settings["channels"] is not None:
         settings["channels"] = int(settings["channels"])

@@ -1,0 +1,55 @@
+"""Thresholds for an escape target, on probabilities whose right answer is plain."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from trainer.escapes import LEVELS, EscapeCurve
+
+SIZE = (40, 400)
+
+
+def curve(levels: list[int], specks: list[int]) -> EscapeCurve:
+    """One frame: defects of 4x4 px of these probabilities (of 255), and single false pixels of those."""
+    truth, probs = np.zeros(SIZE, np.uint8), np.zeros((*SIZE, 1), np.uint8)
+    for n, level in enumerate(levels):
+        truth[5:9, 12 * n + 4 : 12 * n + 8] = 1
+        probs[5:9, 12 * n + 4 : 12 * n + 8] = level
+    for n, level in enumerate(specks):
+        probs[30, 12 * n + 4] = level
+    found = EscapeCurve(("pit",))
+    found.add(probs, truth, None)
+    return found
+
+
+def test_the_highest_threshold_that_keeps_the_target_is_chosen() -> None:
+    known = curve([250] * 18 + [210, 110], [120, 220, 247])
+    (strict,), (lenient,) = known.choose(0.0, 10), known.choose(0.05, 10)
+    assert strict is not None and strict.threshold == 102 / 255
+    assert (strict.found, strict.total, strict.false_alarms) == (20, 20, 3)
+    assert lenient is not None and lenient.threshold == 204 / 255
+    assert (lenient.found, lenient.false_alarms) == (19, 2)
+    assert lenient.iou == pytest.approx(19 * 16 / (20 * 16 + 2))
+
+
+def test_a_target_out_of_reach_still_lets_the_fewest_escape() -> None:
+    (trade,) = curve([250] * 8 + [0] * 4, [200]).choose(0.0, 10)
+    assert trade is not None and (trade.found, trade.total) == (8, 12)
+    assert trade.threshold == 250 / 255 and trade.false_alarms == 0
+
+
+def test_few_defects_decide_nothing() -> None:
+    assert curve([250] * 9, []).choose(0.1, 10) == (None,)
+    assert EscapeCurve(("pit",)).choose(0.1, 0) == (None,)
+
+
+def test_the_curve_falls_as_the_threshold_rises_and_ignored_pixels_count_for_nothing() -> None:
+    trades = curve(list(range(20, 256, 20)), list(range(30, 256, 20))).trades("pit")
+    assert [trade.threshold for trade in trades] == [level / 255 for level in LEVELS]
+    for name in ("found", "false_alarms"):
+        values = [getattr(trade, name) for trade in trades]
+        assert values == sorted(values, reverse=True) and values[0] > values[-1]
+    ignored = EscapeCurve(("pit",))
+    ignored.add(np.full((*SIZE, 1), 255, np.uint8), np.full(SIZE, 255, np.uint8), None)
+    assert {(t.found, t.total, t.false_alarms, t.iou) for t in ignored.trades("pit")} == {(0, 0, 0, 0.0)}

@@ -1,0 +1,76 @@
+"""Thresholds for a stated escape target: what it costs in false alarms to miss no more than that.
+
+An escape is a true defect of which less than a tenth is found, as the line's matching rule has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inspector.defects import MatchCounts, mask_of, match_defects
+from inspector.types import Mask, ProbMap
+from trainer.weights import IGNORE
+
+LEVELS = (26, 51, 77, 102, 128, 153, 179, 204, 217, 230, 237, 242, 245, 248, 250, 252, 253, 254)
+"""Levels of 255 that are tried: 0.1 to 0.996, closer together where a network that weighs defects decides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trade:
+    """What one threshold of one class finds and invents on the validation frames."""
+
+    threshold: float
+    found: int
+    total: int
+    false_alarms: int
+    iou: float
+    """Over all pixels of the frames."""
+
+
+class EscapeCurve:
+    """Defects found and false alarms of each class at each level; one frame after the other."""
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        self._classes = tuple(classes)
+        self._counts = {(name, level): MatchCounts() for name in self._classes for level in LEVELS}
+        self._pixels = {key: np.zeros(2, np.int64) for key in self._counts}
+        """Pixels in both truth and prediction, and in either."""
+
+    def add(self, probs: ProbMap, truth: Mask, instances: NDArray[np.integer] | None) -> None:
+        """Count one frame. probs: uint8 (H, W, K). truth: uint8 (H, W), 255 = ignore; see `match_defects`."""
+        for level in LEVELS:
+            predicted = mask_of(probs, [level / 255] * len(self._classes))
+            matches = match_defects(truth, instances, predicted, self._classes)
+            for class_id, (name, counts) in enumerate(matches.items(), start=1):
+                self._counts[name, level] += counts
+                true, said = truth == class_id, (predicted == class_id) & (truth != IGNORE)
+                self._pixels[name, level] += np.count_nonzero(true & said), np.count_nonzero(true | said)
+
+    def trades(self, name: str) -> tuple[Trade, ...]:
+        """The curve of one class, lowest threshold first."""
+        trades = []
+        for level in LEVELS:
+            counts, (both, either) = self._counts[name, level], self._pixels[name, level]
+            iou = float(both) / max(1, int(either))
+            trades.append(Trade(level / 255, counts.found, counts.total, counts.false_alarms, iou))
+        return tuple(trades)
+
+    def choose(self, target: float, least: int) -> tuple[Trade | None, ...]:
+        """For each class the highest threshold that lets no more than `target` of its defects escape.
+
+        Where none is that good, the highest of those that let the fewest escape. None for a class
+        of which the frames show fewer than `least` defects: they could not tell.
+        """
+        return tuple(_best(self.trades(name), target, least) for name in self._classes)
+
+
+def _best(trades: tuple[Trade, ...], target: float, least: int) -> Trade | None:
+    total = trades[0].total
+    if total < max(1, least):
+        return None
+    allowed = max(int(target * total), min(total - trade.found for trade in trades))
+    return [trade for trade in trades if total - trade.found <= allowed][-1]
