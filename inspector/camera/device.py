@@ -7,7 +7,7 @@ import os
 
 import cv2
 
-from inspector.camera.files import grab_of, read_of
+from inspector.camera.capture import grab_of, open_capture, picture_of, size_of
 from inspector.errors import CameraError
 from inspector.types import Grab
 
@@ -36,26 +36,20 @@ class DeviceCamera:
         os.environ.setdefault(
             "OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", str(max(1, math.ceil(self._read_timeout_s)))
         )
-        if isinstance(self.source, int):
-            capture = cv2.VideoCapture(self.source)
-        else:
-            capture = cv2.VideoCapture(self.source, cv2.CAP_V4L2)
-        if not capture.isOpened():
-            capture.release()
-            raise CameraError(
-                f"Camera {self.source} does not open; check that it is plugged in, that no other program"
-                " uses it, and that you may read it (group `video`)."
-            )
-        self._capture = capture
-        height, width = capture.get(cv2.CAP_PROP_FRAME_HEIGHT), capture.get(cv2.CAP_PROP_FRAME_WIDTH)
-        self.size = (int(height), int(width)) if height > 0 and width > 0 else None
+        refusal = (
+            f"Camera {self.source} does not open; check that it is plugged in, that no other program"
+            " uses it, and that you may read it (group `video`)."
+        )
+        backend = () if isinstance(self.source, int) else (cv2.CAP_V4L2,)
+        self._capture = open_capture(refusal, self.source, *backend)
+        self.size = size_of(self._capture)
 
     def read(self) -> Grab | None:
         """The next frame. Raises CameraError when the device gave none: it has to be opened again."""
         if self._capture is None:
             raise CameraError(f"Camera {self.source} is not open; open it before reading.")
-        ok, image = read_of(self._capture)
-        if not ok or image is None:
+        image = picture_of(self._capture)
+        if image is None:
             raise CameraError(f"Camera {self.source} gave no frame; check its cable and its power.")
         self._read += 1
         return grab_of(image, f"{self.camera_id}#{self._read}")

@@ -2,31 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
-from typing import Any
 
 import cv2
-from numpy.typing import NDArray
 
+from inspector.camera.capture import grab_of, open_capture, picture_of, size_of
 from inspector.errors import CameraError, DatasetError
 from inspector.inputs import IMAGE_SUFFIXES, read_image
 from inspector.types import Fault, Grab, Reason
-
-
-def grab_of(
-    image: NDArray[Any] | None, source: str, fault: Reason | None = None, lost_before: int = 0
-) -> Grab:
-    """A Grab stamped with both clocks now; the image as the source gave it, whatever its depth."""
-    return Grab(image, time.time_ns(), time.monotonic_ns(), source, lost_before, fault)
-
-
-def read_of(capture: cv2.VideoCapture) -> tuple[bool, NDArray[Any] | None]:
-    """What the capture reads; an error inside OpenCV counts as no frame: the camera is then opened again."""
-    try:
-        return capture.read()
-    except cv2.error:
-        return False, None
 
 
 class VideoFile:
@@ -49,25 +32,22 @@ class VideoFile:
     def open(self) -> None:
         """Open at the first frame."""
         self.close()
-        capture = cv2.VideoCapture(str(self.path), cv2.CAP_FFMPEG)
-        if not capture.isOpened():
-            capture.release()
-            raise CameraError(
-                f"{self.path} is not a video that can be decoded, or its end is cut off;"
-                " play it elsewhere, or convert it again."
-            )
+        refusal = (
+            f"{self.path} is not a video that can be decoded, or its end is cut off;"
+            " play it elsewhere, or convert it again."
+        )
+        capture = open_capture(refusal, str(self.path), cv2.CAP_FFMPEG)
         self._capture, self._read = capture, 0
         frames = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
         self.total = frames if frames > 0 else None
-        height, width = capture.get(cv2.CAP_PROP_FRAME_HEIGHT), capture.get(cv2.CAP_PROP_FRAME_WIDTH)
-        self.size = (int(height), int(width)) if height > 0 and width > 0 else None
+        self.size = size_of(capture)
 
     def read(self) -> Grab | None:
         """The next frame as BGR, or None after the last one that decodes."""
         if self._capture is None:
             raise CameraError(f"{self.path} is not open; open it before reading.")
-        ok, image = self._capture.read()
-        if not ok or image is None:
+        image = picture_of(self._capture)
+        if image is None:
             return None
         self._read += 1
         return grab_of(image, f"{self.path.name}#{self._read}")

@@ -12,7 +12,8 @@ from typing import IO
 import numpy as np
 
 from inspector.camera.belt import Belt
-from inspector.camera.files import ImageFolder, VideoFile, grab_of
+from inspector.camera.capture import grab_of
+from inspector.camera.files import ImageFolder, VideoFile
 from inspector.camera.simspec import SimFault, SimSpec
 from inspector.errors import CameraError, CameraStalled, UsageError
 from inspector.types import Fault, Grab, Reason

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from inspector.camera.protocol import Camera
 from inspector.errors import CameraError, CameraStalled
 from inspector.recorder import Recorder
-from inspector.station.control import Control, refused
+from inspector.station.control import Control, log, refused
 from inspector.station.intake import Intake
 from inspector.station.mailbox import Mailbox
 from inspector.station.summary import Tally
@@ -91,10 +91,14 @@ class GrabStage:
     def _ended(self) -> None:
         """The source is at its end: say so when it had promised more."""
         total = self._camera.total
+        if self._control.stop.is_set():
+            return
         if total is not None and not self._camera.live and self._number < total:
             words = (
-                f"{self._camera.camera_id} ended after {self._number} of {total} frames; the file is damaged."
+                f"{self._camera.camera_id} ended after {self._number} of {total} frames, so it is cut off or"
+                " damaged; record or copy it again to inspect the rest."
             )
+            log.warning("%s", words)
             self._recorder.event("camera_ended_early", words, {"frames": self._number, "promised": total})
 
     def _read(self) -> Grab | None:
@@ -130,10 +134,13 @@ class GrabStage:
         self.state = f"{state}: {error}"
         if self._lost_since is None:
             self._lost_since = time.monotonic()
+            log.warning("%s", error)
             self._recorder.event(f"camera_{state}", str(error))
 
     def _found_again(self) -> None:
         if self._lost_since is not None:
             seconds = time.monotonic() - self._lost_since
             self._lost_since = None
-            self._recorder.event("camera_back", f"{self._camera.camera_id} is back after {seconds:.1f} s.")
+            words = f"{self._camera.camera_id} is back after {seconds:.1f} s."
+            log.warning("%s", words)
+            self._recorder.event("camera_back", words)

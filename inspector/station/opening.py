@@ -13,7 +13,7 @@ from ulid import ULID
 
 from inspector.camera.open import camera_for
 from inspector.camera.protocol import Camera
-from inspector.errors import CameraError, UsageError
+from inspector.errors import CameraError, CameraStalled, UsageError
 from inspector.package import ModelPackage, load_package
 from inspector.station.infer import Serving
 from inspector.types import Grab
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 FALLBACK_SIZE = (512, 512)
 """What the engine is opened for when a source has no picture that can be read."""
-_STALLS = 5
+_FAILURES = 5
+"""So many reads without a picture, opening a lost camera again between them, and the start fails."""
 _FAULTS = 50
 """So many pictures that cannot be read, and a live camera's size is learned while the line runs."""
 
@@ -119,15 +120,17 @@ def _see(camera: Camera) -> _Seen:
 
 
 def _read_until_picture(camera: Camera) -> _Seen:
-    seen, stalls = _Seen(camera, FALLBACK_SIZE), 0
+    seen, failures = _Seen(camera, FALLBACK_SIZE), 0
     while True:
         try:
             grab = camera.read()
-        except CameraError:
-            stalls += 1
-            if stalls >= _STALLS:
+        except CameraError as error:
+            failures += 1
+            if failures >= _FAILURES:
                 camera.close()
                 raise
+            if not isinstance(error, CameraStalled):
+                camera.open()
             continue
         if grab is None or (camera.live and len(seen.early) >= _FAULTS):
             seen.early.extend([grab] if grab is not None else [])

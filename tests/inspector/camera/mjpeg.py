@@ -16,6 +16,7 @@ class MjpegServer:
     def __init__(self, port: int = 0) -> None:
         self.stall = threading.Event()
         self.stop = threading.Event()
+        self.connections = 0
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -37,6 +38,7 @@ class MjpegServer:
 
     def feed(self, out) -> None:
         number = 0
+        self.connections += 1
         while not self.stop.is_set():
             if self.stall.is_set():
                 time.sleep(0.02)

@@ -92,6 +92,27 @@ def test_a_camera_that_does_not_open_is_named_and_released(fake_capture: type[Fa
         camera.read()
 
 
+def test_a_camera_that_opencv_refuses_with_an_error_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An index beyond 32 bits does not reach a driver: OpenCV raises."""
+
+    def refuse(*_: object) -> None:
+        raise cv2.error("Overload resolution failed")
+
+    monkeypatch.setattr(cv2, "VideoCapture", refuse)
+    with pytest.raises(CameraError, match="Camera 99999999999 does not open"):
+        camera_for("99999999999", CONFIG).open()
+
+
+def test_an_error_inside_opencv_ends_a_video_like_one_that_is_cut_off(monkeypatch, tmp_path) -> None:
+    def read(self: FakeCapture) -> tuple[bool, np.ndarray]:
+        raise cv2.error("made for this test")
+
+    monkeypatch.setattr(FakeCapture, "read", read)
+    camera = VideoFile(tmp_path / "line.mp4", "line.mp4")
+    camera.open()
+    assert camera.read() is None
+
+
 def test_every_spec_finds_its_camera(tmp_path) -> None:
     (tmp_path / "line.mp4").write_bytes(b"x")
     index = camera_for("0", CONFIG)

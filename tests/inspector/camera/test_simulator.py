@@ -114,9 +114,9 @@ def test_an_unread_frame_is_lost_and_the_next_grab_says_so(tmp_path: Path) -> No
     time.sleep(0.3)
     second = camera.read()
     camera.close()
-    assert first.lost_before == 0
     lines = log_of(tmp_path / "log")
-    assert second.lost_before == sum(line["event"] == "lost" for line in lines) >= 10
+    assert first.lost_before + second.lost_before == sum(line["event"] == "lost" for line in lines)
+    assert second.lost_before >= 10
     assert lines[-1]["source"] == second.source
 
 
@@ -153,7 +153,7 @@ def test_a_stall_longer_than_the_limit_is_raised_and_passes() -> None:
 
 
 def test_a_dead_camera_refuses_to_open_until_it_is_back() -> None:
-    camera = simulator("sim:?fps=100&size=8x8&frames=3&fault=dead@2:0.2")
+    camera = simulator("sim:?fps=4&size=8x8&frames=3&fault=dead@2:0.2")
     camera.open()
     camera.read()
     with pytest.raises(CameraError, match="was lost"):
@@ -169,10 +169,10 @@ def test_a_dead_camera_refuses_to_open_until_it_is_back() -> None:
 def test_a_path_is_replayed_as_a_live_camera(tmp_path: Path) -> None:
     for number in range(3):
         cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((6, 8), number, np.uint8))
-    once = simulator(f"sim:{tmp_path}?fps=30")
+    once = simulator(f"sim:{tmp_path}?fps=8")
     assert [int(grab.image[0, 0]) for grab in read_all(once)] == [0, 1, 2]
     assert once.live and once.total == 3
-    looped = simulator(f"sim:{tmp_path}?fps=30&frames=5&loop=1")
+    looped = simulator(f"sim:{tmp_path}?fps=8&frames=5&loop=1")
     assert [int(grab.image[0, 0]) for grab in read_all(looped)] == [0, 1, 2, 0, 1]
 
 

@@ -193,7 +193,9 @@ def test_the_last_beat_says_that_the_line_ended_and_nobody_holds_the_run(tmp_pat
     ledger.dispose()
 
 
-def test_a_truncated_video_ends_with_an_event(tmp_path: Path) -> None:
+def test_a_truncated_video_is_said_aloud_and_in_the_ledger(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     import cv2
     import numpy as np
 
@@ -207,6 +209,8 @@ def test_a_truncated_video_ends_with_an_event(tmp_path: Path) -> None:
     summary = run_station(line_config(tmp_path, str(cut)))
     assert summary.error is None and 0 < summary.grabbed < 30
     assert "camera_ended_early" in kinds(tmp_path, summary)
+    assert f"cut.avi ended after {summary.grabbed} of 30 frames" in caplog.text
+    assert "record or copy it again" in caplog.text
 
 
 def test_a_line_at_its_limit_warns_once_in_the_ledger_and_in_its_beat(tmp_path: Path, monkeypatch) -> None:
