@@ -26,7 +26,7 @@ from inspector.zones import Area
 
 Threshold = Annotated[float, Field(gt=0, le=1)]
 EngineName = Literal["auto", "openvino", "tensorrt", "torch", "fake"]
-PrecisionName = Literal["auto", "f32", "bf16", "fp16"]
+PrecisionName = Literal["auto", "f32", "bf16", "fp16", "int8"]
 Millimetres = Annotated[float, Field(gt=0, le=1000)]
 Corner = tuple[Annotated[float, Field(ge=0, le=65536)], Annotated[float, Field(ge=0, le=65536)]]
 
@@ -73,6 +73,8 @@ class ModelConfig(Section):
     """`auto`, `whole`, or an input size HxW."""
     threads: int = Field(default=0, ge=0)
     """0 = all."""
+    hint: Literal["latency", "throughput"] = "latency"
+    """On a CPU: each tile on all threads, or several tiles at once on a share of the threads each."""
     cuda_graphs: bool = False
     """TensorRT replays CUDA graphs, after a test at each start that they change nothing."""
 

@@ -18,8 +18,8 @@ RECENT_BYTES = 135 * MB
 ENGINE_BYTES = 60 * MB
 """OpenVINO itself, once a first graph is compiled."""
 # The file holds fp16. Kept are the file's constants, and a copy laid out for the processor.
-_WEIGHT_COPIES = {"f32": 3.0, "bf16": 2.0}
-_ITEM_BYTES = {"f32": 4, "bf16": 2}
+_WEIGHT_COPIES = {"f32": 3.0, "bf16": 2.0, "int8": 3.0}
+_ITEM_BYTES = {"f32": 4, "bf16": 2, "int8": 2}  # int8: some of the largest maps are left in bf16
 # At its widest, the last level up, four maps of `base` channels live at full size: the skip, the
 # map that came up, and both joined. 12 bytes are the picture and what softmax needs beside them.
 # torch keeps a little more of what it no longer needs.
@@ -29,7 +29,7 @@ _OTHER_BYTES_PER_PX = 12
 
 @dataclass(frozen=True, slots=True)
 class MemoryModel:
-    """Predicted resident bytes of a station with this package in this precision (f32 or bf16)."""
+    """Predicted resident bytes of a station with this package in this precision (f32, bf16 or int8)."""
 
     package: ModelPackage
     precision: str

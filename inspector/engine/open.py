@@ -2,83 +2,25 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 from dataclasses import replace
-from types import ModuleType
 
 from inspector.config import ModelConfig
 from inspector.engine.cache import compiled_folder
 from inspector.engine.certificate import ChangedCertificate, certify
-from inspector.engine.compiled import plan_for_compiled
+from inspector.engine.cpu import usable_cores
 from inspector.engine.fake import FakeEngine
-from inspector.engine.memory import MB, MemoryModel
 from inspector.engine.openvino import CompileOptions, OpenVinoEngine, cpu_has_bf16, cpu_name
+from inspector.engine.planner import choose_plan, tiles_at_once, torch_engine
 from inspector.engine.process import ProcessEngine
 from inspector.engine.protocol import Engine
-from inspector.errors import CertificateError, ConfigError, InspectionError, MemoryLimitError, UsageError
+from inspector.errors import CertificateError, InspectionError, UsageError
 from inspector.package import ModelPackage
-from inspector.tiling import TilePlan, cheapest_plan, plan_tiles, whole_plan
-from inspector.zones import Zones
+from inspector.tiling import TilePlan, whole_plan
 
 _LOG = logging.getLogger(__name__)
 
 _TENSORRT = "inspector.engine.tensorrt:open_described"
-
-
-def choose_plan(
-    package: ModelPackage, frame: tuple[int, int], settings: ModelConfig, zones: Zones | None = None
-) -> TilePlan:
-    """The tiles for frames of (height, width), within settings.memory_mb.
-
-    settings.tile: `auto` for the fewest input pixels that fit, `whole`, or `HxW`, the input size
-    of a tile. zones: where the recipe looks; `auto` then takes the tiles that cost least there.
-    Raises MemoryLimitError when what was asked does not fit (predicted size, limit
-    and remedy named), ShapeMismatch for a size the network cannot take, EngineNotCompiled where
-    tensorrt has no engine of this package yet.
-    """
-    if settings.engine == "tensorrt":  # its maps lie on the GPU, and compiling saw that they fit
-        chosen = settings.tile == "auto"
-        return plan_for_compiled(package, frame) if chosen else _asked_plan(package, frame, settings.tile)
-    # In auto the engine may have to run in f32, so that is what has to fit.
-    precision = "bf16" if settings.precision == "bf16" else "f32"
-    model = MemoryModel(package, precision, "torch" if settings.engine == "torch" else "openvino")
-    limit = settings.memory_mb * MB
-    on_gpu = _torch_gpu_tile_px(package) if settings.engine == "torch" else None
-    if settings.tile == "auto":
-        largest = model.tile_px_within(frame, limit) if on_gpu is None else on_gpu
-        try:
-            wanted = zones.counted if zones is not None and zones.areas else None
-            return cheapest_plan(frame, package.geometry, largest, wanted)
-        except MemoryLimitError as error:
-            if on_gpu is not None:
-                raise
-            needed = model.fixed_bytes(frame) / MB
-            raise MemoryLimitError(
-                f"Frames of {frame[0]}x{frame[1]} need {needed:.0f} MB before the first tile, and the limit"
-                f" model.memory_mb = {settings.memory_mb} leaves no room for the smallest one; raise it."
-            ) from error
-    plan = _asked_plan(package, frame, settings.tile)
-    if on_gpu is not None:
-        return plan  # the card says itself what does not fit, when the engine opens
-    predicted = model.resident_bytes(frame, plan.input)
-    if predicted > limit:
-        raise MemoryLimitError(
-            f"Tiles of {plan.input[0]}x{plan.input[1]} need about {predicted / MB:.0f} MB, the limit"
-            f' model.memory_mb is {settings.memory_mb} MB; set model.tile = "auto" or raise the limit.'
-        )
-    return plan
-
-
-def _asked_plan(package: ModelPackage, frame: tuple[int, int], tile: str) -> TilePlan:
-    geometry = package.geometry
-    if tile == "whole":
-        return whole_plan(frame, geometry)
-    try:
-        height, width = (int(part) for part in tile.lower().split("x"))
-    except ValueError as error:
-        raise ConfigError(f'model.tile = "{tile}" is not auto, whole or HEIGHTxWIDTH; correct it.') from error
-    return plan_tiles(frame, (geometry.output(height), geometry.output(width)), geometry)
 
 
 def open_engine(package: ModelPackage, tile: TilePlan | tuple[int, int], settings: ModelConfig) -> Engine:
@@ -103,22 +45,38 @@ def open_engine(package: ModelPackage, tile: TilePlan | tuple[int, int], setting
         raise UsageError(
             'fp16 needs an NVIDIA GPU; set model.engine = "torch", or model.precision = "auto" for the CPU.'
         )
+    plan = tile if isinstance(tile, TilePlan) else _one_tile(package, tile)
     if settings.precision != "auto":
-        return _open_proven(package, size, settings.precision, settings.threads)
+        return _open_proven(package, plan, settings.precision, settings)
     if cpu_has_bf16():
         try:
-            return _open_proven(package, size, "bf16", settings.threads)
+            return _open_proven(package, plan, "bf16", settings)
         except ChangedCertificate:
             raise  # somebody touched the proof: that is for a person to see, not to work around
         except CertificateError as error:
             _LOG.warning("bf16 does not serve, f32 does: %s", error)
     else:
         _LOG.info("%s has no bf16, so f32 serves.", cpu_name())
-    return _open_proven(package, size, "f32", settings.threads)
+    return _open_proven(package, plan, "f32", settings)
 
 
-def _open_proven(package: ModelPackage, tile: tuple[int, int], precision: str, threads: int) -> Engine:
-    engine = OpenVinoEngine(package, tile, CompileOptions(precision, threads, compiled_folder()))
+def compile_options(
+    package: ModelPackage, plan: TilePlan, precision: str, settings: ModelConfig
+) -> CompileOptions:
+    """How OpenVINO compiles for this plan, f32, bf16 or int8."""
+    at_once = tiles_at_once(package, plan, settings, usable_cores())
+    return CompileOptions(precision, settings.threads, compiled_folder(), settings.hint, at_once)
+
+
+def _one_tile(package: ModelPackage, tile: tuple[int, int]) -> TilePlan:
+    """The plan of a frame that one tile of this input size makes."""
+    out = package.geometry.output(tile[0]), package.geometry.output(tile[1])
+    return whole_plan(out, package.geometry)
+
+
+def _open_proven(package: ModelPackage, plan: TilePlan, precision: str, settings: ModelConfig) -> Engine:
+    options = compile_options(package, plan, precision, settings)
+    engine = OpenVinoEngine(package, plan.input, options)
     try:
         if engine.info.precision != precision:
             raise CertificateError(
@@ -132,7 +90,7 @@ def _open_proven(package: ModelPackage, tile: tuple[int, int], precision: str, t
 
 
 def _open_torch(package: ModelPackage, tile: tuple[int, int], settings: ModelConfig) -> Engine:
-    torch = _torch_engine()
+    torch = torch_engine()
     # Half on a CPU would take minutes a frame: where fp16 is asked for, a GPU is meant.
     device = "cuda" if settings.precision == "fp16" else "auto"
     engine = torch.TorchEngine(
@@ -169,18 +127,4 @@ def _proven(engine: Engine, package: ModelPackage) -> Engine:
     return engine
 
 
-def _torch_gpu_tile_px(package: ModelPackage) -> int | None:
-    """Input pixels of the largest tile for torch on the GPU; None where torch runs on the CPU."""
-    most: int | None = _torch_engine().largest_tile_px(package)
-    return most
-
-
-def _torch_engine() -> ModuleType:
-    """inspector.engine.torch, imported now and not before. Raises UsageError where torch is not installed."""
-    try:
-        return importlib.import_module("inspector.engine.torch")
-    except ImportError as error:
-        raise UsageError(
-            f"The torch engine cannot be imported ({error}); install torch with"
-            " `pip install 'inspection-appliance[torch]'`."
-        ) from error
+__all__ = ["choose_plan", "compile_options", "open_engine"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import numpy as np
 import openvino as ov
@@ -19,36 +20,40 @@ from inspector.engine.graph import (
     first_line,
 )
 from inspector.engine.protocol import EngineInfo
-from inspector.engine.quantised import load_quantised
+from inspector.engine.quantised import QuantisedRecord, load_quantised
 from inspector.errors import EngineError, UsageError
 from inspector.package import ModelPackage
 from inspector.types import Image, ProbMap
 
 _LOG = logging.getLogger(__name__)
 
-_NO_VNNI = (
-    "{cpu} has no VNNI: int8 runs in 16-bit pairs, hardly faster than f32; compare with `inspector bench`."
-)
 _IN_FLIGHT = 2  # one computes, the next one waits ready: the processor never idles between tiles
 
 
 class OpenVinoEngine:
     """The package's graph on the CPU. Used by one thread."""
 
-    def __init__(self, package: ModelPackage, tile: tuple[int, int], options: CompileOptions) -> None:
-        """Raises ShapeMismatch for an illegal tile, UsageError for a precision the CPU lacks,
-        CompiledEngineError when the int8 graph is missing, of another package or changed, EngineError."""
+    def __init__(
+        self,
+        package: ModelPackage,
+        tile: tuple[int, int],
+        options: CompileOptions,
+        graph: Path | None = None,
+    ) -> None:
+        """graph: None for the package's own, or for int8 the one that is kept for it on this machine.
+
+        Raises ShapeMismatch for an illegal tile, UsageError for a precision that the processor
+        lacks, CompiledEngineError when the int8 graph is missing, changed or of another package,
+        EngineError when OpenVINO fails.
+        """
         self._out = tuple(package.geometry.output(size) for size in tile)
         if options.precision == "bf16" and not cpu_has_bf16():
             raise UsageError(f'{cpu_name()} does not compute bf16; set model.precision to "auto" or "f32".')
-        graph, note = package.onnx, ""
-        if options.precision == "int8":
+        note = ""
+        if options.precision == "int8" and graph is None:
             quantised = load_quantised(package)
-            graph, note = quantised.graph, f"int8 graph {quantised.record.id()[:12]}"
-            if not cpu_has_vnni():
-                note += ", without VNNI"
-                _LOG.warning("%s", _NO_VNNI.format(cpu=cpu_name()))
-        compiled = compile_graph(graph, tile, options)
+            graph, note = quantised.graph, _int8_note(quantised.record)
+        compiled = compile_graph(graph or package.onnx, tile, options)
         self._expected = (1, *self._out, len(package.classes))
         if tuple(compiled.output(0).shape) != self._expected:
             raise EngineError(
@@ -96,6 +101,21 @@ class OpenVinoEngine:
         """See Engine.close."""
         self._requests = []
         self.compiled = None
+
+
+def _int8_note(record: QuantisedRecord) -> str:
+    """Which graph runs and what it lost; without VNNI also that, aloud."""
+    lost = (
+        f"{100 * record.loss.miou_change:+.2f} points of mIoU" if record.loss.miou_change else "no loss seen"
+    )
+    note = f"int8 graph {record.id()[:12]}, {lost}"
+    if cpu_has_vnni():
+        return note
+    _LOG.warning(
+        "%s has no VNNI: int8 runs in pairs of 16 bits, hardly faster than f32; compare with"
+        " `inspector bench`.", cpu_name(),
+    )  # fmt: skip
+    return f"{note}, without VNNI"
 
 
 def _start(request: ov.InferRequest, tile: Image, size: tuple[int, int]) -> None:

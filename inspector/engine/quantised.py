@@ -38,16 +38,25 @@ class Calibration(BaseModel):
 
 
 class AccuracyLoss(BaseModel):
-    """What int8 changed on frames with masks that it was not calibrated on, against the same graph in f32."""
+    """What int8 changed on frames with masks, against the same package in f32."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     frames: int
+    held_out: bool
+    """Whether none of the frames gave a calibration tile; where there are few, all calibrate and measure."""
     iou_f32: dict[str, float | None]
     """Class, background included -> IoU over all pixels; None: the class is in no frame."""
     iou_int8: dict[str, float | None]
     miou_f32: float | None
     miou_int8: float | None
+
+    @property
+    def miou_change(self) -> float | None:
+        """int8's mean IoU less f32's, negative for a loss; None where no frame showed anything."""
+        if self.miou_f32 is None or self.miou_int8 is None:
+            return None
+        return self.miou_int8 - self.miou_f32
 
     @property
     def change(self) -> dict[str, float]:
@@ -72,10 +81,9 @@ class QuantisedRecord(BaseModel):
     openvino: str
     """Versions that made it."""
     calibration: Calibration
-    float_layers: tuple[str, ...]
-    """Convolutions left in floating point, because parity asked for it."""
-    loss: AccuracyLoss | None
-    """None: the dataset had no frames left to measure on."""
+    float_layers: tuple[int, ...]
+    """Convolutions left in floating point, because parity asked for it; 1 is the one at the picture."""
+    loss: AccuracyLoss
     made_utc: str
     files: dict[str, str] = Field(min_length=2, max_length=2)
     """File name -> sha256; the graph (.xml) and its weights (.bin)."""
@@ -135,8 +143,10 @@ def load_quantised(package: ModelPackage) -> QuantisedGraph:
     return QuantisedGraph(graph, record)
 
 
-def store_quantised(package: ModelPackage, graph: bytes, weights: bytes, fields: dict[str, Any]) -> Path:
-    """Keep a quantised graph and its record, in place of an older one; the record's path.
+def store_quantised(
+    package: ModelPackage, graph: bytes, weights: bytes, fields: dict[str, Any]
+) -> QuantisedRecord:
+    """Keep a quantised graph and its record, in place of an older one; the record.
 
     fields: those of QuantisedRecord but files. The files bear their hashes in their names and the
     record comes last, in one rename: at every moment it names files that are there in full.
@@ -155,7 +165,7 @@ def store_quantised(package: ModelPackage, graph: bytes, weights: bytes, fields:
     for old in folder.iterdir():
         if old.name not in {*contents, _RECORD}:
             old.unlink()
-    return folder / _RECORD
+    return record
 
 
 def _read_record(path: Path, package: ModelPackage) -> QuantisedRecord:
