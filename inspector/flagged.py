@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 import time
@@ -24,7 +23,8 @@ from sqlalchemy import Engine
 
 from inspector.db import queries, writes
 from inspector.errors import LedgerError, UsageError
-from inspector.inputs import read_image
+from inspector.evidence import sync_folder, write_durably
+from inspector.inputs import decode_image
 
 KEEP_WAIT_S = 3.0
 POLL_S = 0.1
@@ -67,10 +67,10 @@ def flag_frame(
     said = f"Frame {number} is flagged as {kind.replace('_', ' ')}"
     deadline = time.monotonic() + wait_s
     while True:
+        alive = queries.is_alive(engine, run_id)  # asked first: what a line stored as it ended is seen then
         row = queries.inspection(engine, run_id, number)
         if row is not None and row.image_path is not None:
             return FlagOutcome(True, f"{said}; its picture is kept.")
-        alive = queries.is_alive(engine, run_id)
         if not alive or time.monotonic() >= deadline:
             break
         time.sleep(POLL_S)
@@ -110,7 +110,10 @@ def export_flagged(engine: Engine, out: Path, run_id: str | None = None) -> Expo
     try:
         exported = _write_dataset(engine, folder, frames, classes)
         folder.chmod(0o755)
+        for written in (folder / "images", folder / "masks", folder):
+            sync_folder(written)
         folder.rename(out)
+        sync_folder(out.absolute().parent)
     except OSError as error:
         raise LedgerError(
             f"{out} cannot be written ({error.strerror}); free some space or name another."
@@ -171,15 +174,18 @@ def _write_frame(folder: Path, stem: str, row: queries.Row | None) -> str | None
     """Copy the picture and its mask; gives the cause when there is none to copy."""
     if row is None or row.image_path is None:
         return "its picture was not kept"
-    data = _whole(row.image_path, row.image_sha256)
-    if data is None:
+    image = _whole(row.image_path, row.image_sha256)
+    if image is None:
         return f"{row.image_path} is missing or was changed since it was recorded"
-    (folder / "images" / f"{stem}.png").write_bytes(data)
-    mask = None if row.mask_path is None else _whole(row.mask_path, row.mask_sha256)
-    if mask is None:
-        shape = read_image(row.image_path).shape[:2]
-        mask = cv2.imencode(".png", np.zeros(shape, np.uint8))[1].tobytes()
-    (folder / "masks" / f"{stem}.png").write_bytes(mask)
+    if row.mask_path is None:
+        shape = decode_image(image, str(row.image_path)).shape[:2]
+        mask: bytes | None = cv2.imencode(".png", np.zeros(shape, np.uint8))[1].tobytes()
+    else:
+        mask = _whole(row.mask_path, row.mask_sha256)
+    if mask is None:  # an empty one in its place would say that the part is good
+        return f"{row.mask_path} is missing or was changed since it was recorded"
+    write_durably(folder / "images" / f"{stem}.png", image)
+    write_durably(folder / "masks" / f"{stem}.png", mask)
     return None
 
 
@@ -211,8 +217,4 @@ def _provenance(row: queries.Row, flags: Sequence[queries.Flag]) -> dict[str, An
 
 
 def _write_json(path: Path, content: object) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        json.dump(content, file, indent=1, ensure_ascii=False)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
+    write_durably(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())

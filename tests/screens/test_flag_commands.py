@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -154,3 +155,49 @@ def test_an_account_without_a_name_flags_by_its_number(line: SmallLine, monkeypa
     line.judge("PASS")
     assert command("flag", "--db", line.url, "--frame", 1, "--kind", "unsure") == 0
     assert queries.flags(line.ledger)[0].operator == "uid 12345"
+
+
+def test_a_frame_that_the_line_stores_with_its_last_breath_is_kept(
+    line: SmallLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked the other way round, a line that ends in between leaves a stored frame that is called gone."""
+    line.judge("PASS")
+
+    def die(engine: object, run_id: str) -> bool:
+        line.recorder.close()
+        return False
+
+    monkeypatch.setattr(queries, "is_alive", die)
+    assert flag_frame(line.ledger, line.run_id, 1, operator="mia", kind="missed").kept
+
+
+def test_a_changed_mask_is_not_replaced_by_an_empty_one(line: SmallLine, tmp_path: Path) -> None:
+    """An empty mask would tell the trainer that all of the part is good."""
+    for number in (1, 2):
+        line.judge("REJECT")
+        flag_frame(line.ledger, line.run_id, number, operator="mia", kind="unsure")
+    row = queries.inspection(line.ledger, line.run_id, 1)
+    assert row is not None and row.mask_path is not None
+    row.mask_path.write_bytes(b"other")
+    exported = export_flagged(line.ledger, tmp_path / "doubts")
+    assert exported.stems == (f"{line.run_id}_00000002",) and "mask.png is missing" in exported.missing[0]
+    assert [path.stem for path in (tmp_path / "doubts" / "images").iterdir()] == list(exported.stems)
+
+
+def test_an_export_is_on_the_disk_before_it_has_its_name(
+    line: SmallLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: set[int] = set()
+    real = os.fsync
+
+    def fsync(fd: int) -> None:
+        synced.add(os.fstat(fd).st_ino)
+        real(fd)
+
+    line.judge("REJECT")
+    flag_frame(line.ledger, line.run_id, 1, operator="mia", kind="unsure")
+    monkeypatch.setattr(os, "fsync", fsync)
+    export_flagged(line.ledger, tmp_path / "doubts")
+    out = tmp_path / "doubts"
+    unsynced = [path for path in (out, *out.rglob("*"), tmp_path) if path.stat().st_ino not in synced]
+    assert unsynced == []
