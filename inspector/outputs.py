@@ -26,13 +26,13 @@ class JsonLines:
         self.path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise self._unwritable(error) from error
         try:
             # Two writers would put their lines over each other's.
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.lseek(self._fd, _cut_half_line(self._fd), os.SEEK_SET)
+            _cut_half_line(self._fd)
         except BlockingIOError as error:
             os.close(self._fd)
             raise LedgerError(
@@ -54,8 +54,10 @@ class JsonLines:
             raise self._unwritable(error) from error
 
     def close(self) -> None:
-        """Close the file."""
-        os.close(self._fd)
+        """Close the file; what a recorder that hangs publishes later is refused. May be called twice."""
+        fd, self._fd = self._fd, -1  # a number that no file of this process can have
+        if fd >= 0:
+            os.close(fd)
 
     def _unwritable(self, error: OSError) -> LedgerError:
         return LedgerError(
@@ -101,8 +103,8 @@ def _defect_line(defect: Defect) -> dict[str, Any]:
     return line
 
 
-def _cut_half_line(fd: int) -> int:
-    """Take off what stands after the last newline; returns the new length."""
+def _cut_half_line(fd: int) -> None:
+    """Take off what stands after the last newline."""
     at = size = os.fstat(fd).st_size
     while at > 0:
         begin = max(0, at - 65536)
@@ -113,4 +115,3 @@ def _cut_half_line(fd: int) -> int:
         at = begin
     if at != size:
         os.ftruncate(fd, at)
-    return at

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,28 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(LedgerError, match="/dev/full cannot be written"):
         output.publish([recorded(1, VerdictWord.PASS)])
     output.close()
+
+
+def test_a_file_that_is_emptied_meanwhile_goes_on_at_its_new_end(tmp_path: Path) -> None:
+    """Log rotation by copying and truncating: at the old place there would be a hole of NUL bytes."""
+    path = tmp_path / "out.jsonl"
+    output = JsonLines(path)
+    output.publish([recorded(1, VerdictWord.PASS)])
+    os.truncate(path, 0)
+    output.publish([recorded(2, VerdictWord.PASS)])
+    output.close()
+    assert [one["frame"] for one in lines(path)] == [2]
+
+
+def test_what_is_published_after_the_end_goes_into_no_other_file(tmp_path: Path) -> None:
+    """The number of a closed file may belong to the ledger a moment later."""
+    output = JsonLines(tmp_path / "out.jsonl")
+    output.close()
+    with (tmp_path / "ledger.db").open("wb") as other:
+        with pytest.raises(LedgerError, match="cannot be written"):
+            output.publish([recorded(1, VerdictWord.PASS)])
+        output.close()
+        assert other.tell() == (tmp_path / "ledger.db").stat().st_size == 0
 
 
 def test_a_file_that_another_line_writes_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
