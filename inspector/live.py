@@ -81,7 +81,8 @@ def shrink(image: Image, mask: Mask | None, max_side: int) -> tuple[Image, Mask 
     if mask is None:
         return small, None, scale
     small_mask: Mask = np.zeros(small.shape[:2], np.uint8)
-    for class_id in np.flatnonzero(np.bincount(mask.ravel(), minlength=2)[1:]) + 1:
+    counts = cv2.calcHist([mask], [0], None, [256], [0, 256]).ravel()  # bincount would copy it eight-fold
+    for class_id in np.flatnonzero(counts[1:]) + 1:
         share = cv2.resize((mask == class_id).astype(np.float32), size, interpolation=cv2.INTER_AREA)
         small_mask[np.asarray(share) > 0] = class_id
     return small, small_mask, scale

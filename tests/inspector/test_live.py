@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -116,6 +117,17 @@ def test_a_thin_defect_survives_the_shrinking() -> None:
     small, small_mask, scale = shrink(image, mask, 200)
     assert small.shape == (100, 200, 3) and scale == 0.1 and small_mask is not None
     assert (small_mask[50, 10:190] == 3).all() and set(np.unique(small_mask)) == {0, 3}
+
+
+def test_shrinking_takes_no_memory_that_grows_eight_times_with_the_mask() -> None:
+    mask: Mask = np.zeros((2000, 3000), np.uint8)
+    mask[500, 100:1900] = 3
+    image = np.zeros((2000, 3000), np.uint8)
+    tracemalloc.start()
+    shrink(image, mask, 200)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 6 * mask.nbytes, f"{peak / mask.nbytes:.1f} bytes a pixel"
 
 
 def test_pictures_that_come_too_soon_are_left_out(tmp_path: Path) -> None:
