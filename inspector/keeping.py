@@ -119,7 +119,20 @@ class Keeping:
                     words = f"Evidence in {self._folder.root} is over its limit and none of it may be deleted"
                     writes.add_event(connection, self._run_id, "evidence_full", words, None)
                     self._said_full = True
-            self._folder.delete(path for row in oldest for path in row.files)
+            try:
+                self._folder.delete(path for row in oldest for path in row.files)
+            except OSError as error:
+                self._stop_evicting(connection, error)
+
+    def _stop_evicting(self, connection: Connection, error: OSError) -> None:
+        """Trying on would make one row after the other forget a file that stays."""
+        self._max_bytes = None
+        words = (
+            f"Old evidence in {self._folder.root} cannot be deleted ({error.strerror}), so it grows over its"
+            " limit; give this user write access there, then start again."
+        )
+        with connection.begin():
+            writes.add_event(connection, self._run_id, "evidence_full", words, None)
 
 
 def in_time(inspection: Inspection, deadline_ms: float | None) -> Inspection:

@@ -430,6 +430,29 @@ def test_each_new_folder_of_the_evidence_survives_a_power_cut(
     assert set(synced) == {tmp_path, tmp_path / "deep", tmp_path / "deep" / "evidence"}
 
 
+def test_old_evidence_that_may_not_be_deleted_is_said_once_and_the_line_goes_on(
+    ledger: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when an earlier run belonged to another user."""
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(keeping, "EVICT_AT_ONCE", 2)
+    recorder = Recorder(ledger, sample_start(), RecordingConfig(max_gb=1e-9), Heard())
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refuse)
+        for _ in range(4):
+            record(recorder, 1, REJECT)
+            time.sleep(0.05)
+        recorder.close()
+    assert recorder.error is None
+    (said,) = [one for one in queries.events(ledger, recorder.run_id) if one.kind == "evidence_full"]
+    assert "Permission denied" in said.words and "write access" in said.words
+    rows = queries.recent(ledger, recorder.run_id, 9)
+    assert sum(row.image_path is None for row in rows) <= 2, "one handful is tried, not all of it forgotten"
+
+
 def test_a_mountain_of_old_evidence_does_not_keep_new_frames_waiting(
     ledger: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
