@@ -34,12 +34,6 @@ def segment(
     asked = plan.tiles if tiles is None else tiles
     missing = set(range(len(asked)))
 
-    def cut() -> Iterator[Image]:
-        # One buffer for all tiles: an engine is done with it before it asks for the next.
-        into = np.empty(plan.input + image.shape[2:], np.uint8)
-        for tile in asked:
-            yield cut_tile(image, plan, tile, into)
-
     def deliver(index: int, probs: ProbMap) -> None:
         nonlocal onto
         if index not in missing or probs.shape[:2] != plan.out:
@@ -51,7 +45,14 @@ def segment(
         missing.discard(index)
         paste_tile(probs, plan, asked[index], onto)
 
-    engine.run(cut(), deliver)
+    engine.run(_cut(image, plan, asked), deliver)
     if missing or onto is None:
         raise EngineError(f"The engine left out {len(missing)} of {len(asked)} tiles of the frame.")
     return onto
+
+
+def _cut(image: Image, plan: TilePlan, tiles: Sequence[Tile]) -> Iterator[Image]:
+    # One buffer for all tiles: an engine is done with it before it asks for the next.
+    into = np.empty(plan.input + image.shape[2:], np.uint8)
+    for tile in tiles:
+        yield cut_tile(image, plan, tile, into)

@@ -48,9 +48,10 @@ def test_the_line_runs_from_an_install_without_a_network(
         return subprocess.run(words, cwd=tmp_path / "state", env=clean, capture_output=True, text=True)
 
     config = tmp_path / "etc/line.toml"
-    fit = run(bin_folder / "inspector", "doctor", "--config", config, "--json")
-    assert json.loads(fit.stdout.splitlines()[-1])["ok"] is True, fit.stdout + fit.stderr
     samples = ROOT / "data_samples"
+    doctor = (bin_folder / "inspector", "doctor", "--config", config, "--model", samples / "demo_model")
+    fit = run(*doctor, "--json")
+    assert json.loads(fit.stdout.splitlines()[-1])["ok"] is True, fit.stdout + fit.stderr
     line = run(
         bin_folder / "inspector", "run", "--headless", "--json", "--config", config, "--frames", "3",
         "--camera", samples / "line.mp4", "--model", samples / "demo_model",

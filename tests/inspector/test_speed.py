@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inspector.errors import UsageError
@@ -122,6 +122,7 @@ def test_what_cannot_be_is_refused_by_name(change: dict[str, object], words: str
         conditions(WEB, math.nan)
 
 
+@settings(deadline=None)
 @given(lines(), FRAME_MS)
 def test_the_largest_speed_is_where_a_condition_of_speed_gives_way(facts: LineFacts, frame_ms: float) -> None:
     """At that speed blur, belt and time still hold (at the rate that the processor reaches); beyond, not."""
@@ -139,6 +140,7 @@ def test_the_largest_speed_is_where_a_condition_of_speed_gives_way(facts: LineFa
     assert not holds(most * 1.001 + 1e-5 * facts.rate)
 
 
+@settings(deadline=None)
 @given(lines(), FRAME_MS, st.floats(1.01, 10))
 def test_faster_lines_and_longer_exposures_are_never_better(
     facts: LineFacts, frame_ms: float, factor: float
@@ -156,6 +158,7 @@ def test_faster_lines_and_longer_exposures_are_never_better(
     assert worse[slower["time"]] >= worse[before["time"]]
 
 
+@settings(deadline=None)
 @given(lines(), st.integers(2, 8))
 def test_more_pixels_for_the_same_view_scale_defect_and_blur_and_leave_the_belt(
     facts: LineFacts, times: int
@@ -166,6 +169,7 @@ def test_more_pixels_for_the_same_view_scale_defect_and_blur_and_leave_the_belt(
     assert finer.shared_mm == pytest.approx(facts.shared_mm, abs=1e-6)
 
 
+@settings(deadline=None)
 @given(lines())
 def test_what_frames_share_and_what_they_advance_is_the_view(facts: LineFacts) -> None:
     assert facts.shared_mm + facts.advance_mm == pytest.approx(facts.length_mm)

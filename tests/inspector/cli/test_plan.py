@@ -19,7 +19,7 @@ from inspector.package import ModelPackage
 from inspector.tiling import plan_tiles
 
 STILL = ("--size", "120x160", "--view-width-mm", "16", "--defect-mm", "0.4")
-WEB = (*STILL, "--speed-mm-s", "20", "--exposure", "200us", "--fps", "2")
+WEB = (*STILL, "--speed-mm-s", "2", "--exposure", "2ms", "--fps", "0.2")
 
 
 @pytest.fixture(autouse=True)
@@ -45,17 +45,17 @@ def test_a_contract_that_holds_on_the_real_engine(tiny_package: ModelPackage) ->
     assert found["mm_per_px"] == {"y": 0.1, "x": 0.1}
     assert (found["defect_px"], found["blur_px"], found["advance_mm"], found["shared_mm"]) == (4, 0.04, 10, 2)
     assert (found["tiles"], found["tile"]) == (1, {"h": 160, "w": 200})
-    assert found["measured_tiles"] >= 3 and 0 < found["frame_ms"] < 500
-    assert found["margin"] == pytest.approx(1 - found["frame_ms"] / 500, abs=1e-3)
+    assert found["measured_tiles"] >= 3 and 0 < found["frame_ms"] < 5000
+    assert found["margin"] == pytest.approx(1 - found["frame_ms"] / 5000, abs=1e-3)
     assert found["engine"]["name"] == "openvino" and found["engine"]["certificate"] != "none"
     assert {one["name"] for one in found["conditions"]} == {"defect", "blur", "belt", "exposure", "time"}
 
 
 def test_a_contract_that_fails_says_where_and_exits_1(tiny_package: ModelPackage) -> None:
-    result = call(tiny_package, *STILL, "--speed-mm-s", "900", "--exposure", "2ms", "--fps", "20")
+    result = call(tiny_package, *STILL, "--speed-mm-s", "30", "--exposure", "60ms", "--fps", "0.5")
     assert result.exception is None and result.return_value == 1
     assert "fail  blur      a part moves 18.00 px while exposed, limit 1 px" in result.stdout
-    assert "fail  belt      45 mm from frame to frame, 12 mm seen: gaps of 33 mm" in result.stdout
+    assert "fail  belt      60 mm from frame to frame, 12 mm seen: gaps of 48 mm" in result.stdout
     assert result.stdout.splitlines()[-1] == "The contract fails on: blur, belt."
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inspector.recorder import Recorded
@@ -118,6 +118,7 @@ def test_a_few_frames_say_nothing_and_silence_leaves_the_warning_as_it_is() -> N
     assert line.watch.budget == Budget(0, {}, None, None)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(1, 150), min_size=1, max_size=30))
 def test_warnings_and_endings_take_turns_and_a_warning_means_a_share_above_the_limit(
     loads: list[float],
