@@ -76,7 +76,7 @@ class ModelConfig(Section):
     hint: Literal["latency", "throughput"] = "latency"
     """On a CPU: each tile on all threads, or several tiles at once on a share of the threads each."""
     cuda_graphs: bool = False
-    """TensorRT replays CUDA graphs, after a test at each start that they change nothing."""
+    """On a GPU: replay CUDA graphs, after a test at each start that they change nothing."""
 
     @field_validator("tile")
     @classmethod

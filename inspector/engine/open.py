@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from inspector.config import ModelConfig
 from inspector.engine.cache import compiled_folder
@@ -21,6 +21,7 @@ from inspector.tiling import TilePlan, whole_plan
 _LOG = logging.getLogger(__name__)
 
 _TENSORRT = "inspector.engine.tensorrt:open_described"
+_TORCH = "inspector.engine.torch:open_described"
 
 
 def open_engine(package: ModelPackage, tile: TilePlan | tuple[int, int], settings: ModelConfig) -> Engine:
@@ -90,13 +91,15 @@ def _open_proven(package: ModelPackage, plan: TilePlan, precision: str, settings
 
 
 def _open_torch(package: ModelPackage, tile: tuple[int, int], settings: ModelConfig) -> Engine:
+    """On a GPU in a process of its own, which a lost GPU may take with it."""
     torch = torch_engine()
     # Half on a CPU would take minutes a frame: where fp16 is asked for, a GPU is meant.
     device = "cuda" if settings.precision == "fp16" else "auto"
-    engine = torch.TorchEngine(
-        package, tile, torch.TorchOptions(settings.precision, device, settings.threads)
-    )
-    return _proven(engine, package)
+    options = torch.TorchOptions(settings.precision, device, settings.threads, settings.cuda_graphs)
+    if torch.chosen_device(options).type == "cpu":
+        return _proven(torch.TorchEngine(package, tile, options), package)
+    description = {"package": str(package.path.absolute()), "tile": tile, "options": asdict(options)}
+    return _proven(ProcessEngine(_TORCH, description, package), package)
 
 
 def _open_tensorrt(package: ModelPackage, tile: tuple[int, int], settings: ModelConfig) -> Engine:

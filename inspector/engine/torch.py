@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -22,11 +23,11 @@ from inspector.engine.openvino import cpu_name
 from inspector.engine.protocol import EngineInfo
 from inspector.engine.torch_cuda import CudaLoop, Network, device_errors
 from inspector.errors import EngineError, GpuMissing, UsageError
-from inspector.package import ModelPackage, Normalisation
+from inspector.package import ModelPackage, Normalisation, load_package
 from inspector.types import Image, ProbMap
 
 _DTYPES = {"f32": torch.float32, "fp16": torch.float16}
-_SHARE_OF_FREE_MEMORY = 0.8
+_SHARE_OF_MEMORY = 0.6
 # Maps of `base` channels at full size that live at once on a GPU, work space of cuDNN included.
 _GPU_MAPS = 8
 _MOST_ITEMS = 1 << 31  # of one map: cuDNN counts in 32 bits
@@ -42,6 +43,8 @@ class TorchOptions:
     """`auto` is the first GPU that CUDA shows, and the CPU where there is none."""
     threads: int = 0
     """Threads of the CPU, for the whole process; 0 = as torch finds best."""
+    graphs: bool = False
+    """On a GPU: replay CUDA graphs, after a test that they change nothing."""
 
 
 class ReleaseNetwork(nn.Module):
@@ -104,13 +107,14 @@ class TorchEngine:
             torch.set_num_threads(options.threads)
         network = ReleaseNetwork(unet_weights(package), package.manifest.normalisation, _DTYPES[precision])
         shapes = (1, *tile, package.manifest.channels), (1, *out, len(package.classes))
-        note = ""
+        note, self.in_flight = "", 1
         self._loop: CpuLoop | CudaLoop | None
         if device.type == "cuda":
             with device_errors(device, tile):
                 served: Network = network.to(device=device)
-                self._loop = CudaLoop(served, shapes, device)
+                self._loop = CudaLoop(served, shapes, device, options.graphs)
             note = self._loop.note
+            self.in_flight = self._loop.in_flight
         else:
             self._loop = CpuLoop(network, shapes)
         layers = sum(isinstance(one, nn.Conv2d | nn.ConvTranspose2d) for one in network.modules())
@@ -164,6 +168,16 @@ class CpuLoop:
             deliver(index, levels[0].numpy())
 
 
+def open_described(description: dict[str, Any]) -> TorchEngine:
+    """A TorchEngine from what a message can carry: package (path), tile, options (of TorchOptions).
+
+    For `inspector.engine.process`: after a fault CUDA works only in a fresh process.
+    """
+    height, width = description["tile"]
+    package = load_package(Path(description["package"]))
+    return TorchEngine(package, (height, width), TorchOptions(**description["options"]))
+
+
 def chosen_device(options: TorchOptions) -> torch.device:
     """The device of these options. Raises GpuMissing where CUDA was asked for and cannot be used."""
     if options.device == "cpu" or (options.device == "auto" and not torch.cuda.is_available()):
@@ -178,15 +192,18 @@ def chosen_device(options: TorchOptions) -> torch.device:
 
 
 def largest_tile_px(package: ModelPackage) -> int | None:
-    """Input pixels of the largest tile that the GPU's free memory holds; None where there is no GPU."""
+    """Input pixels of the largest tile that the GPU's memory should hold; None where there is no GPU.
+
+    Asks for the memory that the card has and takes none: the engine opens in another process.
+    """
     if not torch.cuda.is_available():
         return None
-    free = 0
+    total = 0
     with suppress(RuntimeError):  # a card that does not answer is found out, and named, at opening
-        free = torch.cuda.mem_get_info(0)[0]
+        total = torch.cuda.get_device_properties(0).total_memory
     base, planes = package.manifest.base, len(package.classes) + 1
     bytes_per_px = 2 * _GPU_MAPS * base + 12 * planes
-    return min(int(_SHARE_OF_FREE_MEMORY * free / bytes_per_px), (_MOST_ITEMS - 1) // (2 * base))
+    return min(int(_SHARE_OF_MEMORY * total / bytes_per_px), (_MOST_ITEMS - 1) // (2 * base))
 
 
 def _layer(one: Convolution, dtype: torch.dtype) -> nn.Conv2d | nn.ConvTranspose2d:

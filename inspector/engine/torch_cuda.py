@@ -19,6 +19,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from inspector.errors import DeviceLost, EngineError
@@ -32,6 +33,7 @@ Shape: TypeAlias = tuple[int, ...]
 
 _SLOTS = 2
 _WARM_UPS = 3  # cuDNN tries its algorithms in the first runs, which must not be captured
+_POISON = 170
 _MOST_LEVELS = 1  # a replayed graph may differ from the plain run by so many of 256
 
 
@@ -55,13 +57,21 @@ class Slot:
 class CudaLoop:
     """The network on one GPU, for one shape. Used by one thread."""
 
+    in_flight = _SLOTS
+    """Tiles that it holds before it gives the first one back."""
+
     def __init__(
-        self, network: Network, shapes: tuple[Shape, Shape], device: torch.device, cuda: Any = torch.cuda
+        self,
+        network: Network,
+        shapes: tuple[Shape, Shape],
+        device: torch.device,
+        graphs: bool = False,
+        cuda: Any = torch.cuda,
     ) -> None:
         """shapes: of a picture (1, h, w, c) and of its probabilities (1, oh, ow, K). cuda: torch.cuda.
 
-        Takes all memory and holds the CUDA graphs against plain runs; `note` says when they do not
-        serve. Raises what torch raises; wrap it in `device_errors`.
+        Takes all memory and runs once. graphs: replay CUDA graphs from then on, if they give what
+        plain runs give; `note` says whether. Raises what torch raises; wrap it in `device_errors`.
         """
         self.note = ""
         self._network, self._device, self._cuda = network, device, cuda
@@ -69,10 +79,12 @@ class CudaLoop:
         with self._on_device():
             self._up, self._main, self._down = (cuda.Stream() for _ in range(3))
             self._slots = [self._slot(*shapes) for _ in range(_SLOTS)]
-            self._use_graphs_if_equal()
+            self._warm_up(graphs)
 
     def run(self, tiles: Iterable[Image], deliver: Callable[[int, ProbMap], None]) -> None:
         """See Engine.run."""
+        if not self._slots:
+            raise EngineError("The engine was closed; open it again.")
         free, busy = list(self._slots), deque[tuple[int, Slot]]()
         try:
             for index, tile in enumerate(tiles):
@@ -152,36 +164,36 @@ class CudaLoop:
         slot.device_out.copy_(levels)
         slot.device_finite.copy_(finite)
 
-    def _use_graphs_if_equal(self) -> None:
-        """Compute by replayed graphs from now on, if they give what plain runs give."""
+    def _warm_up(self, graphs: bool) -> None:
+        """Run each slot once, and replay graphs from now on if that was asked for and changes nothing."""
         random = np.random.default_rng(0)
         pictures = [random.integers(0, 256, self._slots[0].host_in.shape, np.uint8) for _ in range(_SLOTS)]
         expected = [self._once(slot, picture) for slot, picture in zip(self._slots, pictures, strict=True)]
-        graphs = self._captured()
-        if graphs is None:
+        captured = self._captured() if graphs else None
+        if captured is None:
             return
         plain = [slot.compute for slot in self._slots]
-        for slot, graph in zip(self._slots, graphs, strict=True):
+        for slot, graph in zip(self._slots, captured, strict=True):
             slot.compute = graph.replay
         # Each slot sees the other's picture first: a graph that computes nothing is found out.
         found = [self._once(slot, picture) for slot, picture in zip(self._slots, pictures[::-1], strict=True)]
-        levels = max(
-            int(np.abs(a.astype(np.int16) - b).max()) for a, b in zip(expected, found[::-1], strict=True)
-        )
+        levels = max(int(np.abs(a - b).max()) for a, b in zip(expected, found[::-1], strict=True))
         if levels > _MOST_LEVELS:
             for slot, compute in zip(self._slots, plain, strict=True):
                 slot.compute = compute
             self._without_graphs(f"their output differs from the plain run by {levels} of 256 levels")
+        else:
+            self.note = "CUDA graphs"
 
-    def _once(self, slot: Slot, picture: Image) -> ProbMap:
-        """The picture through one slot, its output poisoned before."""
-        slot.device_out.fill_(170)
+    def _once(self, slot: Slot, picture: Image) -> NDArray[np.int16]:
+        """The picture through one slot, its output poisoned before; -1 everywhere if not finite."""
+        slot.device_out.fill_(_POISON)
         slot.device_finite.fill_(False)
         self._cuda.synchronize()
-        results: list[ProbMap] = []
         self._start(slot, picture)
-        self._finish(0, slot, lambda _, probs: results.append(probs.copy()))
-        return results[0]
+        slot.downloaded.synchronize()
+        levels = slot.host_out.numpy().astype(np.int16)
+        return levels if bool(slot.host_finite) else np.full_like(levels, -1)
 
     def _captured(self) -> list[Any] | None:
         """A graph for each slot, all in one pool of memory: they run one after the other on one stream."""
@@ -205,7 +217,7 @@ class CudaLoop:
         return graphs
 
     def _without_graphs(self, reason: str) -> None:
-        self.note = "without CUDA graphs"
+        self.note = "plain runs: CUDA graphs failed their test"
         _LOG.warning("CUDA graphs are not used: %s.", reason)
 
     @contextmanager
