@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from inspector.errors import ShapeMismatch
 
+_BAND = 256
+"""Rows that are counted at a time where areas reach beyond the frame."""
+
 
 @dataclass(frozen=True, slots=True)
 class Area:
@@ -36,7 +39,7 @@ class Zones:
     @cached_property
     def counted(self) -> NDArray[np.bool_]:
         """bool (H, W): included and not excluded. Only defects with a pixel in here count."""
-        return self._included(self.frame)
+        return self._included((0, self.frame[0]), self.frame[1])
 
     @cached_property
     def masks(self) -> tuple[tuple[str, NDArray[np.bool_]], ...]:
@@ -48,7 +51,11 @@ class Zones:
         """Pixels of the included area, those outside the frame too: a camera that sees less covers less."""
         corners = [corner for area in self.areas if not area.exclude for corner in area.polygon_px]
         reach = np.ceil(np.max([*corners, self.frame], axis=0)).astype(int)
-        return int(np.count_nonzero(self._included((int(reach[0]), int(reach[1])))))
+        bands = range(0, int(reach[0]), _BAND)  # a corner far outside must not cost the memory of its area
+        return sum(
+            int(np.count_nonzero(self._included((y, min(y + _BAND, int(reach[0]))), int(reach[1]))))
+            for y in bands
+        )
 
     def coverage(self, inspected: NDArray[np.bool_] | None = None) -> float:
         """Inspected share of the included area, 0 to 1; 0 when nothing is included.
@@ -63,14 +70,14 @@ class Zones:
         seen = self.counted if inspected is None else self.counted & inspected
         return np.count_nonzero(seen) / self.included_px if self.included_px else 0.0
 
-    def _included(self, size: tuple[int, int]) -> NDArray[np.bool_]:
+    def _included(self, rows: tuple[int, int], width: int) -> NDArray[np.bool_]:
         includes = [area for area in self.areas if not area.exclude]
-        inside = np.full(size, not includes)
+        inside = np.full((rows[1] - rows[0], width), not includes)
         for area in includes:
-            inside |= fill_polygon(area.polygon_px, size)
+            inside |= _fill_rows(area.polygon_px, rows, width)
         for area in self.areas:
             if area.exclude:
-                inside &= ~fill_polygon(area.polygon_px, size)
+                inside &= ~_fill_rows(area.polygon_px, rows, width)
         return inside
 
 
@@ -79,16 +86,23 @@ def fill_polygon(corners: Sequence[tuple[float, float]], size: tuple[int, int]) 
 
     corners: (y, x), at least three, closed by itself. Returns bool (H, W).
     """
-    inside = np.zeros(size, bool)
+    return _fill_rows(corners, (0, size[0]), size[1])
+
+
+def _fill_rows(
+    corners: Sequence[tuple[float, float]], rows: tuple[int, int], width: int
+) -> NDArray[np.bool_]:
+    """fill_polygon for the rows from rows[0] to rows[1] alone."""
+    inside = np.zeros((rows[1] - rows[0], width), bool)
     start = np.asarray(corners, float)
     stop = np.roll(start, -1, axis=0)
-    first = max(0, int(np.floor(start[:, 0].min())))
-    last = min(size[0], int(np.ceil(start[:, 0].max())) + 1)
+    first = max(rows[0], int(np.floor(start[:, 0].min())))
+    last = min(rows[1], int(np.ceil(start[:, 0].max())) + 1)
     for y in range(first, last):
         crosses = (start[:, 0] <= y + 0.5) != (stop[:, 0] <= y + 0.5)
         (ya, xa), (yb, xb) = start[crosses].T, stop[crosses].T
         at = np.sort(xa + (y + 0.5 - ya) * (xb - xa) / (yb - ya))
-        columns = np.clip(np.ceil(at - 0.5), 0, size[1]).astype(int)
+        columns = np.clip(np.ceil(at - 0.5), 0, width).astype(int)
         for x0, x1 in zip(columns[::2], columns[1::2], strict=True):
-            inside[y, x0:x1] = True
+            inside[y - rows[0], x0:x1] = True
     return inside

@@ -1,5 +1,7 @@
 """Areas on the frame, and the share of them that was inspected."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -57,6 +59,23 @@ def test_coverage_is_the_inspected_share_of_the_included_area():
 def test_an_include_outside_the_frame_is_not_covered():
     zones = Zones((20, 20), (Area("face", box(10, 0, 30, 20)),))
     assert zones.coverage() == pytest.approx(0.5)
+
+
+def test_a_corner_far_outside_costs_no_memory() -> None:
+    """A typing error, which coverage then tells; 65536 is the largest that the config takes."""
+    zones = Zones((20, 20), (Area("face", box(0, 0, 20, 65536)), Area("rest", box(0, 0, 3000, 20))))
+    tracemalloc.start()
+    covered = zones.coverage()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert covered == pytest.approx(400 / (20 * 65536 + 2980 * 20))
+    assert peak < 50e6, f"{peak / 1e6:.0f} MB"
+
+
+def test_a_slanted_include_inside_the_frame_is_covered_exactly() -> None:
+    """The line demands coverage 1.0 by default, so that both counts must be the same pixel for pixel."""
+    corners = ((3.3, 100.7), (290.1, 611.9), (555.55, 77.1), (301.2, 0.0))
+    assert Zones((600, 700), (Area("part", corners),)).coverage() == 1.0
 
 
 def test_an_area_that_is_all_excluded_covers_nothing():
