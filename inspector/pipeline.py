@@ -9,7 +9,7 @@ import numpy as np
 
 from inspector.config import Recipe
 from inspector.defects import find_defects, mask_of
-from inspector.engine.protocol import Engine
+from inspector.engine.protocol import Engine, EngineInfo
 from inspector.engine.segment import segment
 from inspector.errors import ConfigError, EngineError, Refused, ShapeMismatch
 from inspector.inputs import to_input
@@ -46,6 +46,11 @@ class Pipeline:
         # lowers it, and the frame is UNINSPECTED(coverage).
         self._coverage = self._zones.coverage(seen)
         self._colours: int | None = None
+
+    @property
+    def served_by(self) -> EngineInfo:
+        """What really runs."""
+        return self._engine.info
 
     def check(self, frame: Frame) -> Reason | None:
         """Why this frame cannot be segmented, or None: its own fault, or another size, depth or

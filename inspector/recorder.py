@@ -5,8 +5,9 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["HealthBeat", "Recorded", "Recorder", "RunStart"]
 
 BATCH = 32
-"""Frames that wait, and frames that one commit takes at most."""
+"""Records that wait, and records that one commit takes at most."""
 TICK_S = 0.25
 MISSING_WORDS = "The station stopped before this frame was judged"
 
@@ -84,20 +85,23 @@ class Recorder:
         publish: Callable[[tuple[Recorded, ...]], None],
         *,
         recent_mb: int = 128,
+        waiting: int = BATCH,
     ) -> None:
         """Begin the run and start the writer thread.
 
         publish: called in the writer thread, after COMMIT, in the order of submission.
         recent_mb: memory for frames that were not kept, should somebody flag them.
+        waiting: records that may wait, and that one commit takes; few where frames are large.
         Raises LedgerError when the ledger, the counter or the evidence folder cannot be written.
         """
         self.error: LedgerError | None = None
         self.run_id = start.run_id
         self._ledger, self._publish = ledger, publish
         self._folder = ledger_folder(ledger.url)
-        self._facts = run_facts(start)
-        self._queue: queue.Queue[Inspection | _Write | None] = queue.Queue(BATCH)
-        self._beat: HealthBeat | None = None
+        self._facts = self._served = run_facts(start)
+        self._waiting = waiting
+        self._queue: queue.Queue[Inspection | _Write | RunFacts | None] = queue.Queue(waiting)
+        self._beats: deque[HealthBeat] = deque(maxlen=1)
         self._deadline_ms = start.recipe.deadline_ms
         self._closing = False
         self._synced = time.monotonic()
@@ -138,7 +142,19 @@ class Recorder:
 
     def health(self, beat: HealthBeat) -> None:
         """Put the sign of life in the place of the last one; never waits."""
-        self._beat = beat
+        self._beats.append(beat)
+
+    def serve(self, info: EngineInfo) -> None:
+        """From the next inspection on, rows name this engine, its precision and its certificate.
+
+        For the thread that submits what the engine judged; nothing happens when it is the same one.
+        Raises LedgerError.
+        """
+        identity = {"engine": info.name, "precision": info.precision, "certificate": info.certificate}
+        facts = replace(self._served, **identity)
+        if facts != self._served:
+            self._put(facts)
+            self._served = facts
 
     def close(self, timeout_s: float = 30.0) -> None:
         """Write all that waits, mark the run ended and stop the thread. May be called twice.
@@ -167,7 +183,7 @@ class Recorder:
         if self.error is not None:
             raise self.error
 
-    def _put(self, item: Inspection | _Write, timeout_s: float | None = None) -> None:
+    def _put(self, item: Inspection | _Write | RunFacts, timeout_s: float | None = None) -> None:
         began = time.monotonic()
         while True:
             if self.error is not None:
@@ -211,14 +227,16 @@ class Recorder:
         batch, more = self._take()
         inspections = [in_time(item, self._deadline_ms) for item in batch if isinstance(item, Inspection)]
         kept, failure = self._keeping.keep(inspections)
-        beat, self._beat = self._beat, None
+        beat = self._beats.pop() if self._beats else None
         if batch or beat is not None:
             with connection.begin():
                 ids = [
                     writes.add_inspection(connection, self._facts, one.inspection, one.stored) for one in kept
                 ]
                 for item in batch:
-                    if not isinstance(item, Inspection):
+                    if isinstance(item, RunFacts):
+                        self._facts = item  # the last of its batch
+                    elif not isinstance(item, Inspection):
                         item(connection)
                 if beat is not None:
                     write_health(connection, self.run_id, beat)
@@ -234,11 +252,14 @@ class Recorder:
             self._end(connection)
         return more
 
-    def _take(self) -> tuple[list[Inspection | _Write], bool]:
-        """What waits, and whether more may come; an empty batch after a quiet moment."""
-        batch: list[Inspection | _Write] = []
+    def _take(self) -> tuple[list[Inspection | _Write | RunFacts], bool]:
+        """What waits, and whether more may come; an empty batch after a quiet moment.
+
+        Ends with other facts, so that what comes after them is written with them.
+        """
+        batch: list[Inspection | _Write | RunFacts] = []
         try:
-            while len(batch) < BATCH:
+            while len(batch) < self._waiting and not (batch and isinstance(batch[-1], RunFacts)):
                 item = self._queue.get(timeout=TICK_S) if not batch else self._queue.get_nowait()
                 if item is None:
                     return batch, False

@@ -138,4 +138,4 @@ class Inspection:
     """Inspected share of the included area, 0 to 1."""
     judged_mono_ns: int = 0
     stages_ms: dict[str, float] = field(default_factory=dict)
-    """Milliseconds by stage: wait, prepare, infer, defects, judge."""
+    """Milliseconds by stage: wait, infer, defects, judge."""

@@ -140,4 +140,6 @@ class InferStage:
         self.serving.engine.close()
         self.serving = self._open_for(size)
         words = f"The engine was opened again for frames of {size[0]}x{size[1]}."
-        self._recorder.event("engine_restarted", words, {"restarts": len(self._restarts)})
+        info = self.serving.engine.info
+        identity = {"precision": info.precision, "certificate": info.certificate, "tile": info.tile}
+        self._recorder.event("engine_restarted", words, {"restarts": len(self._restarts), **identity})

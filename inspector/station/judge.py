@@ -22,6 +22,7 @@ class JudgeStage:
         """The stage's loop."""
         while (item := self._inbox.get()) is not None:
             self._current = item
+            self._recorder.serve(item.pipeline.served_by)
             self._recorder.submit(item.pipeline.judge(item.frame, item.probs, item.stages_ms))
             self._current = None
         self._finished = True

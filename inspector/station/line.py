@@ -10,10 +10,11 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from inspector.db.connect import ledger_folder
+from inspector.engine.memory import MB
 from inspector.errors import InspectionError, LedgerError
 from inspector.live import LivePicture, PictureWriter, picture_path
 from inspector.outputs import JsonLines
-from inspector.recorder import Recorded, Recorder, RunStart
+from inspector.recorder import BATCH, Recorded, Recorder, RunStart
 from inspector.station.beat import beat_of
 from inspector.station.budget import BudgetWatch
 from inspector.station.control import Control, Stage
@@ -64,12 +65,14 @@ def run_opened(
     stop: threading.Event | None = None,
     on_ready: Callable[[str], None] | None = None,
 ) -> RunSummary:
-    """run_station on a line that is open already, which this closes."""
+    """run_station on a line that is open already, which this closes whatever happens."""
     line: _Line | None = None
     try:
         line = _Line(config, opened, stop or threading.Event())
         return line.run(frames, on_ready)
     finally:
+        if line is None:
+            opened.serving.engine.close()
         if line is None or not line.stages[0].is_alive():  # releasing a capture under a read can crash
             opened.camera.close()
         opened.ledger.dispose()
@@ -83,8 +86,7 @@ class _Line:
         self.control = Control(stop)
         self.tally = Tally()
         self.budget = BudgetWatch(config.recipe.deadline_ms, live=opened.camera.live)
-        self.outputs = [JsonLines(output.path) for output in config.outputs]
-        self.live = _live_picture(opened)
+        channels = opened.package.manifest.channels
         start = RunStart(
             run_id=opened.run_id,
             camera_id=opened.camera.camera_id,
@@ -93,11 +95,20 @@ class _Line:
             recipe=config.recipe,
             lot=config.recipe.lot,
         )
-        self.recorder = Recorder(opened.ledger, start, config.recording, self.publish)
+        waiting = waiting_frames(opened.serving.size, channels, config.model.memory_mb)
+        with ExitStack() as on_failure:
+            self.outputs: list[JsonLines] = []
+            for output in config.outputs:
+                self.outputs.append(JsonLines(output.path))
+                on_failure.callback(self.outputs[-1].close)
+            self.live = _live_picture(opened)
+            if self.live is not None:
+                on_failure.callback(self.live.close)
+            self.recorder = Recorder(opened.ledger, start, config.recording, self.publish, waiting=waiting)
+            on_failure.pop_all()
         live = opened.camera.live
         room = config.camera.queue if config.camera.policy == "queue" else 1
         self.inbox = Mailbox(room if live else FILE_ROOM, "newest" if live else "wait")
-        channels = opened.package.manifest.channels
         intake = Intake(
             self.recorder.counter, opened.camera.camera_id, config.camera, channels=channels, live=live
         )
@@ -209,6 +220,12 @@ class _Line:
                 self.recorder.event("stopped", "The line was told to stop.", timeout_s=LAST_WORDS_S)
         words = str(error) if error is not None else ""
         self.recorder.health(beat_of(self, "failed" if error is not None else "ended", words))
+
+
+def waiting_frames(size: tuple[int, int], channels: int, memory_mb: int) -> int:
+    """How many frames may wait for the recorder: with their masks a sixteenth of the memory limit."""
+    frame_bytes = size[0] * size[1] * (channels + 1)
+    return max(2, min(BATCH, memory_mb * MB // 16 // frame_bytes))
 
 
 def _live_picture(opened: Opened) -> PictureWriter | None:

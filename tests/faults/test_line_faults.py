@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from inspector.db import writes
 from inspector.db.connect import open_ledger
 from inspector.db.queries import events
 from inspector.errors import CameraError, EngineError, InspectionError, LedgerError
+from inspector.outputs import JsonLines
 from inspector.pipeline import Pipeline
 from inspector.station import grab, line, opening, run_station
 
@@ -76,6 +78,32 @@ def test_three_faults_in_a_row_open_the_engine_again(tmp_path: Path, monkeypatch
     assert len(engines) == 2 and engines[0].engine.closed
     assert summary.error is None
     assert "engine_restarted" in event_kinds(tmp_path, summary.run_id)
+
+
+def test_each_row_names_the_engine_that_judged_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opened again, an engine may serve in another precision, and always by another certificate."""
+    engines = []
+
+    def open_serving(config, package, size):
+        serving = parts.fake_serving(fail_runs={3, 4, 5} if not engines else ())(config, package, size)
+        named = {"precision": ("bf16", "f32")[len(engines)], "certificate": f"proof {len(engines)}"}
+        serving.engine.info = replace(serving.engine.info, **named)
+        engines.append(serving.engine)
+        return serving
+
+    monkeypatch.setattr(opening, "open_serving", open_serving)
+    monkeypatch.setattr(line, "open_serving", open_serving)
+    summary = run_station(parts.line_config(tmp_path, good_folder(tmp_path, 9)))
+    assert words(tmp_path) == ["PASS", "PASS", "engine", "engine", "engine", *["PASS"] * 4]
+    judged = parts.rows(
+        tmp_path,
+        "SELECT number, precision, certificate FROM inspections WHERE verdict = 'PASS' ORDER BY number",
+    )
+    assert judged == [(n, "bf16", "proof 0") for n in (1, 2)] + [(n, "f32", "proof 1") for n in range(6, 10)]
+    ledger = open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
+    (restart,) = [one for one in events(ledger, summary.run_id) if one.kind == "engine_restarted"]
+    ledger.dispose()
+    assert (restart.data["precision"], restart.data["certificate"]) == ("f32", "proof 1")
 
 
 def test_an_engine_that_never_works_uses_up_its_budget_and_ends_the_line(tmp_path: Path, monkeypatch) -> None:
@@ -152,6 +180,26 @@ def test_an_output_that_is_a_folder_is_refused_before_the_run(tmp_path: Path) ->
     (tmp_path / "out.jsonl").mkdir()
     with pytest.raises(LedgerError, match=r"out\.jsonl cannot be written"):
         run_station(parts.line_config(tmp_path, good_folder(tmp_path, 2)))
+
+
+def test_a_line_that_cannot_begin_leaves_nothing_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engines = []
+
+    def open_serving(config, package, size):
+        serving = parts.fake_serving()(config, package, size)
+        engines.append(serving.engine)
+        return serving
+
+    monkeypatch.setattr(opening, "open_serving", open_serving)
+    config = parts.line_config(tmp_path, good_folder(tmp_path, 2))
+    (tmp_path / "evidence").write_text("in the way")
+    with pytest.raises(LedgerError, match="Evidence cannot be written") as error:
+        run_station(config)
+    assert engines[0].closed
+    JsonLines(config.outputs[0].path).close()  # nobody holds it
+    assert error.value is not None, "the error and its frames live until here"
 
 
 def test_a_judge_that_breaks_stops_the_line_and_its_frames_are_uninspected(tmp_path, monkeypatch) -> None:

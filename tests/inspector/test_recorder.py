@@ -421,6 +421,25 @@ def test_an_event_gives_up_on_a_recorder_that_takes_nothing(ledger: Engine) -> N
     assert queries.counts(ledger, recorder.run_id)["UNINSPECTED"] == 0
 
 
+def test_large_frames_wait_in_small_numbers(ledger: Engine) -> None:
+    """32 frames of 12 MP with their masks would be more than the whole station may take."""
+    gate, heard = threading.Event(), Heard()
+
+    def publish(records: tuple[Recorded, ...]) -> None:
+        heard(records)
+        gate.wait(30)
+
+    recorder = Recorder(ledger, sample_start(), RecordingConfig(), publish, waiting=3)
+    record(recorder, 1)
+    wait_for(lambda: heard.numbers)
+    record(recorder, 3)
+    with pytest.raises(LedgerError, match="took nothing"):
+        recorder.event("stopped", "told to stop", timeout_s=0.3)
+    gate.set()
+    recorder.close()
+    assert heard.numbers == [1, 2, 3, 4]
+
+
 def test_each_new_folder_of_the_evidence_survives_a_power_cut(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ from line_parts import fake_serving, gray_folder, line_config, rows
 from inspector.db.connect import open_ledger
 from inspector.db.queries import events, gaps, health, is_alive
 from inspector.db.writes import add_request
+from inspector.recorder import BATCH
 from inspector.station import RunSummary, line, opening, run_station, summary_text
 
 KEYS = {
@@ -134,6 +135,19 @@ def test_faults_of_the_simulator_arrive_as_reasons(tmp_path: Path) -> None:
     ledger = open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
     assert sum(gap.count for gap in gaps(ledger, summary.run_id)) == summary.tally.gaps
     ledger.dispose()
+
+
+@pytest.mark.parametrize(
+    ("size", "channels", "memory_mb", "frames"),
+    [
+        ((480, 640), 1, 4096, BATCH),
+        ((3000, 4000), 1, 1000, 2),
+        ((3000, 4000), 3, 4096, 5),
+        ((9999, 9999), 3, 64, 2),
+    ],
+)
+def test_what_waits_for_the_recorder_takes_a_share_of_the_memory(size, channels, memory_mb, frames) -> None:
+    assert line.waiting_frames(size, channels, memory_mb) == frames
 
 
 def test_stop_refuses_what_waits_and_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
