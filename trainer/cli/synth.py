@@ -111,7 +111,8 @@ def _show(done: int, frames: int) -> None:
     type=float,
     default=0.13,
     show_default=True,
-    help="How far a part may stand from the middle, as a share of the width (datasets only).",
+    help="How far a part may stand from the middle, as a share of the width (datasets only);"
+    " across the belt 5/13 of that.",
 )
 @click.option(
     "--ignore-below",

@@ -32,7 +32,8 @@ class LineSpec:
     defects: int = 3
     """Mean number of defects on a part that is not clean; from 1 to twice that, less one."""
     drift: float = 0.13
-    """Furthest that the part of a dataset frame stands from the middle, as a share of the width."""
+    """Furthest that the part of a dataset frame stands from the middle along the belt, as a share of
+    the width; across the belt it is 5/13 of that, as a share of the height."""
     relight: int = 8
     """Parts that pass before the lamps are set up anew, so that a dataset sees many lightings."""
 
@@ -106,11 +107,11 @@ def still_frames(spec: LineSpec, frames: int) -> list[FramePlan]:
     rng = np.random.default_rng([spec.seed, 14])
     height, width = spec.size
     plans: list[FramePlan] = []
-    part = 0
+    part, across = 0, spec.drift * 5 / 13
     while len(plans) < frames:
         rows, columns = part_size(spec, part)
         for _ in range(min(int(rng.integers(1, 4)), frames - len(plans))):
-            y = (height - rows) // 2 + int(height * rng.uniform(-0.05, 0.05))
+            y = (height - rows) // 2 + int(height * rng.uniform(-across, across))
             x = (width - columns) // 2 + int(width * rng.uniform(-spec.drift, spec.drift))
             number, belt_x = len(plans) + 1, int(rng.integers(0, 8 * width))
             plans.append(FramePlan(number, (View(part, y, x),), belt_x, moment=number))

@@ -85,6 +85,7 @@ def test_defects_that_nobody_sees_can_be_ignored(tmp_path: Path) -> None:
 def test_drift_lets_parts_leave_the_view() -> None:
     near, far = (still_frames(LineSpec((160, 240), 6, drift=drift), 40) for drift in (0.13, 0.6))
     assert max(abs(plan.views[0].x) for plan in far) > 120 > max(abs(plan.views[0].x) for plan in near)
+    assert max(plan.views[0].y for plan in far) > 40 > max(plan.views[0].y for plan in near)
     with pytest.raises(UsageError, match=r"drift of 0\.8"):
         LineSpec((160, 240), 6, drift=0.8).checked()
 
