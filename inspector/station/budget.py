@@ -72,7 +72,7 @@ class Budget:
         name, share = self.worst
         if name == TOTAL:
             return f"grab to commit uses {share:.0%} of the deadline"
-        return f"{name} uses {share:.0%} of the time between frames"
+        return f"{name} uses {share:.0%} of the frame period"
 
 
 def spent(record: Recorded) -> Spent:

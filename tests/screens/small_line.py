@@ -20,6 +20,7 @@ from inspector.recorder import HealthBeat, Recorded, Recorder, RunStart
 from inspector.types import Defect, Frame, Image, Inspection, Mask, Reason, Verdict, VerdictWord
 
 SIZE = (120, 160)
+BUDGET_MS = {"infer": 28.2, "judge": 2.0, "record": 4.0}
 
 
 def package(classes: tuple[str, ...] = ("scratch", "pit")) -> ModelPackage:
@@ -74,9 +75,12 @@ class SmallLine:
         """A sign of life, in the ledger when this returns."""
         before = self._beat_ns()
         utc_ns = time.time_ns() - round(age_s * 1e9)
-        self.recorder.health(
-            HealthBeat(state, utc_ns, words, "ok, 120x160", 29.8, 31.0, 44.0, 80.0, counts=dict(self.counts))
-        )
+        shares = {name: ms / 33.6 for name, ms in BUDGET_MS.items()}
+        beat = HealthBeat(
+            state, utc_ns, words, "ok, 120x160", 29.8, 31.0, 44.0, 80.0, counts=dict(self.counts),
+            budget_ms=BUDGET_MS, budget_share=shares, warning="infer uses 84% of the frame period",
+        )  # fmt: skip
+        self.recorder.health(beat)
         deadline = time.monotonic() + 20
         while self._beat_ns() == before:
             assert time.monotonic() < deadline

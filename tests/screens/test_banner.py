@@ -120,12 +120,12 @@ def test_the_budget_is_shown_in_shares_and_the_warning_in_the_status_line() -> N
     beat = with_beat(
         budget_ms={"infer": 87.0, "judge": 4.0, "record": 9.0, "total": 101.0},
         budget_share=shares,
-        warning="infer uses 87% of the time between frames",
+        warning="infer uses 87% of the frame period",
     )
     narrow = facts_text(beat, 43).plain.splitlines()
     assert "budget   ! infer 87%  judge 4%  record 9%" in narrow
     assert len(narrow) <= 10 and max(map(len, narrow)) <= 43
-    assert "infer uses 87% of the time" in status_line(beat) and len(status_line(beat)) <= 80
+    assert "infer uses 87% of the frame period" in status_line(beat) and len(status_line(beat)) <= 80
     assert "infer uses" not in status_line(replace(beat, utc_ns=NOW + 60 * S))  # nobody knows any more
 
 

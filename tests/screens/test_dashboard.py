@@ -60,7 +60,8 @@ def screen_text(app: object) -> list[str]:
 
 PARTS = (
     "Frame 5: scratch 58 px is above 40 px", "✓ PASS 2", "✗ REJECT 1", "? REVIEW 1", "! UNINSPECTED 1",
-    "29.8 frames/s", "31 ms", "ok, 120x160", "fake f32", "c0ffee123456", "tiny 1.2", "doors", "A-17",
+    "29.8 frames/s", "31 ms", "ok, 120x160", "! infer 84%  judge 6%  record 12%",
+    "! infer uses 84% of the frame period", "fake f32", "c0ffee123456", "tiny 1.2", "doors", "A-17",
     "station 7", "stain of 3.1", "scratch 0.93", "▀", "f flag", "p pause/resume", "q quit", "? help",
 )  # fmt: skip
 

@@ -57,7 +57,7 @@ def test_shares_are_of_the_time_between_frames_and_of_the_deadline() -> None:
     assert budget.period_ms == pytest.approx(100)
     assert budget.shares == pytest.approx({"infer": 0.5, "judge": 0.05, "record": 0.1, "total": 0.35})
     assert budget.worst == pytest.approx(("infer", 0.5)) or budget.worst[0] == "infer"  # type: ignore[index]
-    assert budget.words() == "infer uses 50% of the time between frames"
+    assert budget.words() == "infer uses 50% of the frame period"
 
 
 def test_a_file_waits_so_only_the_deadline_limits_it() -> None:
@@ -93,7 +93,7 @@ def test_it_warns_once_before_frames_are_late_and_ends_once_below_the_lower_shar
     assert line.run(60) is None and line.watch.warning == ""
     kind, words = line.run(85) or ("", "")
     assert kind == "budget_warning" and "infer uses 85%" in words and "100 ms between frames" in words
-    assert line.watch.warning == "infer uses 85% of the time between frames"
+    assert line.watch.warning == "infer uses 85% of the frame period"
     assert line.run(95) is None and "95%" in line.watch.warning
     assert line.run(75) is None and "75%" in line.watch.warning  # between the two shares: as it was
     kind, words = line.run(60) or ("", "")

@@ -235,7 +235,7 @@ def test_a_line_at_its_limit_warns_once_in_the_ledger_and_in_its_beat(tmp_path: 
     ledger = open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
     beat = health(ledger, summary.run_id)
     ledger.dispose()
-    assert beat is not None and "of the time between frames" in beat.warning
+    assert beat is not None and "of the frame period" in beat.warning
     assert beat.budget_ms["infer"] >= 45 and beat.budget_share["infer"] > 0.8
     assert {"infer", "judge", "record", "total"} == set(beat.budget_ms)
 
