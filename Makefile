@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# Bindings of TensorRT, without its libraries, that tests hold our calls against; skipped where there are none.
+CONTRACTS := 10.16.1.11 11.4.0.106
 
 .PHONY: help demo test setup check format data_samples demo_model wheelhouse test_install clean
 
@@ -19,6 +21,9 @@ $(VENV)/line.installed: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/work.installed: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) torch
 	$(PIP) -e '.[trainer,test]'
+	-for release in $(CONTRACTS); do \
+		$(PIP) --no-deps --upgrade --target $(VENV)/contracts/$$release tensorrt-cu13-bindings==$$release; \
+	done
 	@touch $@ $(VENV)/line.installed
 
 demo: $(VENV)/line.installed  ## Install the line (no torch) and inspect the sample video
