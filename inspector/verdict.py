@@ -7,6 +7,7 @@ limit -> REVIEW; else PASS.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Literal, Protocol
 
@@ -71,7 +72,7 @@ class Limits(Protocol):
 def judge(
     defects: Sequence[Defect], recipe: Limits, *, coverage: float, fault: Reason | None = None
 ) -> Verdict:
-    """The verdict on one frame, with every rule that fired as a reason, the worst value first.
+    """The verdict on one frame, with every rule that fired as a reason, in the order of the recipe.
 
     coverage: inspected share of the included area, 0 to 1; 0 is UNINSPECTED whatever the limit,
     since nothing was looked at. fault: why the frame could not be inspected; nothing else is
@@ -82,8 +83,8 @@ def judge(
         return Verdict(VerdictWord.UNINSPECTED, (fault,))
     # The negation also catches a coverage that is not a number.
     if not (coverage > 0 and coverage >= recipe.min_coverage):
-        least = _percent(recipe.min_coverage)
-        return uninspected(Fault.COVERAGE, f"{_percent(coverage)} of the area inspected, limit {least}")
+        seen, least = _numbers(100 * coverage, 100 * recipe.min_coverage)
+        return uninspected(Fault.COVERAGE, f"{seen} % of the area inspected, limit {least} %")
     reject = [reason for rule in recipe.rules for reason in _above(rule, rule.reject_above, defects)]
     reject += _unlisted(defects, recipe.rules)
     if reject:
@@ -109,8 +110,8 @@ def _above(rule: Rule, limit: float | None, defects: Iterable[Defect]) -> list[R
     unit = f" {rule.unit.replace('mm2', 'mm²')}".rstrip()
     where = f" in {' or '.join(rule.zones)}" if rule.zones else ""
     what = rule.kind.replace("_", " ")
-    words = f"{rule.class_name} {what} {_number(value)}{unit}{where}, limit {_number(limit)}{unit}"
-    return [Reason(rule.kind, words)]
+    shown, most = _numbers(value, limit)
+    return [Reason(rule.kind, f"{rule.class_name} {what} {shown}{unit}{where}, limit {most}{unit}")]
 
 
 def _value(rule: Rule, defects: Sequence[Defect]) -> float:
@@ -132,10 +133,19 @@ def _unlisted(defects: Sequence[Defect], rules: Sequence[Rule]) -> list[Reason]:
     return [Reason("unlisted", f"{name} found ({count}), no rule allows it") for name, count in names.items()]
 
 
-def _number(value: float) -> str:
-    """Four digits: enough to see on which side of the limit it lies, short enough for a screen."""
-    return f"{value:.0f}" if value == round(value) else f"{value:.4g}"
+def _numbers(value: float, limit: float) -> tuple[str, str]:
+    """Value and limit in four digits, or in as many as show on which side of the limit the value lies."""
+    for digits in range(4, 18):
+        texts = _number(value, digits), _number(limit, digits)
+        if texts[0] != texts[1]:
+            break
+    return texts
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.4g} %"
+def _number(value: float, digits: int) -> str:
+    """At least so many digits, no power of ten and no idle zeros."""
+    if not math.isfinite(value) or value == round(value):
+        return f"{value:.0f}"
+    before = math.floor(math.log10(abs(value))) + 1
+    text = f"{value:.{max(0, digits - before)}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text

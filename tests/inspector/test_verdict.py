@@ -115,6 +115,33 @@ def test_words_name_class_value_limit_and_unit():
     )
 
 
+@pytest.mark.parametrize(
+    ("length", "limit", "words"),
+    [
+        (1000.4, 1000, "1000.4 px, limit 1000 px"),
+        (5.00004, 5, "5.00004 px, limit 5 px"),
+        (12345.6, 5000, "12346 px, limit 5000 px"),
+        (0.00123456, 0.001, "0.001235 px, limit 0.001 px"),
+        (0.3, 0.25, "0.3 px, limit 0.25 px"),
+    ],
+)
+def test_words_show_on_which_side_of_the_limit_a_value_lies(length: float, limit: float, words: str):
+    said = verdict([defect(length_px=length)], rule(reject_above=limit))
+    assert said.reasons[0].words == f"scratch length {words}"
+
+
+def test_reasons_stand_in_the_order_of_the_recipe():
+    rules = rule("area_px", reject_above=9), rule("length_px", reject_above=1)
+    assert [reason.code for reason in verdict([defect()], *rules).reasons] == ["area", "length"]
+    assert [reason.code for reason in verdict([defect()], *rules[::-1]).reasons] == ["length", "area"]
+
+
+def test_a_coverage_just_below_its_limit_shows_that_it_is():
+    least = SimpleNamespace(rules=(), min_coverage=1.0)
+    words = judge([], least, coverage=0.99999).reasons[0].words
+    assert words == "99.999 % of the area inspected, limit 100 %"
+
+
 def test_a_rule_of_a_zone_looks_only_there():
     rules = rule("count", reject_above=1, zones=("rim",)), rule("count", reject_above=9)
     rim, face = defect(zones=("rim", "face")), defect(zones=("face",))
