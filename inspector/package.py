@@ -191,7 +191,7 @@ def load_package(path: Path) -> ModelPackage:
     Raises UsageError when there is no such folder, PackageError when a file is missing, was
     changed, was added, or when the manifest has another format version.
     """
-    if not path.is_dir():
+    if not os.path.isdir(path):  # Path.is_dir raises for a name that is too long or may not be looked at
         raise UsageError(f"There is no model package at {path}; give the folder that `trainer export` wrote.")
     manifest = _read_manifest(path)
     for name, expected in manifest.files.items():
@@ -206,7 +206,13 @@ def load_package(path: Path) -> ModelPackage:
             raise PackageError(
                 f"{path / name} was changed: sha256 {found[:12]} instead of {expected[:12]}; {_REMEDY}."
             )
-    unnamed = sorted({entry.name for entry in path.iterdir()} - set(manifest.files) - {MANIFEST})
+    try:
+        present = {entry.name for entry in path.iterdir()}
+    except OSError as error:
+        raise PackageError(
+            f"{path} cannot be read ({error.strerror}); give this user the right to."
+        ) from error
+    unnamed = sorted(present - set(manifest.files) - {MANIFEST})
     if unnamed:
         raise PackageError(f"{path / unnamed[0]} is not part of the package; take it out of the folder.")
     return ModelPackage(path=path, manifest=manifest, id=manifest.package_id())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,17 +30,17 @@ def camera_for(spec: str, config: CameraConfig) -> Camera:
     name = config.id or without_secret(spec)
     if spec.startswith("sim:"):
         sim = parse_sim(spec)
-        if sim.path is not None and not sim.path.exists():
+        if sim.path is not None and not os.path.exists(sim.path):
             raise UsageError(f"{sim.path} (in {spec}) is not there; check the path.")
         return Simulator(sim, config.id or "sim:", config.read_timeout_s)
     if spec.lower().startswith(STREAMS):
         return StreamCamera(spec, name, config.read_timeout_s)
     if spec.isascii() and spec.isdigit():
         return DeviceCamera(int(spec), name, config.read_timeout_s)
-    path = Path(spec or "no camera given")
-    if path.is_dir():
+    path = Path(spec)  # os.path, because Path raises for a name that is too long or may not be looked at
+    if spec and os.path.isdir(path):
         return ImageFolder(path, config.id or path.resolve().name)
-    if path.is_file():
+    if os.path.isfile(path):
         return VideoFile(path, config.id or path.name)
     if spec.startswith("/dev/"):
         return DeviceCamera(spec, name, config.read_timeout_s)

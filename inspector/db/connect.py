@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sqlite3
 from contextlib import ExitStack
 from pathlib import Path
@@ -92,7 +93,7 @@ def _sqlite_file(url: URL) -> Path:
 
 def _sqlite_engine(url: URL, create: bool, busy_timeout_s: float) -> Engine:
     file = _sqlite_file(url)
-    if not create and not file.exists():
+    if not create and not os.path.exists(file):  # Path.exists raises for a name that is too long
         raise UsageError(f"There is no ledger at {file}; name the one of a run with --db.")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,8 @@ def _recover(connection: Connection, run_id: str, folder: Path) -> bool:
         return False  # another program was quicker
     count = read_count(counter_path(folder, run_id))
     for torn in Path(run.evidence).glob("*.tmp"):
-        torn.unlink(missing_ok=True)
+        with suppress(OSError):  # it stays, and the audit lists it
+            torn.unlink()
     filled = fill_missing(connection, run, count, CRASH_WORDS, folder)
     close_run(connection, run_id, "crash", filled.count)
     words = f"The run was found dead; {filled.rows} of its {filled.count} frames had no verdict"
@@ -132,10 +134,10 @@ def _crash_row(run: Row[Any], number: int, words: str, folder: Path) -> dict[str
 
 
 def _adopted(file: Path, folder: Path) -> tuple[str, str] | tuple[None, None]:
-    """Path and sha256 of a file as a row names it, two None where there is no such file."""
-    if not file.exists():
-        return None, None
-    return stored_path(file, folder), hashlib.sha256(file.read_bytes()).hexdigest()
+    """Path and sha256 of a file as a row names it, two None where there is none that can be read."""
+    with suppress(OSError):
+        return stored_path(file, folder), hashlib.sha256(file.read_bytes()).hexdigest()
+    return None, None
 
 
 def stored_path(path: Path, folder: Path) -> str:

@@ -77,7 +77,20 @@ def test_another_format_version_is_named(package: ModelPackage) -> None:
         load_package(package.path)
 
 
+def test_a_folder_that_cannot_be_listed_is_one_sentence(
+    package: ModelPackage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(PackageError, match=r"plate cannot be read \(Permission denied\)"):
+        load_package(package.path)
+
+
 def test_no_folder_is_a_usage_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no model package"):
+        load_package(tmp_path / ("x" * 5000))
     with pytest.raises(UsageError, match="trainer export"):
         load_package(tmp_path / "nothing")
 

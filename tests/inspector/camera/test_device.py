@@ -129,7 +129,10 @@ def test_every_spec_finds_its_camera(tmp_path) -> None:
     assert camera_for("0", SimpleNamespace(id="left", read_timeout_s=1.0)).camera_id == "left"
 
 
-@pytest.mark.parametrize("spec", ["nowhere.mp4", "", "-1", "sim:nowhere?fps=3", "ftp://x", "sim:?what=1"])
+@pytest.mark.parametrize(
+    "spec",
+    ["nowhere.mp4", "", "x" * 5000, "sim:" + "x" * 5000, "-1", "sim:nowhere?fps=3", "ftp://x", "sim:?what=1"],
+)
 def test_a_spec_that_is_no_camera_is_a_usage_error(spec: str) -> None:
     with pytest.raises(UsageError) as error:
         camera_for(spec, CONFIG)

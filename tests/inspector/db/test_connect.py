@@ -100,6 +100,8 @@ def test_looking_makes_no_ledger(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="There is no ledger at"):
         open_ledger(str(tmp_path / "typo" / "ledger.db"), create=False)
     assert list(tmp_path.iterdir()) == []
+    with pytest.raises(UsageError, match="There is no ledger at"):
+        open_ledger("x" * 5000, create=False)
 
 
 def test_another_file_is_no_ledger(tmp_path: Path) -> None:

@@ -111,6 +111,17 @@ def test_a_picture_that_was_stored_without_its_row_is_adopted_and_torn_files_go(
     assert audit.problems == [] and audit.runs[0].orphans == []
 
 
+def test_evidence_that_cannot_be_read_does_not_keep_a_run_from_being_recovered(
+    ledger: Engine, opened: Opener, dead_run: Callable[[int, int], str], tmp_path: Path
+) -> None:
+    run_id = dead_run(5, 2)
+    (tmp_path / "evidence" / run_id / "00000004.png").mkdir()
+    (tmp_path / "evidence" / run_id / "00000005.png.tmp").mkdir()
+    again = opened(str(ledger.url.database))
+    row = queries.inspection(again, run_id, 4)
+    assert row is not None and row.reasons[0].code == "crash" and row.image_path is None
+
+
 def test_missing_numbers_are_found_between_and_behind_the_rows(filled: tuple[Engine, str]) -> None:
     ledger, run_id = filled
     with writing(ledger) as connection:
