@@ -124,19 +124,13 @@ class Pipeline:
         """Segment and judge; every fault and engine failure becomes UNINSPECTED, never an error."""
         wrong = self.check(frame)
         if wrong is not None:
-            return self.refuse(frame, wrong)
+            return refused(frame, wrong)
         started = time.perf_counter()
         try:
             probs = self.segment(frame)
         except EngineError as error:
-            return self.refuse(frame, Fault.ENGINE, str(error))
+            return refused(frame, Fault.ENGINE, str(error))
         return self.judge(frame, probs, {"infer": 1000 * (time.perf_counter() - started)})
-
-    def refuse(self, frame: Frame, fault: Reason | Fault, words: str = "") -> Inspection:
-        """UNINSPECTED for a frame that was not inspected. words: for a Fault, what to tell."""
-        reason = Reason(fault.value, words or fault.value) if isinstance(fault, Fault) else fault
-        verdict = Verdict(VerdictWord.UNINSPECTED, (reason,))
-        return Inspection(frame, verdict, judged_mono_ns=time.monotonic_ns())
 
     def _late(self, frame: Frame) -> Reason | None:
         deadline_ms = self._recipe.deadline_ms
@@ -144,6 +138,13 @@ class Pipeline:
         if deadline_ms is None or age_ms <= deadline_ms:
             return None
         return Reason(Fault.LATE.value, f"judged {age_ms:.0f} ms after the grab, limit {deadline_ms:g} ms")
+
+
+def refused(frame: Frame, fault: Fault | Reason, words: str = "") -> Inspection:
+    """UNINSPECTED for a frame that nobody inspected. words: for a Fault, what to tell."""
+    reason = Reason(fault.value, words) if isinstance(fault, Fault) else fault
+    verdict = Verdict(VerdictWord.UNINSPECTED, (reason,))
+    return Inspection(frame, verdict, judged_mono_ns=time.monotonic_ns())
 
 
 def check_recipe(recipe: Recipe, package: ModelPackage) -> None:

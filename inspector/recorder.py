@@ -150,8 +150,9 @@ class Recorder:
         For the thread that submits what the engine judged; nothing happens when it is the same one.
         Raises LedgerError.
         """
-        identity = {"engine": info.name, "precision": info.precision, "certificate": info.certificate}
-        facts = replace(self._served, **identity)
+        facts = replace(
+            self._served, engine=info.name, precision=info.precision, certificate=info.certificate
+        )
         if facts != self._served:
             self._put(facts)
             self._served = facts

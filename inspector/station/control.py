@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 
 from inspector.errors import InspectionError, LedgerError
 from inspector.recorder import Recorder
-from inspector.types import Fault, Frame, Inspection, Reason, Verdict, VerdictWord
+from inspector.types import Inspection
 
 log = logging.getLogger("inspector.station")
 
@@ -58,13 +57,6 @@ class Stage(threading.Thread):
             )
         finally:
             self._end()
-
-
-def refused(frame: Frame, fault: Fault | Reason, words: str = "") -> Inspection:
-    """The Inspection of a frame that nobody inspected."""
-    reason = fault if isinstance(fault, Reason) else Reason(fault.value, words)
-    verdict = Verdict(VerdictWord.UNINSPECTED, (reason,))
-    return Inspection(frame, verdict, judged_mono_ns=time.monotonic_ns())
 
 
 def submit_last(recorder: Recorder, inspection: Inspection) -> None:

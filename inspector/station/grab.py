@@ -8,8 +8,9 @@ from collections.abc import Iterable
 
 from inspector.camera.protocol import Camera
 from inspector.errors import CameraError, CameraStalled
+from inspector.pipeline import refused
 from inspector.recorder import Recorder
-from inspector.station.control import Control, log, refused
+from inspector.station.control import Control, log
 from inspector.station.intake import Intake
 from inspector.station.mailbox import Mailbox
 from inspector.station.summary import Tally
@@ -95,8 +96,8 @@ class GrabStage:
             return
         if total is not None and not self._camera.live and self._number < total:
             words = (
-                f"{self._camera.camera_id} ended after {self._number} of {total} frames, so it is cut off or"
-                " damaged; record or copy it again to inspect the rest."
+                f"{self._camera.camera_id} ended after {self._number} of {total} frames, so it seems cut off"
+                " or damaged; record or copy it again to inspect the rest."
             )
             log.warning("%s", words)
             self._recorder.event("camera_ended_early", words, {"frames": self._number, "promised": total})

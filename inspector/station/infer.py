@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from inspector.errors import DeviceLost, EngineError, GpuMissing
-from inspector.pipeline import Pipeline
+from inspector.pipeline import Pipeline, refused
 from inspector.recorder import Recorder
-from inspector.station.control import Control, refused, submit_last
+from inspector.station.control import Control, submit_last
 from inspector.station.mailbox import Mailbox
 from inspector.types import Fault, Frame, ProbMap
 

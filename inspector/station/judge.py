@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import queue
 
+from inspector.pipeline import refused
 from inspector.recorder import Recorder
-from inspector.station.control import refused, submit_last
+from inspector.station.control import submit_last
 from inspector.station.infer import Segmented
 from inspector.types import Fault
 

@@ -11,7 +11,7 @@ from inspector.config import Recipe
 from inspector.engine.fake import FakeEngine
 from inspector.errors import ConfigError, EngineError, Refused, ShapeMismatch
 from inspector.package import Manifest, ModelPackage, Normalisation, Threshold
-from inspector.pipeline import Pipeline
+from inspector.pipeline import Pipeline, refused
 from inspector.tiling import Geometry, plan_tiles
 from inspector.types import Fault, Frame, Inspection, Reason, VerdictWord
 
@@ -167,8 +167,8 @@ def test_judged_after_its_deadline_is_late_whatever_was_found():
     assert pipeline(deadline_ms=60_000).inspect(frame(gray())).verdict.word == "PASS"
 
 
-def test_refuse_tells_what_it_was_told():
-    said = pipeline().refuse(frame(gray()), Fault.PAUSED, "an operator paused the line")
+def test_refused_tells_what_it_was_told():
+    said = refused(frame(gray()), Fault.PAUSED, "an operator paused the line")
     assert said.verdict.reasons == (Reason("paused", "an operator paused the line"),)
     assert code(said) == "paused" and said.mask is None
 
