@@ -1,0 +1,1 @@
+"""What this machine does with networks of known size: parity, speed, memory and a soak, on every engine."""

@@ -1,0 +1,111 @@
+"""How fast this machine multiplies matrices in a precision: what an engine's speed is held against."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from inspector.engine.openvino import cpu_name, openvino_version
+from inspector.errors import EngineError, UsageError
+
+_CPU_SIDE, _GPU_SIDE = 2048, 8192
+_OPENVINO_NAMES = {"f32": "f32", "bf16": "bf16", "int8": "u8"}
+_CHAIN = 4
+"""Products in a row on a CPU, so that turning float32 into bfloat16 and back costs little beside them."""
+
+
+def cpu_rate(precision: str, seconds: float) -> dict[str, Any]:
+    """FLOP a second of OpenVINO's matrix product on the CPU, median of as many runs as fit.
+
+    precision: f32, bf16 or int8 (a multiplication and its sum are two there too). Sides of 2048,
+    all threads. Raises EngineError where OpenVINO runs another precision than asked.
+    """
+    import openvino as ov
+
+    hints = {"INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
+             "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1}  # fmt: skip
+    compiled = ov.Core().compile_model(_products(precision), "CPU", hints)
+    runs = _executed(compiled)
+    if runs != {_OPENVINO_NAMES[precision]}:
+        raise EngineError(f"OpenVINO multiplies matrices in {sorted(runs)}, not in {precision}.")
+    request = compiled.create_infer_request()
+    request.get_input_tensor().data[:] = np.random.default_rng(0).random((_CPU_SIDE, _CPU_SIDE), np.float32)
+    return {
+        "device": cpu_name(),
+        "tool": f"OpenVINO {openvino_version()}, sides of {_CPU_SIDE}",
+        "flop_per_s": _CHAIN * 2 * _CPU_SIDE**3 / _median_seconds(request.infer, seconds),
+    }
+
+
+def _products(precision: str) -> Any:
+    """An OpenVINO model of matrix products in a row; for int8 with ranges of 8 bits around each."""
+    import openvino as ov
+    from openvino import opset13 as ops
+
+    random, number = np.random.default_rng(0), np.float32
+    parameter = ops.parameter([_CPU_SIDE, _CPU_SIDE], number)
+    x: Any = parameter
+    for _ in range(_CHAIN):
+        drawn = random.normal(0, _CPU_SIDE**-0.5, (_CPU_SIDE, _CPU_SIDE)).astype(number)
+        weights = ops.constant(drawn)
+        if precision == "int8":
+            x = ops.fake_quantize(x, number(0), number(1), number(0), number(1), 256)
+            top = number(np.abs(drawn).max())
+            weights = ops.fake_quantize(weights, -top, top, -top, top, 255)
+        x = ops.relu(ops.matmul(x, weights, False, True))
+    return ov.Model([x], [parameter])
+
+
+def _executed(compiled: Any) -> set[str]:
+    """Precisions in which the compiled model multiplies, by OpenVINO's names."""
+    facts = [node.get_rt_info() for node in compiled.get_runtime_model().get_ops()]
+    kinds = ("FullyConnected", "MatMul")
+    return {
+        str(one["runtimePrecision"].astype(str))
+        for one in facts
+        if str(one["layerType"].astype(str)) in kinds
+    }
+
+
+def gpu_rate(precision: str, seconds: float) -> dict[str, Any]:
+    """FLOP a second of torch's matrix product on the GPU; precision f32 (no TF32) or fp16.
+
+    Raises UsageError where there is no torch or no GPU.
+    """
+    try:
+        import torch
+    except ImportError as error:
+        raise UsageError(f"torch cannot be imported ({error}).") from error
+    if not torch.cuda.is_available():
+        raise UsageError("torch finds no NVIDIA GPU.")
+    torch.backends.cuda.matmul.allow_tf32 = False
+    dtype = torch.float16 if precision == "fp16" else torch.float32
+    a, b = (torch.randn(_GPU_SIDE, _GPU_SIDE, device="cuda", dtype=dtype) for _ in range(2))
+    into = torch.empty_like(a)
+
+    def run() -> None:
+        for _ in range(_CHAIN):
+            torch.matmul(a, b, out=into)
+        torch.cuda.synchronize()
+
+    return {
+        "device": torch.cuda.get_device_name(0),
+        "tool": f"torch {torch.__version__}, sides of {_GPU_SIDE}",
+        "flop_per_s": _CHAIN * 2 * _GPU_SIDE**3 / _median_seconds(run, seconds),
+    }
+
+
+def _median_seconds(run: Callable[[], Any], seconds: float) -> float:
+    """Median time of a run, after one that warms up; at least three."""
+    run()
+    times: list[float] = []
+    ends = time.perf_counter() + seconds
+    while len(times) < 3 or time.perf_counter() < ends:
+        began = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - began)
+    return statistics.median(times)

@@ -1,0 +1,165 @@
+"""One measurement in a process of its own: `python -m deploy.qualify.trial '{...}'` prints one JSON object.
+
+A process each, so that memory is this engine's alone and a fault costs one figure.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deploy.apart import compile_apart
+from deploy.compile import Request
+from deploy.qualify.candidates import Candidate
+from deploy.qualify.rate import cpu_rate, gpu_rate
+from deploy.qualify.sample import frame_of
+from deploy.qualify.soak import soak
+from inspector.engine.open import choose_plan, open_engine
+from inspector.engine.protocol import Engine
+from inspector.engine.segment import segment
+from inspector.errors import (
+    CertificateError,
+    CompiledEngineError,
+    EngineNotCompiled,
+    InspectionError,
+    UsageError,
+)
+from inspector.package import load_package
+from inspector.tiling import TilePlan
+from inspector.types import Image, ProbMap
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What to measure."""
+
+    candidate: Candidate
+    package: str
+    frame: tuple[int, int]
+    seconds: float
+    """How long frames are timed, at least one; of a soak, its whole length."""
+    memory_mb: int
+    keep: str | None = None
+    """File that gets the frame's probabilities, to hold engines against each other."""
+    kind: str = "speed"
+    """speed, soak, or rate: the machine's matrix product in this precision."""
+
+
+def measured(trial: Trial) -> dict[str, Any]:
+    """The figures. Raises what opening and running the engine raises."""
+    if trial.kind == "rate":
+        rate = gpu_rate if trial.candidate.on_gpu else cpu_rate
+        return rate(trial.candidate.precision, trial.seconds)
+    package = load_package(Path(trial.package))
+    settings = trial.candidate.settings(trial.memory_mb)
+    if trial.candidate.engine == "tensorrt":
+        compile_apart(Request(package.path, frame=trial.frame), lambda _share, _phase: None)
+    began, used = time.perf_counter(), _gpu_bytes(trial.candidate)
+    plan = choose_plan(package, trial.frame, settings)
+    engine = open_engine(package, plan, settings)
+    opened = time.perf_counter() - began
+    work = Work(engine, plan, frame_of(package, trial.frame))
+    try:
+        found = work.soak(trial) if trial.kind == "soak" else work.speed(trial)
+        used = _gpu_bytes(trial.candidate) - used
+    finally:
+        engine.close()  # a child process counts once it has ended
+    facts = {key: value for key, value in asdict(engine.info).items() if key != "package"}
+    return {"engine": facts, "tiles": len(plan.tiles), "tile": plan.input, "open_s": round(opened, 2),
+            **found, "rss_mb": _resident_mb(), **({"gpu_mb": round(used / 1e6)} if used else {})}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One frame on one open engine."""
+
+    engine: Engine
+    plan: TilePlan
+    frame: Image
+
+    def whole(self) -> ProbMap:
+        """The frame as the line computes it: cut, run, pasted."""
+        return segment(self.frame, self.plan, self.engine)
+
+    def alone(self, tile: Image) -> None:
+        """One tile as often as the frame has tiles, nothing cut or pasted."""
+        self.engine.run((tile for _ in self.plan.tiles), lambda _index, _probs: None)
+
+    def speed(self, trial: Trial) -> dict[str, Any]:
+        """Seconds a frame, and of the engine alone on as many tiles, in turn, for the trial's seconds."""
+        probs = self.whole()
+        if trial.keep is not None:
+            np.save(trial.keep, probs)
+        tile = np.resize(self.frame, self.plan.input + self.frame.shape[2:])
+        whole: list[float] = []
+        alone: list[float] = []
+        ends = time.perf_counter() + trial.seconds
+        while not whole or time.perf_counter() < ends:
+            whole.append(_seconds(self.whole))
+            alone.append(_seconds(lambda: self.alone(tile)))
+        return {"frames": len(whole), "frame_s": statistics.median(whole), "worst_s": max(whole),
+                "engine_only_s": statistics.median(alone)}  # fmt: skip
+
+    def soak(self, trial: Trial) -> dict[str, Any]:
+        """See deploy.qualify.soak."""
+        return soak(self.whole, trial.seconds)
+
+
+def _seconds(run: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
+
+
+def _resident_mb() -> int:
+    """Largest resident memory of this process, and of the largest one that it started, in MB."""
+    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return round(sum(resource.getrusage(kind).ru_maxrss for kind in kinds) * 1024 / 1e6)
+
+
+def _gpu_bytes(candidate: Candidate) -> int:
+    """What is in use on the GPU by anybody; 0 for an engine on the CPU, or without torch."""
+    if not candidate.on_gpu or importlib.util.find_spec("torch") is None:
+        return 0
+    import torch
+
+    free, total = torch.cuda.mem_get_info(0)
+    return total - free
+
+
+def outcome(trial: Trial) -> dict[str, Any]:
+    """The figures with outcome `ran`, or `not run`, `refused` or `failed` with the reason."""
+    try:
+        return {"outcome": "ran", **measured(trial)}
+    except (EngineNotCompiled, UsageError) as error:
+        return {"outcome": "not run", "words": str(error)}
+    except (CertificateError, CompiledEngineError) as error:
+        return {"outcome": "refused", "words": str(error)}
+    except InspectionError as error:
+        return {"outcome": "failed", "words": str(error)}
+
+
+def parse_trial(text: str) -> Trial:
+    """A trial from its JSON."""
+    fields = json.loads(text)
+    return Trial(**{**fields, "candidate": Candidate(**fields["candidate"]), "frame": tuple(fields["frame"])})
+
+
+def main() -> int:
+    """Print the outcome of the trial in the first argument as the last line of stdout."""
+    print(json.dumps(outcome(parse_trial(sys.argv[1]))))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,204 @@
+"""The qualification's parts on tiny networks, and its page, verdict and refusals."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from deploy.qualify import __main__ as command
+from deploy.qualify import session
+from deploy.qualify.candidates import Candidate, Machine, candidates
+from deploy.qualify.graph import release_onnx
+from deploy.qualify.network import flop_per_px, seeing_network
+from deploy.qualify.rate import cpu_rate, gpu_rate
+from deploy.qualify.reference import compute
+from deploy.qualify.report import page
+from deploy.qualify.sample import frame_of, seeing_package, spotted
+from deploy.qualify.soak import soak
+from deploy.qualify.trial import Trial, outcome, parse_trial
+from inspector.engine.openvino import CompileOptions, OpenVinoEngine, cpu_has_bf16
+from inspector.engine.parity import measure
+from inspector.errors import UsageError
+from inspector.package import ModelPackage
+
+F32 = Candidate("openvino", "f32")
+ALL = Machine(no_bf16=None, no_torch=None, no_gpu=None, no_tensorrt=None)
+NOTHING = Machine("no bf16", "torch is not installed", "no NVIDIA driver", "tensorrt is not installed")
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> ModelPackage:
+    pytest.importorskip("onnx")
+    return seeing_package(tmp_path_factory.mktemp("qualify") / "seeing", base=4, depth=3)
+
+
+def test_flop_a_pixel_counts_every_product_of_the_network() -> None:
+    network = seeing_network(16, 4)
+    pairs = [(kernel, 0.25**level) for level, pair in enumerate(network.down) for kernel in pair]
+    for level, (lift, *both) in zip((2, 1, 0), network.up, strict=True):
+        pairs += [(kernel, 0.25**level) for kernel in both]
+        pairs.append((lift[..., :1, :1], 0.25**level))  # one of its four taps reaches each output pixel
+    counted = sum(2 * kernel.size * share for kernel, share in pairs) + 2 * network.head.size
+    assert flop_per_px(16, 4, 1, 3) == pytest.approx(counted)
+    assert flop_per_px(16, 4, 1, 3) == pytest.approx(71_000, rel=0.02)
+    assert flop_per_px(16, 5, 1, 3) == pytest.approx(94_000, rel=0.03)
+
+
+def test_numpy_and_every_engine_agree_on_the_network(package: ModelPackage) -> None:
+    side = package.golden().tiles.shape[1]
+    parity = measure(OpenVinoEngine(package, (side, side), CompileOptions("f32")), package, package.golden())
+    assert parity.max_difference <= 1 / 255 and parity.changed == 0 and parity.defects > 0
+    torch_engine = pytest.importorskip("inspector.engine.torch")
+    exact = torch_engine.TorchEngine(package, (side, side), torch_engine.TorchOptions("f32", "cpu"))
+    assert measure(exact, package, package.golden()).max_difference <= 1 / 255
+
+
+def test_the_deep_levels_move_the_scores() -> None:
+    """Else an engine that is wrong there would pass."""
+    tile = spotted((76, 76), 0)
+    network = seeing_network(4, 3)
+    network = network.with_deep_scores(compute(network, tile).features)
+    before = compute(network, tile).probs
+    network.down[2][1][:] *= 0.5
+    assert np.abs(compute(network, tile).probs - before).max() > 0.05
+
+
+def test_the_graph_is_one_that_tensorrt_takes() -> None:
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load_from_string(release_onnx(seeing_network(4, 2)))
+    assert [node.op_type for node in model.graph.node][0 :: len(model.graph.node) - 1] == ["Cast", "Cast"]
+    assert [one.name for one in model.graph.output] == ["prob", "prob_f32"]
+
+
+def test_without_onnx_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(UsageError, match=r"pip install onnx`, or name packages with --model"):
+        release_onnx(seeing_network(4, 2))
+
+
+def test_a_frame_is_laid_with_golden_tiles(package: ModelPackage) -> None:
+    tiles = package.golden().tiles
+    side = tiles.shape[1]
+    frame = frame_of(package, (side + 10, 2 * side + 5))
+    assert frame.shape == (side + 10, 2 * side + 5)
+    assert np.array_equal(frame[:side, side : 2 * side], tiles[1, :, :, 0])
+
+
+def test_what_a_machine_lacks_has_its_reason() -> None:
+    reasons = {one.name: NOTHING.lacks(one) for one in candidates(NOTHING)}
+    assert reasons["openvino f32"] is None and reasons["openvino bf16"] == "no bf16"
+    assert reasons["torch f32"] == reasons["torch fp16 GPU"] == "torch is not installed"
+    assert reasons["tensorrt fp16 GPU"] == "no NVIDIA driver"
+    assert not any(ALL.lacks(one) for one in candidates(ALL))
+    assert candidates(ALL)[0] == Candidate("torch", "f32", on_gpu=True)  # the reference of a GPU machine
+
+
+def test_the_matrix_product_runs_in_the_precision_it_says() -> None:
+    for precision in ("f32", "int8", *(["bf16"] if cpu_has_bf16() else [])):
+        assert cpu_rate(precision, 0.0)["flop_per_s"] > 1e8
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        with pytest.raises(UsageError, match="no NVIDIA GPU"):
+            gpu_rate("fp16", 0.0)
+
+
+def test_a_trial_measures_speed_memory_and_keeps_the_answer(package: ModelPackage, tmp_path: Path) -> None:
+    kept = tmp_path / "probs.npy"
+    trial = Trial(F32, str(package.path), (90, 120), 0.0, 4096, str(kept))
+    assert parse_trial(json.dumps({**trial_fields(trial)})) == trial
+    found = outcome(trial)
+    assert found["outcome"] == "ran" and found["frames"] == 1 and found["rss_mb"] > 50
+    assert found["engine"]["precision"] == "f32" and len(found["engine"]["certificate"]) == 64
+    assert np.load(kept).shape == (90, 120, 2)
+
+
+def trial_fields(trial: Trial) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return asdict(trial)
+
+
+def test_what_a_trial_cannot_run_and_what_it_may_not_run_differ(
+    package: ModelPackage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from inspector.engine.certificate import LIMITS
+
+    monkeypatch.setenv("INSPECTION_CACHE", str(tmp_path))
+    missing = Trial(F32, str(package.path / "gone"), (90, 120), 0.0, 4096)
+    assert outcome(missing)["outcome"] == "not run"
+    trial = Trial(F32, str(package.path), (90, 120), 0.0, 4096)
+    monkeypatch.setitem(LIMITS, "f32", LIMITS["f32"].model_copy(update={"mask_equal": 1.1}))
+    found = outcome(trial)
+    assert found["outcome"] == "refused" and "not the trained model" in found["words"]
+
+
+def test_a_trial_whose_process_dies_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session.sys, "executable", "/bin/false")
+    found = session.run_trial(Trial(F32, "", (1, 1), 0.0, 64))
+    assert found == {"outcome": "failed", "words": "the process ended with 1: without a word"}
+
+
+def test_a_soak_counts_answers_that_are_not_the_first() -> None:
+    answers = iter([*[np.zeros((2, 2, 1), np.uint8)] * 5, np.full((2, 2, 1), 9, np.uint8)] * 2)
+    found = soak(lambda: next(answers), 0.0)
+    assert found["frames"] == 10 and found["wrong"] == 1
+    assert found["rss_last_mb"] >= found["rss_first_mb"] - 5
+
+
+def row(**changes: Any) -> dict[str, Any]:
+    engine = {"name": "openvino", "precision": "f32", "note": ""}
+    return {"network": "seeing-4-3", "frame": (90, 120), "engine_name": "openvino f32", "precision": "f32",
+            "outcome": "ran", "engine": engine, "mpx_per_s": 2.0, "useful_flop_per_s": 1e11, "share": 0.5,
+            "end_to_end": 0.97, "parity": None, "rss_mb": 400, **changes}  # fmt: skip
+
+
+def test_the_verdict_falls_short_for_anything_that_ran_wrong() -> None:
+    still = {"outcome": "ran", "wrong": 0}
+    assert session.verdict([row()], still).startswith("HOLDS: 1 run")
+    assert session.verdict([row(), row(outcome="not run", words="no driver")], still).startswith("HOLDS")
+    wrong = {"levels": 40, "changed_px": 9, "pixels": 99, "verdict": "FALLS SHORT"}
+    for bad in (row(parity=wrong), row(outcome="refused", words="x"), row(outcome="failed", words="x")):
+        assert "openvino f32 on seeing-4-3" in session.verdict([row(), bad], still)
+    assert "soak" in session.verdict([row()], {"outcome": "ran", "wrong": 2})
+    assert session.verdict([], {"outcome": "not run"}).startswith("NOTHING RAN")
+
+
+def test_the_whole_command_on_a_small_model(
+    package: ModelPackage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All but the processes: the trials run here, so that the test takes seconds."""
+    monkeypatch.setattr(session, "run_trial", outcome)
+    monkeypatch.setattr(session, "this_machine", lambda: NOTHING)
+    monkeypatch.setattr(command, "QUICK_FRAMES", ((90, 120),))
+    arguments = ["--quick", "--model", str(package.path), "--seconds", "0", "--soak-minutes", "0.0001"]
+    done = CliRunner().invoke(
+        command.qualify, [*arguments, "--out", str(tmp_path), "--json"], standalone_mode=False
+    )
+    assert done.return_value == 0, done.output
+    figures = json.loads((tmp_path / "qualification.json").read_text())
+    assert json.loads(done.stdout.splitlines()[-1]) == figures
+    assert [one["lacks"] for one in figures["engines"]].count(None) == 2  # f32, and int8 without its graph
+    ran = [one for one in figures["rows"] if one["outcome"] == "ran"]
+    assert len(ran) == 1 and ran[0]["share"] > 0 and figures["soak"]["wrong"] == 0
+    text = (tmp_path / "qualification.md").read_text()
+    assert text.startswith("# Qualification") and "not run: no NVIDIA driver" in text
+    assert text == page(figures)
+
+
+def test_a_folder_that_cannot_be_written_and_help(package: ModelPackage, tmp_path: Path) -> None:
+    done = CliRunner().invoke(command.qualify, ["--help"])
+    assert done.exit_code == 0 and "Example:" in done.output
+    with pytest.raises(UsageError, match="no model package"):
+        CliRunner().invoke(
+            command.qualify,
+            ["--model", str(tmp_path / "gone")],
+            standalone_mode=False,
+            catch_exceptions=False,
+        )
