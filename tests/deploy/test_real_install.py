@@ -30,9 +30,7 @@ def offline() -> list[str]:
     return without if allowed else []
 
 
-def test_the_line_runs_from_an_install_without_a_network(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_line_runs_from_an_install_without_a_network(tmp_path: Path) -> None:
     assert HOUSE is not None
     said = install(Path(HOUSE), tmp_path)
     assert said.returncode == 0, said.stderr
