@@ -87,14 +87,7 @@ class _Line:
         self.tally = Tally()
         self.budget = BudgetWatch(config.recipe.deadline_ms, live=opened.camera.live)
         channels = opened.package.manifest.channels
-        start = RunStart(
-            run_id=opened.run_id,
-            camera_id=opened.camera.camera_id,
-            package=opened.package,
-            engine=opened.serving.engine.info,
-            recipe=config.recipe,
-            lot=config.recipe.lot,
-        )
+        start = _run_start(config, opened)
         waiting = waiting_frames(opened.serving.size, channels, config.model.memory_mb)
         with ExitStack() as on_failure:
             self.outputs: list[JsonLines] = []
@@ -226,6 +219,17 @@ def waiting_frames(size: tuple[int, int], channels: int, memory_mb: int) -> int:
     """How many frames may wait for the recorder: with their masks a sixteenth of the memory limit."""
     frame_bytes = size[0] * size[1] * (channels + 1)
     return max(2, min(BATCH, memory_mb * MB // 16 // frame_bytes))
+
+
+def _run_start(config: LineConfig, opened: Opened) -> RunStart:
+    return RunStart(
+        run_id=opened.run_id,
+        camera_id=opened.camera.camera_id,
+        package=opened.package,
+        engine=opened.serving.engine.info,
+        recipe=config.recipe,
+        lot=config.recipe.lot,
+    )
 
 
 def _live_picture(opened: Opened) -> PictureWriter | None:
