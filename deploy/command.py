@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from inspector.errors import UsageError
 
+if TYPE_CHECKING:
+    from deploy.compile import Outcome, Request
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-_OPTIONS = [
-    click.argument("package", type=click.Path(path_type=Path)),
+_PACKAGE = click.argument("package", type=click.Path(path_type=Path))
+_TARGET = [
     click.option(
         "--engine", type=click.Choice(["tensorrt", "tensorrt-rtx"]), default="tensorrt", show_default=True,
         help="tensorrt serves; tensorrt-rtx only checks the graph, needs no GPU, and nothing of it is kept.",
@@ -24,6 +27,8 @@ _OPTIONS = [
         "--precision", type=click.Choice(["fp16"]), default="fp16", show_default=True,
         help="Arithmetic: that of the package's graph.",
     ),
+]  # fmt: skip
+_REST = [
     click.option(
         "--frame", default="1080x1920", show_default=True,
         help="HEIGHTxWIDTH of the line's frames; the tile is the whole frame where that fits the GPU.",
@@ -46,7 +51,13 @@ _OPTIONS = [
 
 def compile_options(command: Command) -> Command:
     """PACKAGE and every option of a compile command, in the order of the help page."""
-    for option in reversed(_OPTIONS):
+    return with_options(command, _TARGET)
+
+
+def with_options(command: Command, target: Sequence[Callable[..., Any]]) -> Command:
+    """The same, with options of one's own for what is compiled: `target` must have engine and precision."""
+    options: list[Callable[..., Any]] = [_PACKAGE, *target, *_REST]
+    for option in reversed(options):
         command = option(command)
     return command
 
@@ -54,7 +65,7 @@ def compile_options(command: Command) -> Command:
 def run_compile(given: dict[str, Any]) -> int:
     """Compile as the options say, in a process of its own, with progress on stderr; the exit code."""
     from deploy.apart import compile_apart
-    from deploy.compile import LINT, Request
+    from deploy.compile import Request
     from deploy.progress import ProgressLine
     from deploy.size import parse_size
 
@@ -78,7 +89,15 @@ def run_compile(given: dict[str, Any]) -> int:
         line.close()
     if given["as_json"]:
         click.echo(json.dumps(asdict(outcome)))
-        return 0
+    else:
+        _tell(outcome, request)
+    return 0
+
+
+def _tell(outcome: Outcome, request: Request) -> None:
+    """The outcome for people."""
+    from deploy.compile import LINT
+
     size, made = f"{outcome.tile[0]}x{outcome.tile[1]}", f"{outcome.plan_bytes / 1e6:.1f} MB"
     if request.engine == LINT:
         click.echo(
@@ -93,4 +112,3 @@ def run_compile(given: dict[str, Any]) -> int:
         )
         served = f"inspector run --engine tensorrt --model {request.package}"
         click.echo(f'Next: set model.engine = "tensorrt", or {served}', err=True)
-    return 0

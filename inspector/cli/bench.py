@@ -113,11 +113,12 @@ class LineBench:
     """One open engine, measured alone and inside the line."""
 
     def __init__(self, config: LineConfig, package: ModelPackage, size: tuple[int, int]) -> None:
-        """Opens the engine as the line would; raises what choose_plan and open_engine raise."""
-        from inspector.engine.open import choose_plan, open_engine
+        """Opens the engine as the line would; raises what measured_plan and open_engine raise."""
+        from inspector.engine.measured import measured_plan
+        from inspector.engine.open import open_engine
 
         self.config, self.package, self.size = config, package, size
-        self.plan: TilePlan = choose_plan(package, size, config.model)
+        self.plan: TilePlan = measured_plan(package, size, config.model)
         self.engine: Engine = open_engine(package, self.plan, config.model)
         colours = () if package.manifest.channels == 1 else (3,)
         random = np.random.default_rng(0)
@@ -232,10 +233,14 @@ def parse_size(text: str) -> tuple[int, int]:
 )
 @click.option("--rounds", default=3, show_default=True, type=click.IntRange(1), help="Rounds, interleaved.")
 @click.option(
-    "--precision", default="auto", type=click.Choice(["auto", "f32", "bf16", "fp16"]), show_default=True,
-    help="Arithmetic; auto: what the line would serve in.",
+    "--precision", type=click.Choice(["auto", "f32", "bf16", "fp16", "int8"]), default="auto",
+    show_default=True, help="Arithmetic; auto: what the line would serve in.",
 )  # fmt: skip
 @click.option("--tile", default="auto", show_default=True, help="auto, whole, or HEIGHTxWIDTH of the input.")
+@click.option(
+    "--hint", default="latency", type=click.Choice(["latency", "throughput"]), show_default=True,
+    help="On a CPU: one tile at a time, or several at once.",
+)  # fmt: skip
 @click.option("--memory-mb", default=4096, show_default=True, type=click.IntRange(64), help="Memory limit.")
 @click.option(
     "--engine", type=click.Choice(["auto", "openvino", "tensorrt", "torch", "fake"]), default="auto",

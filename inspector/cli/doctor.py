@@ -76,13 +76,14 @@ def _sqlite() -> Finding:
 
 
 def _processor() -> Finding:
-    from inspector.engine.openvino import cpu_has_bf16, cpu_name
+    from inspector.engine.cpu import cpu_has_bf16, cpu_has_vnni, cpu_name
 
     name, cores = cpu_name(), os.cpu_count()
+    int8 = "computes int8" if cpu_has_vnni() else "no VNNI, so int8 would hardly be faster than f32"
     if cpu_has_bf16():
-        return Finding("processor", "ok", f"{name}, {cores} cores, computes bf16")
+        return Finding("processor", "ok", f"{name}, {cores} cores, computes bf16, {int8}")
     return Finding(
-        "processor", "warn", f"{name}, {cores} cores, no bf16: f32 serves, at about half the speed",
+        "processor", "warn", f"{name}, {cores} cores, no bf16: f32 serves, at about half the speed; {int8}",
         "use a processor with AVX-512 BF16 or AMX if that is too slow",
     )  # fmt: skip
 

@@ -74,12 +74,13 @@ def measured_tile_ms(engine: Engine, plan: TilePlan, channels: int) -> tuple[flo
 
 def contract(facts: LineFacts, config: LineConfig, package: ModelPackage) -> dict[str, Any]:
     """What `inspector plan --json` prints, with frames measured on this machine."""
-    from inspector.engine.open import choose_plan, open_engine
+    from inspector.engine.measured import measured_plan
+    from inspector.engine.open import open_engine
     from inspector.needed import needed_tiles
     from inspector.zones import Zones
 
     zones = Zones(facts.frame, config.recipe.areas)
-    plan = choose_plan(package, facts.frame, config.model, zones)
+    plan = measured_plan(package, facts.frame, config.model, zones)
     tiles = needed_tiles(plan, zones.counted) if zones.areas else plan.tiles
     if not tiles:
         raise UsageError(f"The zones of recipe {config.recipe.name} leave nothing of {_size(facts.frame)}.")

@@ -133,7 +133,7 @@ def serving_precision(package: ModelPackage, asked: str) -> str:
 @click.option("--model", required=True, type=click.Path(path_type=Path), help="Model package.")
 @click.option("--cases", default=12, show_default=True, type=click.IntRange(1), help="Frame and tile shapes.")
 @click.option(
-    "--precision", default="auto", type=click.Choice(["auto", "f32", "bf16"]), show_default=True,
+    "--precision", default="auto", type=click.Choice(["auto", "f32", "bf16", "int8"]), show_default=True,
     help="Arithmetic; auto: what the line would serve in.",
 )  # fmt: skip
 @click.option(

@@ -91,9 +91,11 @@ def candidate_plans(
     settings = settings.model_copy(update={"tile": "auto"})
     first = choose_plan(package, frame, settings, zones)
     model = memory_model(package, settings)
+    largest = first.input[0] * first.input[1]
+    if settings.hint == "latency" and largest * model.bytes_per_input_px <= cache_bytes:
+        return [first]  # neither halo nor cache is left to be gained
     wanted = zones.counted if zones is not None and zones.areas else None
     found = {first.out: first}
-    largest = first.input[0] * first.input[1]
     for share in _SHARES[1:]:
         try:
             plan = cheapest_plan(frame, package.geometry, largest // share, wanted)

@@ -160,8 +160,12 @@ def store_quantised(
     files = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
     record = QuantisedRecord(**fields, files=files)
     text = json.dumps({**record.model_dump(mode="json"), "id": record.id()}, indent=2) + "\n"
-    for name, data in {**contents, _RECORD: text.encode()}.items():
+    for name, data in contents.items():
         write_whole(folder / name, data)
+    # A certificate speaks of the graph that it was made with; the next load makes it again.
+    for certificate in (cache_folder() / "certificates" / package.id[:16]).glob("openvino-int8-*.json"):
+        certificate.unlink()
+    write_whole(folder / _RECORD, text.encode())
     for old in folder.iterdir():
         if old.name not in {*contents, _RECORD}:
             old.unlink()

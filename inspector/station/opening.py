@@ -80,12 +80,13 @@ def open_line(config: LineConfig) -> Opened:
 
 def open_serving(config: LineConfig, package: ModelPackage, size: tuple[int, int]) -> Serving:
     """Plan, engine and pipeline for frames of this (height, width)."""
-    from inspector.engine.open import choose_plan, open_engine
+    from inspector.engine.measured import measured_plan
+    from inspector.engine.open import open_engine
     from inspector.pipeline import Pipeline, check_recipe
     from inspector.zones import Zones
 
     check_recipe(config.recipe, package)  # before minutes of compiling
-    plan = choose_plan(package, size, config.model, Zones(size, config.recipe.areas))
+    plan = measured_plan(package, size, config.model, Zones(size, config.recipe.areas))
     engine = open_engine(package, plan, config.model)
     return Serving(size, engine, Pipeline(package, engine, plan, config.recipe))
 
@@ -99,7 +100,7 @@ def _open_ledger(url: str) -> sqlalchemy.Engine:
 def _load(path: Path) -> ModelPackage:
     """The package, and the engine's library beside it: importing that takes as long as a camera."""
     package = load_package(path)
-    importlib.import_module("inspector.engine.open")
+    importlib.import_module("inspector.engine.measured")
     return package
 
 
