@@ -27,6 +27,13 @@ def test_the_line_never_loads_the_trainer_or_torch(module: str):
     assert not loaded_by(f"import {module}") & {"torch", "trainer", "onnx", "onnxscript", "skimage"}
 
 
+def test_the_line_loads_no_gpu_library_and_no_compiler_until_one_is_asked_for():
+    loaded = loaded_by(
+        "import inspector.station, inspector.engine.open, inspector.cli.run, inspector.cli.bench"
+    )
+    assert not loaded & {"tensorrt", "tensorrt_rtx", "cuda", "deploy"}
+
+
 def test_the_core_loads_without_the_dashboard():
     assert "textual" not in loaded_by("import inspector.station, inspector.pipeline, inspector.recorder")
 
