@@ -9,7 +9,6 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from inspector.errors import ShapeMismatch, UsageError
 from inspector.types import Defect, Mask, ProbMap, Scale
@@ -216,4 +215,6 @@ def _width(region: NDArray[np.bool_], scale: Scale) -> float:
     if scale.y == scale.x:
         distance = cv2.distanceTransform(halves.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
         return float(distance.max()) * scale.y
+    from scipy import ndimage  # takes a quarter of a second, and most cameras have square pixels
+
     return float(ndimage.distance_transform_edt(halves, sampling=(scale.y, scale.x)).max())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 from difflib import get_close_matches
 
@@ -33,6 +34,8 @@ class Pipeline:
         """Raises ConfigError when the recipe names a class that the package lacks, Refused when the
         package was trained at another scale than the recipe says is under the camera."""
         check_recipe(recipe, package)
+        if recipe.scale is not None and recipe.scale.y != recipe.scale.x:
+            importlib.import_module("scipy.ndimage")  # widths will need it, and no frame shall wait for it
         self._package, self._engine, self._plan, self._recipe = package, engine, plan, recipe
         chosen = zip(package.classes, package.thresholds, strict=True)
         self._thresholds = tuple(recipe.thresholds.get(name, default) for name, default in chosen)
