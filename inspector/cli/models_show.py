@@ -98,15 +98,24 @@ def text_of(facts: dict[str, Any]) -> str:
 
 
 def _certificate_text(one: dict[str, Any]) -> str:
+    from inspector.package import LARGEST_HALF
+
     if "refused" in one:
         return f"REFUSED: {one['refused']}"
     parity = one["parity"]
-    return (
-        f"{one['id'][:12]}  {one['engine']} {one['engine_version']} {one['precision']}, tile"
+    worst = max(parity["iou_change"], key=lambda name: float(parity["iou_change"][name]))
+    note = f" ({one['note']})" if one["note"] else ""
+    text = (
+        f"{one['id'][:12]}  {one['engine']} {one['engine_version']} {one['precision']}{note}, tile"
         f" {one['tile'][0]}x{one['tile'][1]}, {one['device']}: largest difference"
-        f" {parity['max_difference']:.4f}, mask equal {100 * parity['mask_equal']:.3f} %,"
-        f" {parity['defects'] - parity['lost']} of {parity['defects']} golden defects"
+        f" {parity['max_difference']:.4f}, mean {parity['mean_difference']:.6f}, {parity['changed']} of"
+        f" {parity['pixels']} mask pixels changed, {parity['defects'] - parity['lost']} of"
+        f" {parity['defects']} golden defects, IoU changed by at most {parity['iou_change'][worst]:.4f}"
+        f" ({worst})"
     )
+    if one["precision"] == "fp16":
+        text += f", inner values to {one['activation']:.4g} of {LARGEST_HALF:.0f}"
+    return text
 
 
 def _engine_text(one: dict[str, Any]) -> str:

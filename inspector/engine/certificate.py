@@ -109,7 +109,6 @@ def certify(engine: Engine, package: ModelPackage) -> Certificate:
         limits=LIMITS[engine.info.precision],
         activation=package.largest_activation,
         layers=dict(engine.info.layers),
-        note=engine.info.note,
         made_utc=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     _write(path, certificate)
@@ -157,6 +156,7 @@ def _key(engine: Engine, package: ModelPackage) -> dict[str, str | Sequence[int]
         "precision": info.precision,
         "tile": info.tile,
         "device": info.device,
+        "note": info.note,
     }
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import logging
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+from xml.etree import ElementTree
 
 import numpy as np
 import openvino as ov
@@ -21,6 +23,7 @@ _LOG = logging.getLogger(__name__)
 # In the order of coarseness; OpenVINO's element types on the left.
 _PRECISIONS = {"f32": "f32", "bf16": "bf16", "f16": "fp16", "i8": "int8", "u8": "int8"}
 _COARSENESS = ("f32", "bf16", "fp16", "int8")
+_CONVOLUTIONS = ("Convolution", "ConvolutionBackpropData")  # by the names of OpenVINO's files
 _CHECK_STEP = 8
 
 
@@ -39,6 +42,8 @@ class CompileOptions:
     """One tile at a time on all threads, or several at once on a share of the threads each."""
     at_once: int = 1
     """For throughput: the most tiles that may be computed at once."""
+    exact: int = 0
+    """So many convolutions, from the first on, run in f32 whatever the precision."""
 
     def properties(self) -> dict[str, Any]:
         """The same in OpenVINO's words."""
@@ -66,12 +71,14 @@ def compile_graph(
     properties = options.properties()
     try:
         if options.cache is None:
-            return _compiled(graph, tile, output, properties)
+            return _compiled(graph, tile, output, options)
         key = {"openvino": ov.__version__, "cpu": cpu_name(), "tile": tile, "output": output, **properties}
+        if options.exact:
+            key["exact"] = options.exact
         kept = blob_path(options.cache, graph, key)
         compiled = _imported(kept, properties)
         if compiled is None:
-            compiled = _compiled(graph, tile, output, properties)
+            compiled = _compiled(graph, tile, output, options)
             model = io.BytesIO()
             compiled.export_model(model)
             write_blob(kept, model.getvalue())
@@ -112,9 +119,7 @@ def first_line(error: Exception) -> str:
     return lines[-1] if lines else type(error).__name__
 
 
-def _compiled(
-    graph: Path, tile: tuple[int, int], output: str, properties: dict[str, Any]
-) -> ov.CompiledModel:
+def _compiled(graph: Path, tile: tuple[int, int], output: str, options: CompileOptions) -> ov.CompiledModel:
     core = ov.Core()
     model = core.read_model(graph)
     shape = model.input("image").partial_shape
@@ -125,7 +130,26 @@ def _compiled(
             model.remove_result(result)
     if output == "prob":
         model.add_outputs([_sampled(softmax)])
-    return core.compile_model(model, "CPU", properties)
+    if options.exact:
+        model = _with_exact(model, options.exact)
+    return core.compile_model(model, "CPU", options.properties())
+
+
+def _with_exact(model: ov.Model, count: int) -> ov.Model:
+    """The same model, its first `count` convolutions marked to keep f32.
+
+    The mark is a node's attribute that OpenVINO's Python cannot set, but its file format carries.
+    """
+    with tempfile.TemporaryDirectory(prefix="openvino-") as folder:
+        xml, weights = Path(folder) / "model.xml", Path(folder) / "model.bin"
+        ov.serialize(model, xml, weights)
+        tree = ElementTree.parse(xml)
+        layers = [layer for layer in tree.iter("layer") if layer.get("type") in _CONVOLUTIONS]
+        for layer in layers[:count]:
+            facts = layer.find("rt_info")
+            facts = ElementTree.SubElement(layer, "rt_info") if facts is None else facts
+            ElementTree.SubElement(facts, "attribute", {"name": "precise", "version": "0"})
+        return ov.Core().read_model(ElementTree.tostring(tree.getroot()), weights.read_bytes())
 
 
 def _imported(kept: Path, properties: dict[str, Any]) -> ov.CompiledModel | None:

@@ -7,10 +7,16 @@ from dataclasses import asdict, replace
 
 from inspector.config import ModelConfig
 from inspector.engine.cache import compiled_folder
-from inspector.engine.certificate import ChangedCertificate, certify
+from inspector.engine.certificate import Certificate, ChangedCertificate, certify, kept_certificates
 from inspector.engine.cpu import usable_cores
 from inspector.engine.fake import FakeEngine
-from inspector.engine.openvino import CompileOptions, OpenVinoEngine, cpu_has_bf16, cpu_name
+from inspector.engine.openvino import (
+    CompileOptions,
+    OpenVinoEngine,
+    cpu_has_bf16,
+    cpu_name,
+    exact_note,
+)
 from inspector.engine.planner import choose_plan, tiles_at_once, torch_engine
 from inspector.engine.process import ProcessEngine
 from inspector.engine.protocol import Engine
@@ -20,6 +26,8 @@ from inspector.tiling import TilePlan, whole_plan
 
 _LOG = logging.getLogger(__name__)
 
+_EXACT_STEPS = (0, 1, 4)
+"""Convolutions kept in f32 where bf16 alone is over its limits: none, the first one, two levels."""
 _TENSORRT = "inspector.engine.tensorrt:open_described"
 _TORCH = "inspector.engine.torch:open_described"
 
@@ -28,7 +36,8 @@ def open_engine(package: ModelPackage, tile: TilePlan | tuple[int, int], setting
     """An engine for this tile, held against the golden tiles just now.
 
     tile: a plan, or the input size (height, width). In precision `auto` bf16 serves where the
-    processor has it and its certificate holds, else f32; torch takes fp16 on an NVIDIA GPU and f32
+    processor has it and its certificate holds, if need be with the first convolutions in f32, else
+    f32; torch takes fp16 on an NVIDIA GPU and f32
     on a CPU. The choice is logged and stands in Engine.info. Raises CertificateError when what was
     asked for is not proven or a certificate was changed, UsageError when the machine does not have
     it or a library is not installed, EngineError when the engine fails, CompiledEngineError when what
@@ -47,11 +56,13 @@ def open_engine(package: ModelPackage, tile: TilePlan | tuple[int, int], setting
             'fp16 needs an NVIDIA GPU; set model.engine = "torch", or model.precision = "auto" for the CPU.'
         )
     plan = tile if isinstance(tile, TilePlan) else _one_tile(package, tile)
+    if settings.precision == "bf16":
+        return _open_bf16(package, plan, settings)
     if settings.precision != "auto":
         return _open_proven(package, plan, settings.precision, settings)
     if cpu_has_bf16():
         try:
-            return _open_proven(package, plan, "bf16", settings)
+            return _open_bf16(package, plan, settings)
         except ChangedCertificate:
             raise  # somebody touched the proof: that is for a person to see, not to work around
         except CertificateError as error:
@@ -75,8 +86,40 @@ def _one_tile(package: ModelPackage, tile: tuple[int, int]) -> TilePlan:
     return whole_plan(out, package.geometry)
 
 
-def _open_proven(package: ModelPackage, plan: TilePlan, precision: str, settings: ModelConfig) -> Engine:
-    options = compile_options(package, plan, precision, settings)
+def _open_bf16(package: ModelPackage, plan: TilePlan, settings: ModelConfig) -> Engine:
+    """bf16 with as few leading convolutions in f32 as the certificate asks for; mostly none.
+
+    The first layers read the gray values themselves and cost little; rounding there costs the most.
+    Raises CertificateError, that of bf16 alone where it was tried, when none of the steps holds.
+    """
+    first: CertificateError | None = None
+    for exact in _steps(package, plan.input):
+        try:
+            return _open_proven(package, plan, "bf16", settings, exact)
+        except ChangedCertificate:
+            raise
+        except CertificateError as error:
+            _LOG.warning("bf16, %s: %s", exact_note(exact) or "no layer in f32", error)
+            first = first or error
+    assert first is not None
+    raise first
+
+
+def _steps(package: ModelPackage, tile: tuple[int, int]) -> list[int]:
+    """What to try, fewest layers first, but before all what a certificate says was enough here."""
+    kept = {
+        one.note
+        for one in kept_certificates(package)
+        if isinstance(one, Certificate)
+        and (one.engine, one.precision, one.tile) == ("openvino", "bf16", tile)
+    }
+    return sorted(_EXACT_STEPS, key=lambda exact: exact_note(exact) not in kept)
+
+
+def _open_proven(
+    package: ModelPackage, plan: TilePlan, precision: str, settings: ModelConfig, exact: int = 0
+) -> Engine:
+    options = replace(compile_options(package, plan, precision, settings), exact=exact)
     engine = OpenVinoEngine(package, plan.input, options)
     try:
         if engine.info.precision != precision:

@@ -49,7 +49,7 @@ class OpenVinoEngine:
         self._out = tuple(package.geometry.output(size) for size in tile)
         if options.precision == "bf16" and not cpu_has_bf16():
             raise UsageError(f'{cpu_name()} does not compute bf16; set model.precision to "auto" or "f32".')
-        note = ""
+        note = exact_note(options.exact)
         if options.precision == "int8" and graph is None:
             quantised = load_quantised(package)
             graph, note = quantised.graph, _int8_note(quantised.record)
@@ -116,6 +116,13 @@ def _int8_note(record: QuantisedRecord) -> str:
         " `inspector bench`.", cpu_name(),
     )  # fmt: skip
     return f"{note}, without VNNI"
+
+
+def exact_note(layers: int) -> str:
+    """EngineInfo.note of an engine whose first convolutions are kept in f32."""
+    if layers <= 1:
+        return "first convolution in f32" if layers else ""
+    return f"first {layers} convolutions in f32"
 
 
 def _start(request: ov.InferRequest, tile: Image, size: tuple[int, int]) -> None:
