@@ -20,6 +20,8 @@ def loaded_by(statement: str) -> set[str]:
         "inspector.cli.bench",
         "inspector.cli.selftest",
         "inspector.station",
+        "inspector.engine.open",
+        "deploy.qualify.session",
         "inspector.dashboard.app",
     ],
 )
