@@ -31,7 +31,7 @@ from inspector.zones import Zones
 _LOG = logging.getLogger(__name__)
 
 BUDGET_S = 3.0
-"""What all measurements together may take, give or take the last one."""
+"""What all measurements together may take, give or take compiling for the last one."""
 CLEARLY = 0.97
 """A later candidate is taken only when it needs at most this share of the time: below is noise."""
 _EACH_S = 0.4
@@ -76,7 +76,7 @@ def measured_plan(
     except InspectionError as error:
         _LOG.warning("Nothing could be measured (%s); the plan with the fewest pixels is taken.", error)
         return candidates[0]
-    costs = [each * computed_tiles(plan, zones) for plan, each in zip(candidates, seconds, strict=False)]
+    costs = [each * computed_tiles(plan, zones) for plan, each in zip(candidates, seconds, strict=True)]
     best = fastest(costs)
     _announce(candidates, costs, best)
     _remember(place, key, candidates, costs, best)
@@ -120,15 +120,26 @@ class _Runs:
 
 
 def _measure(candidates: Sequence[TilePlan], stopwatch: Stopwatch) -> list[float]:
-    """Seconds a tile of the first candidates, as many as the budget has time for, at least one."""
-    began, found = time.monotonic(), []
-    for plan in candidates:
-        started = time.monotonic()
-        found.append(stopwatch(plan))
-        # The next one takes about as long as this one did, opening included.
-        if 2 * time.monotonic() - started - began > BUDGET_S:
-            break
-    return found
+    """Seconds a tile of each candidate.
+
+    Small tiles come first, since they are quickly measured; those that the budget does not reach
+    are taken to cost as much a pixel as the largest that was measured.
+    """
+    began = time.monotonic()
+    found: dict[tuple[int, int], float] = {}
+    a_pixel = 0.0
+    for plan in sorted(candidates, key=_tile_px):
+        expected = a_pixel * _tile_px(plan)
+        if found and time.monotonic() - began + 2 * expected > BUDGET_S:  # a first run warms up
+            found[plan.out] = expected
+            continue
+        found[plan.out] = stopwatch(plan)
+        a_pixel = found[plan.out] / _tile_px(plan)
+    return [found[plan.out] for plan in candidates]
+
+
+def _tile_px(plan: TilePlan) -> int:
+    return plan.input[0] * plan.input[1]
 
 
 def _key(
@@ -170,7 +181,7 @@ def _remembered(place: Path, key: dict[str, Any], candidates: Sequence[TilePlan]
 def _announce(candidates: Sequence[TilePlan], costs: Sequence[float], best: int) -> None:
     words = [
         f"{len(plan.tiles)} of {plan.input[0]}x{plan.input[1]}: {1000 * cost:.0f} ms"
-        for plan, cost in zip(candidates, costs, strict=False)
+        for plan, cost in zip(candidates, costs, strict=True)
     ]
     _LOG.info("Tiles a frame: %s; taken: %s.", ", ".join(words), words[best].split(":")[0])
 
@@ -181,7 +192,7 @@ def _remember(
     """A cache that cannot be written is no fault; the next start measures again."""
     tried = [
         {"tile": plan.input, "tiles": len(plan.tiles), "ms": round(1000 * cost, 2)}
-        for plan, cost in zip(candidates, costs, strict=False)
+        for plan, cost in zip(candidates, costs, strict=True)
     ]
     fields = {
         "key": key,

@@ -139,11 +139,16 @@ def test_an_asked_tile_and_other_engines_are_not_measured(tiny_package: ModelPac
         assert not watch.asked
 
 
-def test_the_budget_ends_the_measurement(tiny_package: ModelPackage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_budget_does_not_reach_is_taken_to_cost_as_much_a_pixel(
+    tiny_package: ModelPackage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Small tiles are measured first; with one rate for all, the fewest pixels win."""
     monkeypatch.setattr(measured, "BUDGET_S", 0.0)
-    watch = Watch(small_is_fast)
-    assert measured_plan(tiny_package, FRAME, F32, stopwatch=watch) == watch.asked[0]
-    assert len(watch.asked) == 1
+    watch = Watch(lambda plan: plan.input[0] * plan.input[1] * 1e-6)
+    plan = measured_plan(tiny_package, FRAME, F32, stopwatch=watch)
+    candidates = candidate_plans(tiny_package, FRAME, F32, SMALL_CACHE)
+    assert watch.asked == [min(candidates, key=lambda one: one.input[0] * one.input[1])]
+    assert plan == candidates[0]
 
 
 def test_only_tiles_that_the_zones_need_are_counted(tiny_package: ModelPackage) -> None:
