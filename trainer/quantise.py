@@ -215,13 +215,13 @@ def _write_graph(
 
 def _from_softmax(model: ov.Model) -> list[str]:
     """Names of the softmax and of all that follows: quantised, they would cut what is certain to 0.7."""
-    todo = [model.output("prob_f32").get_node().input_value(0).get_node()]
+    ahead = [model.output("prob_f32").get_node().input_value(0).get_node()]
     names: set[str] = set()
-    while todo:
-        node = todo.pop()
+    while ahead:
+        node = ahead.pop()
         if node.get_type_name() != "Result" and node.get_friendly_name() not in names:
             names.add(node.get_friendly_name())
-            todo += [port.get_node() for out in node.outputs() for port in out.get_target_inputs()]
+            ahead += [port.get_node() for out in node.outputs() for port in out.get_target_inputs()]
     return sorted(names)
 
 
