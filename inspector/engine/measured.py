@@ -60,10 +60,7 @@ def measured_plan(
     if len(candidates) == 1:
         return candidates[0]
     key = _key(package, frame, settings, zones)
-    text = json.dumps(key, sort_keys=True)
-    place = (
-        cache_folder() / "plans" / package.id[:16] / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
-    )
+    place = _place(package, key)
     known = _remembered(place, key, candidates)
     if known is not None:
         return known
@@ -163,6 +160,11 @@ def _key(
         "frame": list(frame),
         "zones": areas,
     }
+
+
+def _place(package: ModelPackage, key: dict[str, Any]) -> Path:
+    name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+    return cache_folder() / "plans" / package.id[:16] / f"{name}.json"
 
 
 def _remembered(place: Path, key: dict[str, Any], candidates: Sequence[TilePlan]) -> TilePlan | None:

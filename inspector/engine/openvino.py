@@ -51,8 +51,7 @@ class OpenVinoEngine:
             raise UsageError(f'{cpu_name()} does not compute bf16; set model.precision to "auto" or "f32".')
         note = exact_note(options.exact)
         if options.precision == "int8" and graph is None:
-            quantised = load_quantised(package)
-            graph, note = quantised.graph, _int8_note(quantised.record)
+            graph, note = _kept_int8(package)
         compiled = compile_graph(graph or package.onnx, tile, options)
         self._expected = (1, *self._out, len(package.classes))
         if tuple(compiled.output(0).shape) != self._expected:
@@ -60,10 +59,8 @@ class OpenVinoEngine:
                 f"The graph of {package.path} gives {tuple(compiled.output(0).shape)} instead of"
                 f" {self._expected}; export the package again."
             )
-        at_once = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
-        self._requests = [
-            compiled.create_infer_request() for _ in range(max(_IN_FLIGHT, min(at_once, options.at_once) + 1))
-        ]
+        at_once = min(options.at_once, int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")))
+        self._requests = [compiled.create_infer_request() for _ in range(max(_IN_FLIGHT, at_once + 1))]
         self.compiled: ov.CompiledModel | None = compiled
         self.info = EngineInfo(
             name="openvino",
@@ -101,6 +98,12 @@ class OpenVinoEngine:
         """See Engine.close."""
         self._requests = []
         self.compiled = None
+
+
+def _kept_int8(package: ModelPackage) -> tuple[Path, str]:
+    """The int8 graph of the package, and what is to be said of it. Raises CompiledEngineError."""
+    quantised = load_quantised(package)
+    return quantised.graph, _int8_note(quantised.record)
 
 
 def _int8_note(record: QuantisedRecord) -> str:
