@@ -67,11 +67,16 @@ def run(**given: Any) -> int:
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     config = line_config(options)
-    if options.headless or options.as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if options.headless or options.as_json or not on_a_terminal():
         return run_headless(config, options)
     from inspector.cli.beside import run_beside_dashboard
 
     return run_beside_dashboard(config, options.arguments())
+
+
+def on_a_terminal() -> bool:
+    """Whether the dashboard can be shown: it draws on stderr, which a script may have sent to a file."""
+    return sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()
 
 
 def line_config(options: RunOptions) -> LineConfig:

@@ -232,8 +232,12 @@ def run_dashboard(url: str, run_id: str | None = None) -> int:
     run_id: None for the newest run of the ledger.
     Raises UsageError without a terminal, a ledger or the run; LedgerError when it cannot be read.
     """
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise UsageError("The dashboard needs a terminal; without one use inspector report --db URL.")
+    # Textual draws on stderr: sent to a file, it would leave a blank terminal that eats the keys.
+    if not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
+        raise UsageError(
+            "The dashboard needs a terminal for its input, output and errors;"
+            " without one use inspector report --db URL."
+        )
     feed = LedgerFeed.open(url, run_id)
     try:
         app = DashboardApp(feed, operator=login_name())

@@ -195,11 +195,13 @@ def test_a_signal_stops_cleanly_and_the_summary_is_printed(workplace: Path, numb
     assert "Traceback" not in err
 
 
-def on_a_terminal(arguments: list[str], keys: list[bytes]) -> tuple[int, bytes]:
+def on_a_terminal(arguments: list[str], keys: list[bytes], errors: Path | None = None) -> tuple[int, bytes]:
     """(exit code, everything shown) on a terminal of its own; keys come in turn once the line is shown."""
     pid, terminal = pty.fork()
     if pid == 0:
         os.environ["TERM"] = "xterm-256color"
+        if errors is not None:
+            os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT), 2)
         os.execv(sys.executable, [*PROGRAM, "--model", "package", "--engine", "fake", *arguments])
     shown, next_key, deadline = b"", time.monotonic() + 1.0, time.monotonic() + 120
     while time.monotonic() < deadline:
@@ -218,6 +220,14 @@ def on_a_terminal(arguments: list[str], keys: list[bytes]) -> tuple[int, bytes]:
     _, status = os.waitpid(pid, 0)
     os.close(terminal)
     return os.waitstatus_to_exitcode(status), shown
+
+
+def test_with_stderr_in_a_file_no_dashboard_is_started(workplace: Path) -> None:
+    """The dashboard draws on stderr: with `2>log` the terminal stayed blank until somebody guessed `q`."""
+    camera = ["--camera", "sim:?fps=20&size=40x60", "--frames", "3"]
+    code, shown = on_a_terminal(camera, [], errors=workplace / "log")
+    assert code == 0
+    assert b"verdicts   PASS" in shown and b"\x1b[?1049h" not in (workplace / "log").read_bytes()
 
 
 def test_on_a_terminal_a_line_that_cannot_start_says_why(workplace: Path) -> None:

@@ -15,7 +15,7 @@ from small_line import SmallLine
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from inspector.dashboard.app import DashboardApp
+from inspector.dashboard.app import DashboardApp, run_dashboard
 from inspector.dashboard.evidence_screen import EvidenceScreen
 from inspector.dashboard.facts_panel import facts_text
 from inspector.dashboard.feed import LedgerFeed
@@ -403,9 +403,21 @@ def test_a_screen_that_fails_is_no_success(
     run = DashboardApp.run
     monkeypatch.setattr(LedgerFeed, "read", broken)
     monkeypatch.setattr(DashboardApp, "run", lambda self: run(self, headless=True))
-    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        monkeypatch.setattr(stream, "isatty", lambda: True)
     assert module.run_dashboard(line.url) == 1
+
+
+@pytest.mark.parametrize("to_a_file", ["stdin", "stdout", "stderr"])
+def test_a_dashboard_that_could_not_be_seen_is_not_started(
+    line: SmallLine, to_a_file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It draws on stderr: `2>log` left a blank terminal, which only a blind `q` got rid of."""
+    for name in ("stdin", "stdout", "stderr"):
+        monkeypatch.setattr(getattr(sys, name), "isatty", lambda name=name: name != to_a_file)
+    monkeypatch.setattr(DashboardApp, "run", lambda _: pytest.fail("it was started"))
+    with pytest.raises(UsageError, match="needs a terminal"):
+        run_dashboard(line.url)
 
 
 def test_what_is_missing_is_a_usage_error(line: SmallLine, tmp_path: Path) -> None:
