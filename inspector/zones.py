@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from inspector.errors import ShapeMismatch
+from inspector.errors import ConfigError, ShapeMismatch
 
 _BAND = 256
 """Rows that are counted at a time where areas reach beyond the frame."""
@@ -79,6 +79,29 @@ class Zones:
             if area.exclude:
                 inside &= ~_fill_rows(area.polygon_px, rows, width)
         return inside
+
+
+def check_zones(areas: Sequence[Area], frame: tuple[int, int]) -> list[str]:
+    """Warnings for areas that reach beyond the frame: clipping may be wanted, or y and x were swapped.
+
+    Raises ConfigError when no pixel of an include lies in the frame, or nothing is left to inspect.
+    """
+    size = f"{frame[0]}x{frame[1]}"
+    for area in areas:
+        if not area.exclude and not fill_polygon(area.polygon_px, frame).any():
+            raise ConfigError(
+                f"zone {area.name!r} lies outside the {size} frame; corners are [y, x] in pixels."
+            )
+    if areas and not Zones(frame, tuple(areas)).counted.any():
+        names = ", ".join(repr(area.name) for area in areas)
+        raise ConfigError(
+            f"The zones {names} leave nothing of the {size} frame to inspect; correct recipe.zones."
+        )
+    return [
+        f"zone {area.name!r} reaches beyond the {size} frame; corners are [y, x] in pixels"
+        for area in areas
+        if any(not (0 <= y <= frame[0] and 0 <= x <= frame[1]) for y, x in area.polygon_px)
+    ]
 
 
 def fill_polygon(corners: Sequence[tuple[float, float]], size: tuple[int, int]) -> NDArray[np.bool_]:

@@ -188,8 +188,8 @@ def _model(config: LineConfig) -> Finding:
     return Finding("model", "ok", found)
 
 
-def camera_finding(config: LineConfig) -> Finding:
-    """Opens the camera and reads one frame."""
+def camera_findings(config: LineConfig) -> Iterator[Finding]:
+    """Opens the camera, reads one frame and holds the zones against it."""
     from inspector.camera.open import camera_for
 
     source = config.camera.source
@@ -201,12 +201,38 @@ def camera_finding(config: LineConfig) -> Finding:
         finally:
             camera.close()
     except InspectionError as error:
-        return Finding("camera", "fail", str(error))
+        yield Finding("camera", "fail", str(error))
+        return
     if grab is None or grab.image is None:
         words = "no picture" if grab is None or grab.fault is None else grab.fault.words
-        return Finding("camera", "fail", f"{source} opens and gives {words}", "look at the source by hand")
+        yield Finding("camera", "fail", f"{source} opens and gives {words}", "look at the source by hand")
+        return
     height, width = grab.image.shape[:2]
-    return Finding("camera", "ok", f"{source} gives pictures of {height}x{width}")
+    yield Finding("camera", "ok", f"{source} gives pictures of {height}x{width}")
+    yield from _zones(config, (height, width))
+
+
+def _zones(config: LineConfig, frame: tuple[int, int] | None) -> Iterator[Finding]:
+    """What the line would say of its zones at its start; frame: None where no camera was opened."""
+    from inspector.zones import check_zones
+
+    areas = config.recipe.areas
+    if not areas:
+        return
+    if frame is None:
+        yield Finding(
+            "zones", "ok", f"{len(areas)} named, not held against a frame", "add --camera config to do so"
+        )
+        return
+    try:
+        warnings = check_zones(areas, frame)
+    except InspectionError as error:
+        yield Finding("zones", "fail", str(error))
+        return
+    for warning in warnings:
+        yield Finding("zones", "warn", warning, "correct recipe.zones unless it is meant so")
+    if not warnings:
+        yield Finding("zones", "ok", f"{len(areas)} named, all inside the frame")
 
 
 @click.command()
@@ -239,8 +265,7 @@ def doctor(config_path: Path | None, model: Path | None, camera: str | None, as_
     if camera not in (None, "config"):
         config = config.model_copy(update={"camera": config.camera.model_copy(update={"source": camera})})
     findings = [*machine_findings(), *line_findings(config)]
-    if camera is not None:
-        findings.append(camera_finding(config))
+    findings += camera_findings(config) if camera is not None else _zones(config, None)
     failed = any(one.state == "fail" for one in findings)
     if as_json:
         click.echo(json.dumps({"ok": not failed, "findings": [asdict(one) for one in findings]}))

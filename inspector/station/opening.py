@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -17,11 +18,14 @@ from inspector.errors import CameraError, CameraStalled, UsageError
 from inspector.package import ModelPackage, load_package
 from inspector.station.infer import Serving
 from inspector.types import Grab
+from inspector.zones import Zones, check_zones
 
 if TYPE_CHECKING:
     import sqlalchemy
 
     from inspector.config import LineConfig
+
+log = logging.getLogger("inspector.station")
 
 FALLBACK_SIZE = (512, 512)
 """What the engine is opened for when a source has no picture that can be read."""
@@ -49,6 +53,8 @@ class _Seen:
     camera: Camera
     size: tuple[int, int]
     early: list[Grab] = field(default_factory=list)
+    known: bool = True
+    """False where no picture came and the size is the fallback: no zone is held against that one."""
 
 
 def open_line(config: LineConfig) -> Opened:
@@ -71,6 +77,9 @@ def open_line(config: LineConfig) -> Opened:
         undo.callback(_close_ledger, ledger)
         undo.callback(_close_camera, seeing)
         package, seen = loading.result(), seeing.result()
+        if seen.known:
+            for warning in check_zones(config.recipe.areas, seen.size):
+                log.warning("%s", warning)
         serving = open_serving(config, package, seen.size)
         undo.callback(serving.engine.close)
         opened = Opened(str(ULID()), camera, tuple(seen.early), package, serving, ledger.result())
@@ -83,7 +92,6 @@ def open_serving(config: LineConfig, package: ModelPackage, size: tuple[int, int
     from inspector.engine.measured import measured_plan
     from inspector.engine.open import open_engine
     from inspector.pipeline import Pipeline, check_recipe
-    from inspector.zones import Zones
 
     check_recipe(config.recipe, package)  # before minutes of compiling
     plan = measured_plan(package, size, config.model, Zones(size, config.recipe.areas))
@@ -117,11 +125,11 @@ def _see(camera: Camera) -> _Seen:
     if camera.live:
         return seen
     camera.open()
-    return _Seen(camera, seen.size)
+    return _Seen(camera, seen.size, known=seen.known)
 
 
 def _read_until_picture(camera: Camera) -> _Seen:
-    seen, failures = _Seen(camera, FALLBACK_SIZE), 0
+    seen, failures = _Seen(camera, FALLBACK_SIZE, known=False), 0
     while True:
         try:
             grab = camera.read()

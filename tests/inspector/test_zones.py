@@ -5,8 +5,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from inspector.errors import ShapeMismatch
-from inspector.zones import Area, Zones, fill_polygon
+from inspector.errors import ConfigError, ShapeMismatch
+from inspector.zones import Area, Zones, check_zones, fill_polygon
 
 
 def box(y0: float, x0: float, y1: float, x1: float) -> tuple[tuple[float, float], ...]:
@@ -89,3 +89,15 @@ def test_no_zones_count_everything():
     assert zones.coverage(np.zeros((4, 6), bool)) == 0.0
     with pytest.raises(ShapeMismatch):
         zones.coverage(np.zeros((4, 5), bool))
+
+
+def test_an_area_beyond_the_frame_is_said_and_one_with_nothing_inside_refused():
+    swapped = Area("face", ((20, 20), (300, 20), (300, 220), (20, 220)))
+    assert check_zones([swapped], (240, 320)) == [
+        "zone 'face' reaches beyond the 240x320 frame; corners are [y, x] in pixels"
+    ]
+    assert check_zones([Area("all", box(0, 0, 240, 320))], (240, 320)) == []
+    with pytest.raises(ConfigError, match="'far' lies outside the 240x320 frame"):
+        check_zones([swapped, Area("far", box(250, 0, 300, 200))], (240, 320))
+    with pytest.raises(ConfigError, match="leave nothing of the 240x320 frame"):
+        check_zones([swapped, Area("off", box(0, 0, 240, 320), exclude=True)], (240, 320))

@@ -4,13 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import click
+import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from inspector.cli import selftest as selftest_module
 from inspector.cli.bench import ScriptedEngine, bench
-from inspector.cli.doctor import doctor, line_findings
+from inspector.cli.doctor import camera_findings, doctor, line_findings
 from inspector.cli.selftest import seam_cases, selftest
 from inspector.config import LineConfig
 from inspector.defects import mask_of
@@ -173,3 +174,17 @@ def test_doctor_says_so_where_it_may_not_look(
     monkeypatch.setattr(Path, "stat", refuse)  # what Path.exists meets in a folder that may not be entered
     assert module._writable("cache", tmp_path / "deep" / "folder", "").state == "ok"
     assert module._disk(tmp_path / "deep").check == "disk"
+
+
+def test_doctor_holds_the_zones_against_the_camera_s_pictures(
+    tiny_package: ModelPackage, tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    cv2.imwrite(str(tmp_path / "in" / "one.png"), np.full((240, 320), 128, np.uint8))
+    zone = {"name": "face", "polygon_px": [[20, 20], [300, 20], [300, 220], [20, 220]]}
+    fields = {"camera": {"source": str(tmp_path / "in")}, "recipe": {"zones": [zone]}}
+    said = {one.check: one for one in camera_findings(LineConfig.model_validate(fields))}
+    assert said["zones"].state == "warn" and "reaches beyond the 240x320 frame" in said["zones"].found
+    zone["polygon_px"] = [[250, 20], [300, 20], [300, 220]]
+    said = {one.check: one for one in camera_findings(LineConfig.model_validate(fields))}
+    assert said["zones"].state == "fail"

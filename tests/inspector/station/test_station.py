@@ -12,6 +12,7 @@ from line_parts import fake_serving, gray_folder, line_config, rows
 from inspector.db.connect import open_ledger
 from inspector.db.queries import events, gaps, health, is_alive
 from inspector.db.writes import add_request
+from inspector.errors import ConfigError
 from inspector.recorder import BATCH
 from inspector.station import RunSummary, line, opening, run_station, summary_text
 
@@ -247,3 +248,15 @@ def test_a_line_with_time_to_spare_says_so_and_warns_of_nothing(tmp_path: Path) 
     ledger.dispose()
     assert "budget_warning" not in kinds(tmp_path, summary)
     assert beat is not None and beat.warning == "" and 0 < beat.budget_share["infer"] < 0.8
+
+
+def test_a_zone_beyond_the_frame_is_said_at_the_start(tmp_path: Path, caplog) -> None:
+    zone = {"name": "face", "polygon_px": [[2, 2], [55, 2], [55, 38], [2, 38]]}
+    source = str(gray_folder(tmp_path / "in", [128]))
+    run_station(line_config(tmp_path, source, recipe={"zones": [zone]}))
+    assert "zone 'face' reaches beyond the 40x60 frame; corners are [y, x] in pixels" in caplog.text
+    zone["polygon_px"] = [[50, 2], [55, 2], [55, 38]]
+    with pytest.raises(ConfigError, match="'face' lies outside the 40x60 frame"):
+        run_station(line_config(tmp_path, source, recipe={"zones": [zone]}))
+    unread = str(gray_folder(tmp_path / "none", [None]))  # no picture: nothing to hold the zone against
+    assert run_station(line_config(tmp_path, unread, recipe={"zones": [zone]})).error is None
