@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
 import os
-import pwd
 import sys
 import time
 from collections.abc import Callable
@@ -24,7 +24,7 @@ from inspector.dashboard.evidence import EvidenceReader
 from inspector.dashboard.evidence_screen import EvidenceScreen
 from inspector.dashboard.facts_panel import FactsPanel
 from inspector.dashboard.feed import LedgerFeed
-from inspector.dashboard.flag_dialog import FlagAnswer, FlagDialog
+from inspector.dashboard.flag_dialog import NOBODY, FlagAnswer, FlagDialog
 from inspector.dashboard.help_screen import HelpScreen
 from inspector.dashboard.keys_line import KeysLine
 from inspector.dashboard.picture_view import PictureView
@@ -93,9 +93,11 @@ class DashboardApp(App[str]):
         refresh_s: float = REFRESH_S,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
+        """operator: whom the flag dialog proposes until somebody gave a name."""
         super().__init__()
         self._clock = clock
         self.operator = operator
+        self._operator_given = False
         self._feed = feed
         self._refresh_s = refresh_s
         self._snapshot = Snapshot(0)
@@ -151,11 +153,13 @@ class DashboardApp(App[str]):
         if self._snapshot.current is None:
             self.notify("There is no frame on screen to flag.", severity="warning")
             return
-        self.push_screen(FlagDialog(self._snapshot.current, self.operator), self.flag_answered)
+        dialog = FlagDialog(self._snapshot.current, self.operator, ask_operator=not self._operator_given)
+        self.push_screen(dialog, self.flag_answered)
 
     def flag_answered(self, answer: FlagAnswer | None) -> None:
         if answer is not None:
-            self.operator = answer.operator
+            if answer.operator != NOBODY:  # nobody is not to be proposed as somebody the next time
+                self.operator, self._operator_given = answer.operator, True
             self._do(lambda: self._feed.flag(answer))
 
     def action_pause(self) -> None:
@@ -240,17 +244,16 @@ def run_dashboard(url: str, run_id: str | None = None) -> int:
         )
     feed = LedgerFeed.open(url, run_id)
     try:
-        app = DashboardApp(feed, operator=login_name())
+        app = DashboardApp(feed, operator=account_name())
         app.run()
     finally:
         feed.close()
     return app.return_code or 0
 
 
-def login_name() -> str:
-    """The account at the terminal, as a first guess of the operator; empty for shared root."""
+def account_name() -> str:
+    """Who is proposed as the operator, as `inspector flag` does: the account, by number without a name."""
     try:
-        name = pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return ""
-    return "" if name == "root" else name
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"

@@ -134,6 +134,11 @@ class LedgerFeed:
     def flag(self, answer: FlagAnswer) -> str:
         """Flag the frame that was answered for; the sentence tells what became of it."""
         try:
+            before = [
+                flag
+                for flag in queries.flags(self._engine, answer.run_id)
+                if flag.frame_number == answer.number
+            ]
             outcome = flag_frame(
                 self._engine,
                 answer.run_id,
@@ -144,7 +149,7 @@ class LedgerFeed:
             )
         except InspectionError as error:
             return f"Not flagged: {error}"
-        return outcome.words
+        return outcome.words + (_flagged_before(before[-1]) if before else "")
 
     def ask(self, kind: str, by: str) -> str:
         """Ask the station; the sentence begins with `Asked` when the request is written."""
@@ -203,6 +208,10 @@ def defect_words(defect: Defect) -> str:
         size = f"{defect.length_px:.0f} x {defect.width_px:.0f} px, {defect.area_px:,} px in all"
     zones = f", in {', '.join(defect.zones)}" if defect.zones else ""
     return f"{defect.class_name}  {size}, certain to {defect.confidence:.0%}{zones}"
+
+
+def _flagged_before(flag: queries.Flag) -> str:
+    return f" It was flagged already: {flag.kind.replace('_', ' ')}, by {flag.operator}."
 
 
 def _mark(defect: Defect) -> Mark:

@@ -23,6 +23,8 @@ KINDS = {
     "missed": "missed: there is a defect that was not found",
     "unsure": "unsure: somebody should look again",
 }
+NOBODY = "unknown"
+"""Stands for the operator where neither a name nor an account is known."""
 LIKELY = {VerdictWord.REJECT: "false_reject", VerdictWord.PASS: "missed"}
 
 
@@ -74,15 +76,18 @@ class FlagDialog(ModalScreen[FlagAnswer | None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape", "leave", "cancel"), ("enter", "save", "flag it")]
 
-    def __init__(self, judged: Judged, operator: str) -> None:
+    def __init__(self, judged: Judged, operator: str, ask_operator: bool = True) -> None:
+        """operator: proposed; ask_operator: nobody has confirmed it yet, so the dialog begins there."""
         super().__init__()
+        self._ask_operator = ask_operator
         self._judged = judged
         self._operator = operator
 
     def compose(self) -> ComposeResult:
+        again = ", flagged already" if self._judged.flagged else ""
         with Vertical(id="dialog"):
             yield Static(
-                f"Flag frame {self._judged.number:,} ({self._judged.word.value})",
+                f"Flag frame {self._judged.number:,} ({self._judged.word.value}{again})",
                 classes="title",
                 markup=False,
             )
@@ -98,7 +103,8 @@ class FlagDialog(ModalScreen[FlagAnswer | None]):
 
     def on_mount(self) -> None:
         self.query_one(KindChooser).kind = LIKELY.get(self._judged.word, "unsure")
-        self.query_one("#kind" if self._operator else "#operator").focus()
+        # A field that is focused is selected as well: what is typed takes the proposal's place.
+        self.query_one("#operator" if self._ask_operator else "#kind").focus()
 
     def on_input_submitted(self, _event: Input.Submitted) -> None:
         self.action_save()
@@ -114,6 +120,6 @@ class FlagDialog(ModalScreen[FlagAnswer | None]):
 
     def action_save(self) -> None:
         kind = self.query_one(KindChooser).kind
-        operator = self.query_one("#operator", Input).value.strip() or "unknown"
+        operator = self.query_one("#operator", Input).value.strip() or self._operator or NOBODY
         note = self.query_one("#note", Input).value.strip()
         self.dismiss(FlagAnswer(self._judged.run_id, self._judged.number, operator, kind, note))

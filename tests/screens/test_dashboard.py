@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import os
 import re
 import sys
 import threading
@@ -15,7 +16,8 @@ from small_line import SmallLine
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from inspector.dashboard.app import DashboardApp, run_dashboard
+from inspector.cli import flag as flag_module
+from inspector.dashboard.app import DashboardApp, account_name, run_dashboard
 from inspector.dashboard.evidence_screen import EvidenceScreen
 from inspector.dashboard.facts_panel import facts_text
 from inspector.dashboard.feed import LedgerFeed
@@ -176,6 +178,67 @@ async def test_flagging_keeps_a_pass_that_would_have_been_forgotten(
     flag = queries.flags(line.ledger, line.run_id)[0]
     assert (flag.frame_number, flag.operator, flag.kind, flag.note) == (1, "mia", "missed", "dent")
     assert queries.inspection(line.ledger, line.run_id, 1).image_path.exists()  # type: ignore[union-attr]
+
+
+async def test_the_operator_is_asked_first_and_then_remembered(line: SmallLine, feed: LedgerFeed) -> None:
+    """`f` and Enter at once stored `unknown`, and a name typed the next time went to the list of kinds."""
+    line.judge("REJECT")
+    line.beat()
+    app = DashboardApp(feed, operator="line3", refresh_s=0.1)
+    async with app.run_test(size=SMALL) as pilot:
+        await until(pilot, lambda: banner(app) == "REJECT")
+        for keys, focus in ((["enter"], "operator"), (["3", "enter"], "kind")):
+            known = len(queries.flags(line.ledger, line.run_id))
+            await pilot.press("f")
+            await until(pilot, lambda: isinstance(app.screen, FlagDialog) and app.focused is not None)
+            assert app.focused is not None and app.focused.id == focus
+            assert app.screen.query_one("#operator", Input).value == "line3"
+            await pilot.press(*keys)
+            await until(pilot, lambda known=known: len(queries.flags(line.ledger, line.run_id)) > known)
+        await until(pilot, lambda: told(app, "It was flagged already: false reject, by line3."))
+    flags = [(flag.operator, flag.kind) for flag in queries.flags(line.ledger, line.run_id)]
+    assert flags == [("line3", "false_reject"), ("line3", "unsure")]
+
+
+@pytest.mark.parametrize(("keys", "operator"), [([*"mia"], "mia"), (["delete"], "line3")])
+async def test_a_typed_operator_takes_the_place_of_the_account(
+    line: SmallLine, feed: LedgerFeed, keys: list[str], operator: str
+) -> None:
+    line.judge("REJECT")
+    line.beat()
+    app = DashboardApp(feed, operator="line3")
+    async with app.run_test(size=SMALL) as pilot:
+        await until(pilot, lambda: banner(app) == "REJECT")
+        await pilot.press("f")
+        await until(pilot, lambda: isinstance(app.screen, FlagDialog) and app.focused is not None)
+        await pilot.press(*keys, "enter")
+        await until(pilot, lambda: bool(queries.flags(line.ledger, line.run_id)))
+    assert [flag.operator for flag in queries.flags(line.ledger, line.run_id)] == [operator]
+
+
+def test_dashboard_and_command_propose_the_same_operator(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("getpass.getuser", lambda: "root")
+    assert account_name() == flag_module._account() == "root"
+
+    def nameless() -> str:
+        raise KeyError("getpwuid(): uid not found: 12345")
+
+    monkeypatch.setattr("getpass.getuser", nameless)
+    assert account_name() == flag_module._account() == f"uid {os.getuid()}"
+
+
+async def test_a_flag_is_remembered_only_with_a_name(line: SmallLine, feed: LedgerFeed) -> None:
+    """`unknown` was proposed as the operator from then on."""
+    line.judge("REJECT")
+    line.beat()
+    app = DashboardApp(feed, operator="")
+    async with app.run_test(size=SMALL) as pilot:
+        await until(pilot, lambda: banner(app) == "REJECT")
+        await pilot.press("f")
+        await until(pilot, lambda: isinstance(app.screen, FlagDialog) and app.focused is not None)
+        await pilot.press("enter")
+        await until(pilot, lambda: bool(queries.flags(line.ledger, line.run_id)))
+        assert app.operator == ""
 
 
 async def test_escape_flags_nothing(line: SmallLine, feed: LedgerFeed) -> None:
