@@ -13,11 +13,15 @@ import onnxruntime
 import pytest
 import torch
 
-from inspector.errors import Refused, UsageError
+from inspector.engine.certificate import certify
+from inspector.engine.graph import CompileOptions
+from inspector.engine.openvino import OpenVinoEngine
+from inspector.engine.parity import measure
+from inspector.errors import CertificateError, Refused, UsageError
 from inspector.package import load_package
 from inspector.tiling import Geometry
 from trainer.checkpoint import TrainedNetwork
-from trainer.export import HalfReport, export_package, half_report, probabilities
+from trainer.export import LEAST_EQUAL, HalfReport, export_package, half_report, probabilities
 from trainer.golden import golden_tiles, load_tiles, save_tiles
 from trainer.initial import start_from
 from trainer.release import ReleaseGraph, bfloat16_keeping_sums, release_graph, released, to_onnx
@@ -153,12 +157,43 @@ def test_a_weight_above_the_largest_half_is_refused(tmp_path: Path) -> None:
         export_package(trained, pictures(trained, 1), tmp_path / "package", "demo", "1")
 
 
-def test_other_masks_or_probabilities_in_half_precision_are_refused() -> None:
+def test_what_half_precision_cannot_hold_is_refused() -> None:
     fine = HalfReport(1.0, 100.0, finite=True, difference=0.001, equal=1.0)
     fine.check()
-    for change in ({"difference": 0.03}, {"equal": 0.999}, {"finite": False}, {"largest_activation": 5000.0}):
+    for change in ({"finite": False}, {"largest_activation": 5000.0}, {"largest_weight": 7e4}):
         with pytest.raises(Refused, match="train"):
             dataclasses.replace(fine, **change).check()
+
+
+def test_other_masks_or_probabilities_in_half_precision_are_said_and_not_refused() -> None:
+    fine = HalfReport(1.0, 100.0, finite=True, difference=0.001, equal=1.0)
+    assert fine.doubt() is None
+    for change in ({"difference": 0.03}, {"equal": 0.999}):
+        unsure = dataclasses.replace(fine, **change)
+        unsure.check()
+        assert "fp16 engine's certificate" in str(unsure.doubt())
+
+
+def test_an_unsure_network_is_exported_with_a_warning_for_f32_to_serve(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INSPECTION_CACHE", str(tmp_path / "cache"))
+    trained = network()
+    tiles = pictures(trained, 3)
+    reference = probabilities(ReleaseGraph(released(trained.net), trained.normalisation).eval(), tiles)
+    # Pixels lie on both sides of this threshold, as near as the last bit of a half.
+    unsure = dataclasses.replace(trained, thresholds=tuple(np.median(reference, (0, 1, 2)).tolist()))
+    package = export_package(unsure, tiles, tmp_path / "package", "demo", "1")
+    assert package.manifest.metrics["half"]["equal"] < LEAST_EQUAL
+    assert "of the golden mask pixels (limit 99.99%)" in caplog.text
+    engine = OpenVinoEngine(package, tiles.shape[1:3], CompileOptions("f32"))
+    certify(engine, package)
+    engine.info = dataclasses.replace(engine.info, precision="fp16", layers={})
+    found = measure(engine, package, package.golden())
+    found = found.model_copy(update={"mask_equal": package.manifest.metrics["half"]["equal"]})
+    monkeypatch.setattr("inspector.engine.certificate.measure", lambda *_: found)
+    with pytest.raises(CertificateError, match=r"golden mask pixels are equal, the limit is 99.99 %"):
+        certify(engine, package)
 
 
 class Picture:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
 import click
@@ -22,7 +23,8 @@ def export(run: Path, out: Path, name: str | None, version: str, as_json: bool) 
     """Pack the best network of a RUN as a model package for the line.
 
     Batch norm is folded and the weights go to half precision. The package is refused (exit 3)
-    when that changes what the network says on its golden tiles; nothing is written then.
+    when half cannot hold them; nothing is written then. Where half changes what the network says on its
+    golden tiles, a warning says so: f32 and bf16 may still serve, fp16 may not.
 
     \b
     Example:
@@ -35,6 +37,7 @@ def export(run: Path, out: Path, name: str | None, version: str, as_json: bool) 
     from trainer.export import export_package
     from trainer.golden import load_tiles
 
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
     trained = load_run(run)
     package = export_package(trained, load_tiles(run), out, name or out.name, version)
     if as_json:
