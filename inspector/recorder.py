@@ -63,6 +63,8 @@ class Recorded:
     """As committed; differs from what was submitted where its evidence could not be stored."""
     image_path: Path | None
     committed_mono_ns: int
+    row_mono_ns: int
+    """The time of commit as the row has it: taken before COMMIT, which a row cannot know the end of."""
 
 
 _Write: TypeAlias = Callable[[Connection], None]
@@ -231,7 +233,7 @@ class Recorder:
         beat = self._beats.pop() if self._beats else None
         if batch or beat is not None:
             with connection.begin():
-                ids = [
+                rows = [
                     writes.add_inspection(connection, self._facts, one.inspection, one.stored) for one in kept
                 ]
                 for item in batch:
@@ -241,7 +243,7 @@ class Recorder:
                         item(connection)
                 if beat is not None:
                     write_health(connection, self.run_id, beat)
-            self._tell(ids, kept)
+            self._tell(rows, kept)
         if failure is not None:
             raise failure
         self._keeping.keep_flagged(connection)
@@ -269,8 +271,8 @@ class Recorder:
             pass
         return batch, True
 
-    def _tell(self, ids: list[int], kept: list[Kept]) -> None:
-        if not ids:
+    def _tell(self, rows: list[tuple[int, int]], kept: list[Kept]) -> None:
+        if not rows:
             return
         now = time.monotonic_ns()
         self._publish(
@@ -281,8 +283,9 @@ class Recorder:
                     inspection=one.inspection,
                     image_path=self._folder / one.stored.image_path if one.stored.image_path else None,
                     committed_mono_ns=now,
+                    row_mono_ns=row_ns,
                 )
-                for row_id, one in zip(ids, kept, strict=True)
+                for (row_id, row_ns), one in zip(rows, kept, strict=True)
             )
         )
 

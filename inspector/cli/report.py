@@ -11,6 +11,7 @@ import click
 from sqlalchemy import Engine
 
 from inspector.cli.ledger import db_option, ledger_of
+from inspector.counting import latency_text
 from inspector.db import queries
 from inspector.db.connect import open_ledger
 from inspector.db.figures import Figures, Share, figures, write_csv
@@ -93,9 +94,7 @@ def _print(runs: list[Run], found: Figures) -> None:
         click.echo(f"  {word:<12}{share.n:>8}  {_percent(share)}")
     _table("Reasons (the first of each frame)", {code: str(n) for code, n in found.reasons.items()})
     _table("Defects", {name: f"{n['defects']} in {n['frames']} frames" for name, n in found.defects.items()})
-    if found.latency_ms["p50"] is not None:
-        words = ", ".join(f"{name} {value:.1f}" for name, value in found.latency_ms.items())
-        click.echo(f"\nLatency from grab to commit, ms: {words}")
+    click.echo(f"\nLatency: {latency_text(found.latency_ms)}")
     click.echo(f"Lost by the camera: {found.gaps} frames")
     flags = ", ".join(f"{n} {kind}" for kind, n in found.flags.items()) or "none"
     click.echo(f"Flags: {flags}")

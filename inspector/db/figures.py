@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
 from sqlalchemy import ColumnElement, Connection, Engine, func, select, true
 from sqlalchemy.orm import InstrumentedAttribute
 
+from inspector.counting import Latencies
 from inspector.db.connect import ledger_folder
 from inspector.db.queries import Row, inspection_row
 from inspector.db.schema import DefectRow, FlagRow, GapRow, InspectionRow
@@ -107,12 +107,10 @@ def _latency(connection: Connection, mine: ColumnElement[bool]) -> dict[str, flo
     # As in the summary of a run: what was refused without being computed says nothing of the line's speed.
     inspected = InspectionRow.verdict != VerdictWord.UNINSPECTED
     wanted = select(span).where(mine, inspected, InspectionRow.grab_mono_ns.is_not(None))
-    spans = np.fromiter((value for (value,) in connection.execute(wanted)), dtype=np.float64) / 1e6
-    if spans.size == 0:
-        return dict.fromkeys(("p50", "p95", "p99", "max"))
-    p50, p95, p99 = np.percentile(spans, (50, 95, 99))
-    found = {"p50": p50, "p95": p95, "p99": p99, "max": spans.max()}
-    return {name: round(float(value), 3) for name, value in found.items()}
+    latencies = Latencies()
+    for (nanoseconds,) in connection.execute(wanted):
+        latencies.add(nanoseconds / 1e6)
+    return latencies.json()
 
 
 def _flags(connection: Connection, run_id: str | None) -> dict[str, int]:

@@ -102,15 +102,18 @@ def boot_id() -> str:
         return ""
 
 
-def add_inspection(connection: Connection, facts: RunFacts, inspection: Inspection, stored: Stored) -> int:
-    """Write one inspection with its defects; returns the row's id."""
-    result = connection.execute(insert(InspectionRow).values(_inspection_values(facts, inspection, stored)))
+def add_inspection(
+    connection: Connection, facts: RunFacts, inspection: Inspection, stored: Stored
+) -> tuple[int, int]:
+    """Write one inspection with its defects; returns the row's id and its monotonic time of commit."""
+    values = _inspection_values(facts, inspection, stored)
+    result = connection.execute(insert(InspectionRow).values(values))
     key = result.inserted_primary_key
     assert key is not None
     row_id = int(key[0])
     if inspection.defects:
         connection.execute(insert(DefectRow), _defect_values(row_id, inspection))
-    return row_id
+    return row_id, values["committed_mono_ns"]
 
 
 def _inspection_values(facts: RunFacts, inspection: Inspection, stored: Stored) -> dict[str, Any]:

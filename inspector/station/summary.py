@@ -10,34 +10,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from inspector.counting import Latencies, latency_text
 from inspector.engine.protocol import EngineInfo
 from inspector.errors import InspectionError
 from inspector.recorder import Recorded
 from inspector.types import VerdictWord
-
-_STEP = 1.01
-"""Latencies are counted in bins that grow by 1 %, so a month takes no more memory than a minute."""
-
-
-class Latencies:
-    """Quantiles of any number of durations, within half a percent; the largest is exact."""
-
-    def __init__(self) -> None:
-        self._bins: Counter[int] = Counter()
-        self.max = 0.0
-
-    def add(self, ms: float) -> None:
-        self._bins[round(math.log(max(ms, 1e-3), _STEP))] += 1
-        self.max = max(self.max, ms)
-
-    def quantile(self, share: float) -> float:
-        """The duration in ms that this share of all does not exceed; 0 without any."""
-        left = math.ceil(share * self._bins.total())
-        for number in sorted(self._bins):
-            left -= self._bins[number]
-            if left <= 0:
-                return min(self.max, _STEP**number)
-        return 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +57,7 @@ class Tally:
         latency = None
         if inspection.verdict.word is not VerdictWord.UNINSPECTED:
             latency = (record.committed_mono_ns - inspection.frame.mono_ns) / 1e6
-            self.latencies.add(latency)
+            self.latencies.add((record.row_mono_ns - inspection.frame.mono_ns) / 1e6)
             self._inspected += 1
             self._coverage += inspection.coverage
             for stage, ms in inspection.stages_ms.items():
@@ -141,19 +118,14 @@ class RunSummary:
 
     def json(self) -> dict[str, Any]:
         """The object that `inspector run --json` prints; latencies and stages in milliseconds."""
-        latencies, info = self.tally.latencies, self.engine
+        info = self.engine
         return {
             "grabbed": self.grabbed,
             "verdicts": {word.value: self.tally.words[word.value] for word in VerdictWord},
             "reasons": dict(self.tally.reasons.most_common()),
             "gaps": self.tally.gaps,
             "fps": self.tally.fps(),
-            "latency_ms": {
-                "p50": round(latencies.quantile(0.50), 2),
-                "p95": round(latencies.quantile(0.95), 2),
-                "p99": round(latencies.quantile(0.99), 2),
-                "max": round(latencies.max, 2),
-            },
+            "latency_ms": self.tally.latencies.json(),
             "stages_ms": self.tally.stages_ms(),
             "engine": {
                 "name": info.name,
@@ -171,14 +143,13 @@ def summary_text(summary: dict[str, Any]) -> str:
     """The same object as a person reads it."""
     verdicts = "  ".join(f"{word} {count}" for word, count in summary["verdicts"].items())
     reasons = ", ".join(f"{code} {count}" for code, count in summary["reasons"].items()) or "none"
-    latency = "  ".join(f"{key} {value:.1f}" for key, value in summary["latency_ms"].items())
     engine = summary["engine"]
     return "\n".join([
         f"frames     {summary['grabbed']} grabbed, {summary['gaps']} lost by the camera",
         f"verdicts   {verdicts}",
         f"reasons    {reasons}",
         f"rate       {summary['fps']:.1f} frames/s",
-        f"latency    {latency} ms, from grab to commit",
+        f"latency    {latency_text(summary['latency_ms'])}",
         f"engine     {engine['name']} {engine['precision']} on {engine['device']}",
         f"package    {engine['package'][:16]}, certificate {engine['certificate'][:16]}",
         f"coverage   {summary['coverage']:.1%} of the included area",

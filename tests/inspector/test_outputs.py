@@ -19,7 +19,7 @@ def recorded(number: int, word: VerdictWord, *defects: Defect) -> Recorded:
     frame = Frame(number, np.zeros((2, 2), np.uint8), 5, 1_000_000, "cam", "src", "part-7")
     reasons = () if word is VerdictWord.PASS else (Reason("late", "too late"),)
     inspection = Inspection(frame, Verdict(word, reasons), defects)
-    return Recorded(40 + number, "RUN", inspection, None, 3_500_000)
+    return Recorded(40 + number, "RUN", inspection, None, 3_500_000, 3_500_000)
 
 
 def lines(path: Path) -> list[dict]:

@@ -25,7 +25,7 @@ def record(number: int, infer_ms: float, period_ms: float = 100.0) -> Recorded:
     stages = {"wait": 1.0, "infer": infer_ms, "defects": 3.0, "judge": 1.0}
     frame = Frame(number, None, 0, grab_ns, "c")
     inspection = Inspection(frame, Verdict(VerdictWord.PASS), (), None, 1.0, judged_ns, stages)
-    return Recorded(number, "R", inspection, None, judged_ns + 10_000_000)
+    return Recorded(number, "R", inspection, None, judged_ns + 10_000_000, judged_ns + 10_000_000)
 
 
 class Line:
@@ -49,7 +49,7 @@ def test_a_frame_is_taken_apart_into_stages() -> None:
     refused = Inspection(
         Frame(4, None, 0, 5, "c"), Verdict(VerdictWord.UNINSPECTED, (Reason(Fault.OVERRUN, ""),))
     )
-    assert spent(Recorded(4, "R", refused, None, 9)).ms == {}
+    assert spent(Recorded(4, "R", refused, None, 9, 9)).ms == {}
 
 
 def test_shares_are_of_the_time_between_frames_and_of_the_deadline() -> None:

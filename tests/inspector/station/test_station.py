@@ -10,6 +10,7 @@ import pytest
 from line_parts import fake_serving, gray_folder, line_config, rows
 
 from inspector.db.connect import open_ledger
+from inspector.db.figures import figures
 from inspector.db.queries import events, gaps, health, is_alive
 from inspector.db.writes import add_request
 from inspector.errors import ConfigError
@@ -260,3 +261,17 @@ def test_a_zone_beyond_the_frame_is_said_at_the_start(tmp_path: Path, caplog) ->
         run_station(line_config(tmp_path, source, recipe={"zones": [zone]}))
     unread = str(gray_folder(tmp_path / "none", [None]))  # no picture: nothing to hold the zone against
     assert run_station(line_config(tmp_path, unread, recipe={"zones": [zone]})).error is None
+
+
+def test_summary_and_report_give_the_same_latencies(tmp_path: Path) -> None:
+    grays = [128, 5, None, 128, 0, 128] * 4
+    summary = run_station(line_config(tmp_path, str(gray_folder(tmp_path / "in", grays))))
+    ledger = open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
+    assert summary.json()["latency_ms"] == figures(ledger, summary.run_id).latency_ms
+    ledger.dispose()
+
+
+def test_without_an_inspected_frame_there_is_no_latency(tmp_path: Path) -> None:
+    summary = run_station(line_config(tmp_path, str(gray_folder(tmp_path / "in", [None]))))
+    assert summary.json()["latency_ms"] == {"p50": None, "p95": None, "p99": None, "max": None}
+    assert "latency    none" in summary_text(summary.json())
