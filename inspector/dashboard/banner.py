@@ -58,20 +58,37 @@ def _verdict_banner(snapshot: Snapshot) -> Banner:
     current, beat = snapshot.current, snapshot.beat
     if current is None:
         return Banner("WAITING", "…", "idle", (beat and beat.words) or "No frame has been judged yet.")
-    if snapshot.current_age_s > OLD_AFTER_S:
-        return Banner(
-            "WAITING",
-            "…",
-            "idle",
-            f"No frame for {age_words(snapshot.current_age_s)}. {_last(snapshot.newest)}",
-        )
+    late = snapshot.current_age_s > OLD_AFTER_S
+    if late and not snapshot.judging:
+        return Banner("WAITING", "…", "idle", f"{_silence(snapshot)} {_last(snapshot.newest)}")
     why = f": {current.why}" if current.why else ""
+    # A late verdict is no verdict of what is under the camera: its age comes before anything else.
+    behind = f"{_behind(snapshot)} " if late else ""
     return Banner(
         current.word.value,
         SYMBOLS[current.word],
         current.word.value.lower(),
-        f"Frame {current.number:,}{why}",
+        f"{behind}Frame {current.number:,}{why}",
     )
+
+
+def _silence(snapshot: Snapshot) -> str:
+    """Why there is no verdict: no frame came, or frames wait and none is judged."""
+    waiting = snapshot.beat.waiting if snapshot.beat else 0
+    if waiting:
+        return f"{_frames(waiting)} wait, none was judged for {age_words(snapshot.verdict_age_s)}."
+    return f"No frame for {age_words(snapshot.current_age_s)}."
+
+
+def _behind(snapshot: Snapshot) -> str:
+    """How far a line that is slower than its camera has fallen behind."""
+    waiting = snapshot.beat.waiting if snapshot.beat else 0
+    how_far = f"{_frames(waiting)} behind, the" if waiting else "The"
+    return f"{how_far} newest judged is {age_words(snapshot.newest_age_s)} old."
+
+
+def _frames(count: int) -> str:
+    return f"{count:,} frame" if count == 1 else f"{count:,} frames"
 
 
 def _last(current: Judged | None) -> str:

@@ -224,7 +224,10 @@ def _when(row: queries.Row) -> int:
 
 def _judged(row: queries.Row, flagged: frozenset[int]) -> Judged:
     image = None if row.image_path is None else str(row.image_path)
-    return Judged(row.run_id, row.number, row.word, row.why, _when(row), image, row.number in flagged)
+    return Judged(
+        row.run_id, row.number, row.word, row.why, _when(row), image, row.number in flagged,
+        row.committed_utc_ns,
+    )  # fmt: skip
 
 
 def _facts(run: queries.Run) -> RunFacts:
@@ -255,4 +258,5 @@ def _beat(beat: HealthBeat, end: str | None) -> Beat:
     return Beat(
         state, words, beat.utc_ns, beat.camera_state, beat.fps, latency,
         beat.budget_ms, beat.budget_share, beat.warning,
+        sum(beat.queues.values()),
     )  # fmt: skip

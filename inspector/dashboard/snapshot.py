@@ -45,6 +45,8 @@ class Beat:
     """The same as shares of the time between frames, and of the deadline; empty where nothing limits it."""
     warning: str = ""
     """Why frames may soon be late; empty while there is time to spare."""
+    waiting: int = 0
+    """Frames that are grabbed and not judged yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,8 @@ class Judged:
     utc_ns: int
     image_path: str | None = None
     flagged: bool = False
+    committed_utc_ns: int = 0
+    """When the row was written; 0 when nobody knows. On a slow line long after the grab."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,25 @@ class Snapshot:
         return abs(self.utc_ns - self.current.utc_ns) / 1e9 if self.current else float("inf")
 
     @property
+    def verdict_age_s(self) -> float:
+        """Seconds since the last row was written, from the future as above."""
+        newest = self.newest
+        if newest is None or newest.committed_utc_ns == 0:
+            return float("inf")
+        return abs(self.utc_ns - newest.committed_utc_ns) / 1e9
+
+    @property
+    def newest_age_s(self) -> float:
+        """Seconds since the grab of the last frame with a row, from the future as above."""
+        return abs(self.utc_ns - self.newest.utc_ns) / 1e9 if self.newest else float("inf")
+
+    @property
+    def judging(self) -> bool:
+        """True while verdicts keep coming, however long after the grab."""
+        waits = self.beat is not None and self.beat.waiting > 0
+        return self.verdict_age_s <= (SLOW_AFTER_S if waits else OLD_AFTER_S)
+
+    @property
     def alive(self) -> bool:
         """True while a station answers: what is asked of it can still be done."""
         over = self.beat is None or self.beat.state in ("ended", "failed")
@@ -108,3 +131,5 @@ SILENT_AFTER_S = 3.0
 """A station that gave no sign for so long is taken for dead."""
 OLD_AFTER_S = 3.0
 """A verdict older than this is not the verdict of what is under the camera now."""
+SLOW_AFTER_S = 10.0
+"""While frames wait, the next verdict may take so long; after that the line has stopped judging."""

@@ -59,11 +59,13 @@ class SmallLine:
             self._done += len(records)
             self._committed.notify_all()
 
-    def judge(self, word: str, words: str = "", *, found: bool | None = None) -> Inspection:
+    def judge(
+        self, word: str, words: str = "", *, found: bool | None = None, age_s: float = 0.0
+    ) -> Inspection:
         """One frame through the recorder; returns when its row is committed and its picture shared."""
         number = self.recorder.counter.next()
         inspection = inspection_of(
-            number, VerdictWord(word), words, (word == "REJECT") if found is None else found
+            number, VerdictWord(word), words, (word == "REJECT") if found is None else found, age_s
         )
         self.recorder.submit(inspection)
         self.counts[word] += 1
@@ -71,14 +73,21 @@ class SmallLine:
             assert self._committed.wait_for(lambda: self._done == number, timeout=20)
         return inspection
 
-    def beat(self, state: str = "running", words: str = "", age_s: float = 0.0) -> None:
+    def beat(
+        self,
+        state: str = "running",
+        words: str = "",
+        age_s: float = 0.0,
+        queues: dict[str, int] | None = None,
+    ) -> None:
         """A sign of life, in the ledger when this returns."""
         before = self._beat_ns()
         utc_ns = time.time_ns() - round(age_s * 1e9)
         shares = {name: ms / 33.6 for name, ms in BUDGET_MS.items()}
         beat = HealthBeat(
-            state, utc_ns, words, "ok, 120x160", 29.8, 31.0, 44.0, 80.0, counts=dict(self.counts),
-            budget_ms=BUDGET_MS, budget_share=shares, warning="infer uses 84% of the frame period",
+            state, utc_ns, words, "ok, 120x160", 29.8, 31.0, 44.0, 80.0, queues=queues or {},
+            counts=dict(self.counts), budget_ms=BUDGET_MS, budget_share=shares,
+            warning="infer uses 84% of the frame period",
         )  # fmt: skip
         self.recorder.health(beat)
         deadline = time.monotonic() + 20
@@ -98,7 +107,7 @@ class SmallLine:
         self.ledger.dispose()
 
 
-def inspection_of(number: int, word: VerdictWord, words: str, found: bool) -> Inspection:
+def inspection_of(number: int, word: VerdictWord, words: str, found: bool, age_s: float = 0.0) -> Inspection:
     image = picture_of(number)
     defects: tuple[Defect, ...] = ()
     mask: Mask = np.zeros(SIZE, np.uint8)
@@ -107,7 +116,14 @@ def inspection_of(number: int, word: VerdictWord, words: str, found: bool) -> In
         cv2.line(mask, (40, 30), (90, 60), 1, 2)
         defects = (Defect(1, "scratch", (29, 39, 62, 92), 118, 58.3, 2.0, 0.93),)
     reasons = () if word is VerdictWord.PASS else (Reason("length", words or "scratch 58 px is above 40 px"),)
-    frame = Frame(number, image, time.time_ns(), time.monotonic_ns(), "station 7", f"made-up #{number}")
+    frame = Frame(
+        number,
+        image,
+        time.time_ns() - round(age_s * 1e9),
+        time.monotonic_ns(),
+        "station 7",
+        f"made-up #{number}",
+    )
     return Inspection(frame, Verdict(word, reasons), defects, mask, 1.0, time.monotonic_ns(), {"infer": 20.0})
 
 

@@ -58,6 +58,49 @@ def test_an_old_pass_is_never_the_verdict_of_now(snapshot: Snapshot, word: str) 
     assert banner.tone in ("blind", "idle") and banner.words
 
 
+def slow(waiting: int, grabbed_s: int, judged_s: int) -> Snapshot:
+    """A living line whose newest frame was grabbed and judged so long ago, while others wait."""
+    frame = replace(PASSED, utc_ns=NOW - grabbed_s * S, committed_utc_ns=NOW - judged_s * S)
+    return replace(with_beat(waiting=waiting), current=frame, newest=frame)
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "words"),
+    [
+        (slow(12, 17, 4), "12 frames behind, the newest judged is 17 s old. Frame 812"),
+        (slow(1, 17, 9), "1 frame behind, the newest judged is 17 s old. Frame 812"),
+        (slow(0, 6, 1), "The newest judged is 6 s old. Frame 812"),  # the last of them has just been judged
+    ],
+)
+def test_a_line_that_judges_late_is_behind_and_not_waiting(snapshot: Snapshot, words: str) -> None:
+    banner = banner_of(snapshot)
+    assert (banner.word, banner.words) == ("PASS", words)
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "words"),
+    [
+        (slow(12, 17, 11), "12 frames wait, none was judged for 11 s. Last verdict: PASS, frame 812."),
+        (slow(0, 17, 4), "No frame for 17 s. Last verdict: PASS, frame 812."),  # the camera gives no more
+        (
+            slow(12, 17, -3600),
+            "12 frames wait, none was judged for 1 h 00 min. Last verdict: PASS, frame 812.",
+        ),
+    ],
+)
+def test_frames_that_wait_do_not_keep_an_old_pass_alive(snapshot: Snapshot, words: str) -> None:
+    banner = banner_of(snapshot)
+    assert (banner.word, banner.tone, banner.words) == ("WAITING", "idle", words)
+
+
+@pytest.mark.parametrize("state", ["blind", "paused", "failed", "ended", "stopping"])
+def test_a_line_that_is_behind_and_blind_is_blind(state: str) -> None:
+    behind = slow(12, 17, 4)
+    assert behind.beat is not None
+    banner = banner_of(replace(behind, beat=replace(behind.beat, state=state)))
+    assert banner.word != "PASS" and banner.tone in ("blind", "idle")
+
+
 def test_silence_is_told_with_its_age_and_the_last_verdict() -> None:
     words = banner_of(with_beat(utc_ns=NOW - 75 * S)).words
     assert "1 min 15 s" in words and "PASS, frame 812" in words

@@ -18,6 +18,7 @@ from textual.widgets import Input
 
 from inspector.cli import flag as flag_module
 from inspector.dashboard.app import DashboardApp, account_name, run_dashboard
+from inspector.dashboard.banner import banner_of
 from inspector.dashboard.evidence_screen import EvidenceScreen
 from inspector.dashboard.facts_panel import facts_text
 from inspector.dashboard.feed import LedgerFeed
@@ -113,6 +114,15 @@ async def test_a_silent_station_takes_the_pass_off_the_screen(line: SmallLine, f
         await pilot.press("q")
         await pilot.pause()
     assert app.return_value == "over"  # nothing to ask about: no station lives
+
+
+def test_the_feed_knows_what_waits_and_when_the_last_was_judged(line: SmallLine, feed: LedgerFeed) -> None:
+    line.judge("PASS", age_s=17.0)
+    line.beat(queues={"infer": 11, "judge": 1})
+    snapshot = feed.read()
+    assert snapshot.beat is not None and snapshot.beat.waiting == 12
+    assert snapshot.current_age_s > 16 and snapshot.verdict_age_s < 10
+    assert banner_of(snapshot).word == "PASS" and "12 frames behind" in banner_of(snapshot).words
 
 
 async def test_a_feed_that_hangs_is_told_and_not_waited_for(line: SmallLine, feed: LedgerFeed) -> None:
