@@ -63,7 +63,7 @@ def run_beside_dashboard(config: LineConfig, arguments: list[str]) -> int:
             f"The dashboard failed (exit code {shown.returncode}); the line does not need it.", err=True
         )
     _wait_for_end(line, url, run_id)
-    return _say_how_it_is(line, result, log, f"inspector dashboard --db {url}")
+    return _say_how_it_is(line, result, log, url, run_id)
 
 
 def _start_line(arguments: list[str], log: Path, result: Path) -> tuple[subprocess.Popen[bytes], int]:
@@ -121,9 +121,25 @@ def _is_stopping(url: str, run_id: str) -> bool:
     return beat is not None and beat.state in ("stopping", "ended", "failed")
 
 
-def _say_how_it_is(line: subprocess.Popen[bytes], result: Path, log: Path, again: str) -> int:
+def _reason_words(url: str, run_id: str) -> dict[str, str]:
+    """From the ledger, since the line's JSON has none; a summary does without where that does not answer."""
+    from inspector.db.connect import open_ledger
+    from inspector.db.figures import reason_words
+
+    try:
+        ledger = open_ledger(url, create=False)
+        try:
+            return reason_words(ledger, run_id)
+        finally:
+            ledger.dispose()
+    except InspectionError:
+        return {}
+
+
+def _say_how_it_is(line: subprocess.Popen[bytes], result: Path, log: Path, url: str, run_id: str) -> int:
     code = line.poll()
     if code is None:
+        again = f"inspector dashboard --db {url}"
         click.echo(f"The line goes on running (process {line.pid}). Look again: {again}", err=True)
         click.echo(f"Stop it: kill {line.pid}", err=True)
         return 0
@@ -131,7 +147,7 @@ def _say_how_it_is(line: subprocess.Popen[bytes], result: Path, log: Path, again
 
     lines = result.read_text(encoding="utf-8").splitlines()
     if lines:
-        click.echo(summary_text(json.loads(lines[-1])))
+        click.echo(summary_text(json.loads(lines[-1]), _reason_words(url, run_id)))
     if code != 0:
         last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         click.echo(last[-1] if last else f"The line ended with exit code {code}.", err=True)

@@ -11,10 +11,10 @@ import click
 from sqlalchemy import Engine
 
 from inspector.cli.ledger import db_option, ledger_of
-from inspector.counting import latency_text
+from inspector.counting import latency_text, with_words
 from inspector.db import queries
 from inspector.db.connect import open_ledger
-from inspector.db.figures import Figures, Share, figures, write_csv
+from inspector.db.figures import Figures, Share, figures, reason_words, write_csv
 from inspector.db.queries import Run
 from inspector.errors import UsageError
 
@@ -39,7 +39,7 @@ def report(url: str | None, run_id: str | None, csv_path: Path | None, as_json: 
     try:
         runs = _wanted_runs(engine, url, run_id)
         only = runs[0].id if run_id is not None else None
-        found = figures(engine, only)
+        found, words = figures(engine, only), reason_words(engine, only)
         if csv_path is not None:
             frames = _save_csv(engine, csv_path, only)
             click.echo(f"{frames} frames written to {csv_path}", err=True)
@@ -49,7 +49,7 @@ def report(url: str | None, run_id: str | None, csv_path: Path | None, as_json: 
         summary = {**dataclasses.asdict(found), "runs": [dataclasses.asdict(run) for run in runs]}
         click.echo(json.dumps(summary, default=str))
     else:
-        _print(runs, found)
+        _print(runs, found, words)
     return 0
 
 
@@ -82,7 +82,7 @@ def _save_csv(engine: Engine, path: Path, run_id: str | None) -> int:
     return frames
 
 
-def _print(runs: list[Run], found: Figures) -> None:
+def _print(runs: list[Run], found: Figures, words: dict[str, str]) -> None:
     for run in runs:
         ended = f"{run.ended_at:%Y-%m-%d %H:%M:%S} UTC ({run.end})" if run.ended_at else "still open"
         click.echo(f"run {run.id}  camera {run.camera_id}  {run.started_at:%Y-%m-%d %H:%M:%S} UTC to {ended}")
@@ -92,7 +92,7 @@ def _print(runs: list[Run], found: Figures) -> None:
     click.echo(f"\n{found.frames} frames" + ("" if found.frames else ": nothing was inspected yet"))
     for word, share in found.verdicts.items():
         click.echo(f"  {word:<12}{share.n:>8}  {_percent(share)}")
-    _table("Reasons (the first of each frame)", {code: str(n) for code, n in found.reasons.items()})
+    _table("Reasons (the first of each frame)", with_words(found.reasons, words))
     _table("Defects", {name: f"{n['defects']} in {n['frames']} frames" for name, n in found.defects.items()})
     click.echo(f"\nLatency: {latency_text(found.latency_ms)}")
     click.echo(f"Lost by the camera: {found.gaps} frames")

@@ -129,7 +129,7 @@ def installed_config() -> Path | None:
 def run_headless(config: LineConfig, options: RunOptions) -> int:
     """Run until the end or a signal, then print the summary; the exit code is the line's."""
     from inspector.cli.announce import announce
-    from inspector.station import run_station, summary_text
+    from inspector.station import run_station
 
     announce()
     stop = threading.Event()
@@ -142,10 +142,7 @@ def run_headless(config: LineConfig, options: RunOptions) -> int:
         stop=stop,
         on_ready=lambda run_id: _tell_ready(run_id, options.ready_fd),
     )
-    if options.as_json:
-        click.echo(json.dumps(summary.json()))
-    else:
-        click.echo(summary_text(summary.json()))
+    click.echo(json.dumps(summary.json()) if options.as_json else summary.text())
     if summary.error is not None:
         raise summary.error
     return 0

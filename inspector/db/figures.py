@@ -13,7 +13,7 @@ from typing import IO, Any
 from sqlalchemy import ColumnElement, Connection, Engine, func, select, true
 from sqlalchemy.orm import InstrumentedAttribute
 
-from inspector.counting import Latencies
+from inspector.counting import Latencies, ReasonWords
 from inspector.db.connect import ledger_folder
 from inspector.db.queries import Row, inspection_row
 from inspector.db.schema import DefectRow, FlagRow, GapRow, InspectionRow
@@ -81,6 +81,18 @@ def figures(engine: Engine, run_id: str | None = None) -> Figures:
             gaps=int(connection.scalar(gap_sum) or 0),
             flags=_flags(connection, run_id),
         )
+
+
+def reason_words(engine: Engine, run_id: str | None = None) -> dict[str, str]:
+    """Reason code -> what it mostly said, of the first reasons of the frames. Raises LedgerError."""
+    mine = true() if run_id is None else InspectionRow.run_id == run_id
+    code, said = InspectionRow.reason_code, InspectionRow.reason_words
+    wanted = select(code, said, func.count()).where(mine, code.is_not(None)).group_by(code, said)
+    counted = ReasonWords()
+    with reading(engine) as connection:
+        for found, words, count in connection.execute(wanted.order_by(func.min(InspectionRow.id))):
+            counted.add(found or "", words or "", count)
+    return counted.most_frequent()
 
 
 def _grouped(

@@ -1,6 +1,6 @@
 """The running loop: a camera's frames through engine and judge into the ledger."""
 
 from inspector.station.line import run_station
-from inspector.station.summary import RunSummary, summary_text
+from inspector.station.summary import RunSummary
 
-__all__ = ["RunSummary", "run_station", "summary_text"]
+__all__ = ["RunSummary", "run_station"]

@@ -6,11 +6,11 @@ import math
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from inspector.counting import Latencies, latency_text
+from inspector.counting import Latencies, ReasonWords, latency_text, with_words
 from inspector.engine.protocol import EngineInfo
 from inspector.errors import InspectionError
 from inspector.recorder import Recorded
@@ -34,6 +34,7 @@ class Tally:
         self._lock = threading.Lock()
         self.words: Counter[str] = Counter({word.value: 0 for word in VerdictWord})
         self.reasons: Counter[str] = Counter()
+        self.reason_words = ReasonWords()
         self.gaps = 0
         self.latencies = Latencies()
         self._stages: dict[str, tuple[float, int]] = {}
@@ -52,6 +53,8 @@ class Tally:
         inspection = record.inspection
         self.words[inspection.verdict.word.value] += 1
         self.reasons.update({reason.code for reason in inspection.verdict.reasons})
+        for reason in inspection.verdict.reasons:
+            self.reason_words.add(reason.code, reason.words)
         self._first_ns = self._first_ns or inspection.frame.mono_ns
         self._last_ns = record.committed_mono_ns
         latency = None
@@ -138,11 +141,16 @@ class RunSummary:
             "db": self.db,
         }
 
+    def text(self) -> str:
+        """The same as a person reads it."""
+        return summary_text(self.json(), self.tally.reason_words.most_frequent())
 
-def summary_text(summary: dict[str, Any]) -> str:
-    """The same object as a person reads it."""
+
+def summary_text(summary: dict[str, Any], words: Mapping[str, str]) -> str:
+    """The same object as a person reads it. words: what each reason code mostly said."""
     verdicts = "  ".join(f"{word} {count}" for word, count in summary["verdicts"].items())
-    reasons = ", ".join(f"{code} {count}" for code, count in summary["reasons"].items()) or "none"
+    said = [f"{code} {count}" for code, count in with_words(summary["reasons"], words).items()]
+    reasons = ("\n" + " " * 11).join(said) or "none"
     engine = summary["engine"]
     return "\n".join([
         f"frames     {summary['grabbed']} grabbed, {summary['gaps']} lost by the camera",

@@ -78,6 +78,7 @@ def test_the_command_as_text(filled: Filled, capsys: pytest.CaptureFixture[str])
         "10 frames",
         "60.00%  (95 %: 31.27% to 83.18%)",
         "scratch",
+        "area            4 (scratch of 0.16 mm², limit 0.1 mm²)",
         "p99",
     ):
         assert words in out

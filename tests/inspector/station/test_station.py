@@ -15,7 +15,7 @@ from inspector.db.queries import events, gaps, health, is_alive
 from inspector.db.writes import add_request
 from inspector.errors import ConfigError
 from inspector.recorder import BATCH
-from inspector.station import RunSummary, line, opening, run_station, summary_text
+from inspector.station import RunSummary, line, opening, run_station
 
 KEYS = {
     "grabbed",
@@ -65,7 +65,8 @@ def test_a_folder_is_judged_frame_by_frame(tmp_path: Path) -> None:
     assert set(result["latency_ms"]) == {"p50", "p95", "p99", "max"} and result["latency_ms"]["max"] > 0
     assert set(result["engine"]) == {"name", "precision", "device", "package", "certificate"}
     assert result["coverage"] == 1.0
-    assert "PASS 3  REJECT 2" in summary_text(result)
+    assert "PASS 3  REJECT 2" in summary.text()
+    assert "unlisted 2 (hole found, no rule allows it)" in summary.text()
 
 
 def test_outputs_tell_each_verdict_once_and_only_pass_passes(tmp_path: Path) -> None:
@@ -274,4 +275,4 @@ def test_summary_and_report_give_the_same_latencies(tmp_path: Path) -> None:
 def test_without_an_inspected_frame_there_is_no_latency(tmp_path: Path) -> None:
     summary = run_station(line_config(tmp_path, str(gray_folder(tmp_path / "in", [None]))))
     assert summary.json()["latency_ms"] == {"p50": None, "p95": None, "p99": None, "max": None}
-    assert "latency    none" in summary_text(summary.json())
+    assert "latency    none" in summary.text()

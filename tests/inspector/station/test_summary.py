@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from inspector.counting import Latencies
+from inspector.counting import Latencies, ReasonWords
 from inspector.recorder import Recorded
 from inspector.station.summary import Tally
 from inspector.types import Frame, Inspection, Reason, Verdict, VerdictWord
@@ -41,3 +41,19 @@ def test_uninspected_frames_count_but_have_no_latency_and_no_coverage() -> None:
     assert tally.coverage() == 0.5
     assert tally.stages_ms() == {"infer": 4.0}
     assert tally.fps() == pytest.approx(3 / 11, rel=0.01)
+
+
+def test_the_most_frequent_words_stand_for_a_reason_and_numbers_make_no_new_ones() -> None:
+    words = ReasonWords()
+    words.add("unlisted", "dent found (1), no rule allows it", 3)
+    words.add("unlisted", "dent found (12), no rule allows it", 3)
+    words.add("unlisted", "stain found (1), no rule allows it", 5)
+    words.add("coverage", "1.016 % of the area inspected, limit 100 %")
+    words.add("area", "dent area 3.5 px, limit 3 px")
+    words.add("area", "dent area 4 px, limit 3 px")
+    words.add("late", "")
+    assert words.most_frequent() == {
+        "unlisted": "dent found, no rule allows it",
+        "coverage": "1.016 % of the area inspected, limit 100 %",
+        "area": "such as: dent area 3.5 px, limit 3 px",
+    }
