@@ -388,6 +388,7 @@ def test_audit_and_report_find_the_ledger_that_run_writes(workplace: Path, monke
 def test_when_the_terminal_hangs_up_the_line_goes_on(workplace: Path) -> None:
     pid, terminal = pty.fork()
     if pid == 0:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored where the tests themselves run under nohup
         os.environ["TERM"] = "xterm-256color"
         camera = ["--camera", "sim:?fps=20&size=40x60"]
         os.execv(sys.executable, [*PROGRAM, "--model", "package", "--engine", "fake", *camera])
