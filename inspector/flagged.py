@@ -24,10 +24,13 @@ from sqlalchemy import Engine
 from inspector.db import queries, writes
 from inspector.errors import LedgerError, UsageError
 from inspector.evidence import sync_folder, write_durably
-from inspector.inputs import decode_image
+from inspector.inputs import decode_image, to_input
 
 KEEP_WAIT_S = 3.0
 POLL_S = 0.1
+_FOLDERS = ("images", "masks", "previews")
+_OUTLINES = ((0, 0, 255), (255, 0, 255), (0, 165, 255), (255, 255, 0), (0, 255, 0))
+"""BGR of classes 1, 2 ... in a preview, again from the first after the last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +88,9 @@ def flag_frame(
 def export_flagged(engine: Engine, out: Path, run_id: str | None = None) -> Exported:
     """Write the flagged frames of one run, or of all, as a dataset folder; `out` appears whole or not at all.
 
-    images/ has the frames, masks/ the model's masks as a start for correction, provenance.json
-    what was said of each. Frames without a stored mask start with an empty one.
+    images/ has the frames, masks/ the model's masks as a start for correction, previews/ both in one
+    picture to look at, provenance.json what was said of each and the hash of its mask, by which the
+    trainer sees what nobody corrected. Frames without a stored mask start with an empty one.
     Raises UsageError when `out` exists, nothing is flagged or the packages' classes differ;
     LedgerError when none of the flagged pictures is left or `out` cannot be written.
     """
@@ -110,8 +114,9 @@ def export_flagged(engine: Engine, out: Path, run_id: str | None = None) -> Expo
     try:
         exported = _write_dataset(engine, folder, frames, classes)
         folder.chmod(0o755)
-        for written in (folder / "images", folder / "masks", folder):
-            sync_folder(written)
+        for written in _FOLDERS:
+            sync_folder(folder / written)
+        sync_folder(folder)
         folder.rename(out)
         sync_folder(out.absolute().parent)
     except OSError as error:
@@ -148,7 +153,7 @@ def _classes(engine: Engine, run_ids: Sequence[str]) -> tuple[str, ...]:
 def _write_dataset(
     engine: Engine, folder: Path, frames: dict[tuple[str, int], list[queries.Flag]], classes: Sequence[str]
 ) -> Exported:
-    for name in ("images", "masks"):
+    for name in _FOLDERS:
         (folder / name).mkdir()
     provenance: dict[str, Any] = {}
     parts: dict[str, str] = {}
@@ -161,10 +166,12 @@ def _write_dataset(
             missing.append(f"Frame {number} of run {run_id} is not exported: {trouble}.")
             continue
         parts[stem] = row.part_id or stem
-        provenance[stem] = _provenance(row, flags)
+        drawn = (folder / "masks" / f"{stem}.png").read_bytes()
+        provenance[stem] = _provenance(row, flags) | {"mask_sha256": hashlib.sha256(drawn).hexdigest()}
     if not provenance:
         raise LedgerError(f"None of the flagged frames can be exported. {missing[0]}")
     _write_json(folder / "classes.json", {str(k): name for k, name in enumerate(classes, 1)})
+    write_durably(folder / "README.txt", _hint(classes).encode())
     _write_json(folder / "parts.json", parts)
     _write_json(folder / "provenance.json", {"frames": provenance, "missing": missing})
     return Exported(tuple(provenance), tuple(missing))
@@ -186,7 +193,30 @@ def _write_frame(folder: Path, stem: str, row: queries.Row | None) -> str | None
         return f"{row.mask_path} is missing or was changed since it was recorded"
     write_durably(folder / "images" / f"{stem}.png", image)
     write_durably(folder / "masks" / f"{stem}.png", mask)
+    write_durably(folder / "previews" / f"{stem}.png", _preview(image, mask))
     return None
+
+
+def _preview(image: bytes, mask: bytes) -> bytes:
+    """The frame with the outlines of its mask, as PNG; class ids alone look black in a viewer."""
+    shown = to_input(decode_image(image, "the frame"), 3).copy()
+    ids = decode_image(mask, "the mask")
+    for class_id in np.unique(ids[ids > 0]):
+        around, _ = cv2.findContours(
+            np.asarray(ids == class_id, np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
+        )
+        cv2.drawContours(shown, around, -1, _OUTLINES[(int(class_id) - 1) % len(_OUTLINES)], 1)
+    return cv2.imencode(".png", shown)[1].tobytes()
+
+
+def _hint(classes: Sequence[str]) -> str:
+    values = ", ".join(f"{k} = {name}" for k, name in enumerate(classes, 1))
+    return (
+        "masks/ is as the model drew it, mistakes included. Correct each mask before training:"
+        f" gray value 0 = good, {values}, 255 = ignore.\n"
+        "Such values look black in a viewer; previews/ shows each frame with its mask outlined and"
+        " is not trained on.\n"
+    )
 
 
 def _whole(path: Path, sha256: str | None) -> bytes | None:

@@ -20,6 +20,7 @@ from inspector.tiling import Geometry
 from trainer.checkpoint import LAST, load_checkpoint
 from trainer.config import FitConfig, RecipeName, fit_config, from_toml, to_toml
 from trainer.dataset import Dataset, load_dataset, one_thread
+from trainer.folder import uncorrected
 from trainer.golden import golden_tiles, save_tiles
 from trainer.initial import Start, start_from
 from trainer.sampler import load_stock
@@ -28,6 +29,9 @@ from trainer.train import Origin, Report, Training
 from trainer.validate import Validation
 
 log = logging.getLogger(__name__)
+
+MOST_NAMES = 10
+"""Files that a warning names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,7 @@ def prepare(request: Request) -> Prepared:
         request.data, channels=settings.get("channels"), classes=package.classes if package else None
     )
     dataset.refuse_exam_frames()
+    _warn_of_uncorrected(request.data)
     settings |= {"channels": dataset.channels, "classes": dataset.classes}
     if request.recipe == "modern" and settings.get("border") is None and _has_instances(dataset):
         settings["border"] = "weight"
@@ -88,6 +93,22 @@ def prepare(request: Request) -> Prepared:
     _make_folder(request.out, config, golden)
     training = Training(config, stock, frames, request.out, origin, schedule)
     return Prepared(training, config, len(train), len(held_out))
+
+
+def _warn_of_uncorrected(folders: Sequence[Path]) -> None:
+    """Once, whatever the flags said: of an unsure frame, too, the model's own guess is no truth."""
+    told = []
+    for folder in folders:
+        same, drawn = uncorrected(folder)
+        if same:
+            names = ", ".join(f"{stem}.png" for stem in same[:MOST_NAMES])
+            more = f" and {len(same) - MOST_NAMES} more" if len(same) > MOST_NAMES else ""
+            told.append(
+                f"{len(same)} of {drawn} masks in {folder} are as the model drew them; correct them"
+                f" first, or the mistake is trained in: {names}{more}."
+            )
+    if told:
+        log.warning("%s", "\n".join(told))
 
 
 def prepare_resume(data: Sequence[Path], out: Path, escape_target: float | None = None) -> Prepared:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +132,27 @@ def test_stems(folder: Path, pictures: dict[str, Path], parts: dict[str, Any]) -
     if left := set(pictures) - train - test:
         raise DatasetError(f"{path} lists {min(left)!r} under neither train nor test; add it to one.")
     return test
+
+
+def uncorrected(folder: Path) -> tuple[list[str], int]:
+    """(stems whose mask is byte for byte as `inspector export --flagged` wrote it, how many it wrote).
+
+    Nothing for a folder without its provenance.json; one of other make is none of ours to refuse.
+    """
+    frames: Any = {}
+    with suppress(DatasetError):
+        frames = read_json(folder / "provenance.json", {}).get("frames")
+    drawn = {
+        stem: told["mask_sha256"]
+        for stem, told in (frames.items() if isinstance(frames, dict) else ())
+        if isinstance(told, dict) and "mask_sha256" in told and (folder / "masks" / f"{stem}.png").is_file()
+    }
+    same = [
+        stem
+        for stem, sha256 in drawn.items()
+        if hashlib.sha256((folder / "masks" / f"{stem}.png").read_bytes()).hexdigest() == sha256
+    ]
+    return same, len(drawn)
 
 
 def stored_channels(path: Path) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -85,6 +86,13 @@ def test_the_export_is_a_dataset_with_provenance(
         image = cv2.imread(str(out / "images" / f"{stem}.png"), cv2.IMREAD_UNCHANGED)
         mask = cv2.imread(str(out / "masks" / f"{stem}.png"), cv2.IMREAD_UNCHANGED)
         assert np.array_equal(image, inspection.frame.image) and np.array_equal(mask, inspection.mask)  # type: ignore[arg-type]
+        told = json.loads((out / "provenance.json").read_text())["frames"][stem]
+        drawn = (out / "masks" / f"{stem}.png").read_bytes()
+        assert told["mask_sha256"] == hashlib.sha256(drawn).hexdigest()
+        preview = cv2.imread(str(out / "previews" / f"{stem}.png"), cv2.IMREAD_UNCHANGED)
+        assert preview.shape == (120, 160, 3)
+        assert (preview == (0, 0, 255)).all(2).any() == bool((inspection.mask == 1).any())
+    assert "1 = scratch, 2 = pit" in (out / "README.txt").read_text()
     assert json.loads((out / "classes.json").read_text()) == {"1": "scratch", "2": "pit"}
     assert set(json.loads((out / "parts.json").read_text())) == set(stems)
     told = json.loads((out / "provenance.json").read_text())["frames"][stems[0]]
@@ -104,6 +112,32 @@ def test_the_trainer_loads_the_export_as_it_is(line: SmallLine, tmp_path: Path) 
     export_flagged(line.ledger, tmp_path / "doubts")
     (sample,) = dataset.load_dataset([tmp_path / "doubts"]).split("train")
     assert sample.image().shape == (120, 160, 3) and set(np.unique(sample.mask())) == {0, 1}
+
+
+def test_masks_that_nobody_corrected_are_named_before_they_are_trained_in(
+    line: SmallLine, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    trainer = pytest.importorskip("trainer.fit", reason="needs the trainer's packages")
+    for _ in range(3):
+        line.judge("REJECT")
+    for number, kind in ((1, "false_reject"), (2, "unsure"), (3, "false_reject")):
+        flag_frame(line.ledger, line.run_id, number, operator="mia", kind=kind)
+    doubts = tmp_path / "doubts"
+    stems = export_flagged(line.ledger, doubts).stems
+    mask = doubts / "masks" / f"{stems[2]}.png"
+    cv2.imwrite(str(mask), cv2.imread(str(mask), cv2.IMREAD_UNCHANGED) * 2)
+    settings = {"base": 4, "depth": 3, "steps": 1}
+    trainer.prepare(trainer.Request((doubts,), tmp_path / "run1", settings=settings))
+    assert (
+        f"2 of 3 masks in {doubts} are as the model drew them; correct them first, or the mistake is"
+        f" trained in: {stems[0]}.png, {stems[1]}.png." in caplog.text
+    )
+    assert stems[2] not in caplog.text
+    caplog.clear()
+    for stem in stems[:2]:
+        cv2.imwrite(str(doubts / "masks" / f"{stem}.png"), np.zeros((120, 160), np.uint8))
+    trainer.prepare(trainer.Request((doubts,), tmp_path / "run2", settings=settings))
+    assert "as the model drew" not in caplog.text
 
 
 def test_an_export_overwrites_nothing(line: SmallLine, tmp_path: Path) -> None:
