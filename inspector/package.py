@@ -188,11 +188,12 @@ class ModelPackage:
 def load_package(path: Path) -> ModelPackage:
     """The package in this folder, every byte of it checked.
 
-    Raises UsageError when there is no such folder, PackageError when a file is missing, was
-    changed, was added, or when the manifest has another format version.
+    Raises UsageError when there is no such folder or it is no package, PackageError when a file is
+    missing, was changed, was added, or when the manifest has another format version.
     """
     if not os.path.isdir(path):  # Path.is_dir raises for a name that is too long or may not be looked at
         raise UsageError(f"There is no model package at {path}; give the folder that `trainer export` wrote.")
+    _require_package(path)
     manifest = _read_manifest(path)
     for name, expected in manifest.files.items():
         try:
@@ -216,6 +217,23 @@ def load_package(path: Path) -> ModelPackage:
     if unnamed:
         raise PackageError(f"{path / unnamed[0]} is not part of the package; take it out of the folder.")
     return ModelPackage(path=path, manifest=manifest, id=manifest.package_id())
+
+
+def _require_package(path: Path) -> None:
+    """Raises UsageError for a folder that never was a package.
+
+    One that lost its manifest and still holds a graph passes: it is damaged, which refuses.
+    """
+    if os.path.lexists(path / MANIFEST) or not os.access(path, os.R_OK | os.X_OK):
+        return
+    if os.path.exists(path / "best.pt"):  # what `trainer fit` leaves
+        raise UsageError(
+            f"{path} is a RUN folder; make a package of it with `trainer export {path} --out PACKAGE`."
+        )
+    if not os.path.exists(path / ONNX):
+        raise UsageError(
+            f"{path} is no model package, it has no {MANIFEST}; give the folder that `trainer export` wrote."
+        )
 
 
 def _read_manifest(path: Path) -> Manifest:

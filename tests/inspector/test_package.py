@@ -95,6 +95,18 @@ def test_no_folder_is_a_usage_error(tmp_path: Path) -> None:
         load_package(tmp_path / "nothing")
 
 
+def test_a_folder_that_never_was_a_package_is_a_usage_error(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("hello")
+    with pytest.raises(UsageError, match="is no model package"):
+        load_package(tmp_path)
+    for name in ("best.pt", "last.pt", "config.toml"):
+        (tmp_path / name).write_text("")
+    with pytest.raises(
+        UsageError, match=r"is a RUN folder; make a package of it with `trainer export .* --out"
+    ):
+        load_package(tmp_path)
+
+
 def test_a_package_is_never_overwritten(package: ModelPackage) -> None:
     before = (package.path / "manifest.json").read_bytes()
     with pytest.raises(UsageError, match="exists already"):
