@@ -18,6 +18,9 @@ from inspector.db.figures import Figures, Share, figures, reason_words, write_cs
 from inspector.db.queries import Run
 from inspector.errors import UsageError
 
+_TOLD = ("camera_ended_early", "failed")
+"""Kinds of events that a report repeats."""
+
 
 @click.command()
 @db_option
@@ -40,16 +43,20 @@ def report(url: str | None, run_id: str | None, csv_path: Path | None, as_json: 
         runs = _wanted_runs(engine, url, run_id)
         only = runs[0].id if run_id is not None else None
         found, words = figures(engine, only), reason_words(engine, only)
+        events = {run.id: _events(engine, run.id) for run in runs}
         if csv_path is not None:
             frames = _save_csv(engine, csv_path, only)
             click.echo(f"{frames} frames written to {csv_path}", err=True)
     finally:
         engine.dispose()
     if as_json:
-        summary = {**dataclasses.asdict(found), "runs": [dataclasses.asdict(run) for run in runs]}
+        told = [words for of_run in events.values() for words in of_run]
+        summary = {
+            **dataclasses.asdict(found), "runs": [dataclasses.asdict(run) for run in runs], "warnings": told,
+        }  # fmt: skip
         click.echo(json.dumps(summary, default=str))
     else:
-        _print(runs, found, words)
+        _print(runs, found, words, events)
     return 0
 
 
@@ -82,13 +89,21 @@ def _save_csv(engine: Engine, path: Path, run_id: str | None) -> int:
     return frames
 
 
-def _print(runs: list[Run], found: Figures, words: dict[str, str]) -> None:
+def _events(engine: Engine, run_id: str) -> list[str]:
+    """What must not be overlooked of a run, oldest first: why it ended before its camera had."""
+    found = queries.events(engine, run_id)
+    return [event.words for event in reversed(found) if event.kind in _TOLD]
+
+
+def _print(runs: list[Run], found: Figures, words: dict[str, str], events: dict[str, list[str]]) -> None:
     for run in runs:
         ended = f"{run.ended_at:%Y-%m-%d %H:%M:%S} UTC ({run.end})" if run.ended_at else "still open"
         click.echo(f"run {run.id}  camera {run.camera_id}  {run.started_at:%Y-%m-%d %H:%M:%S} UTC to {ended}")
         click.echo(f"  package     {run.package_name} {run.package_version}  {run.package_id[:12]}")
         click.echo(f"  engine      {run.engine} {run.engine_version}, {run.precision}, {run.device}")
         click.echo(f"  certificate {run.certificate[:12]}   recipe {run.recipe_name} {run.recipe_hash[:12]}")
+        for event in events[run.id]:
+            click.echo(f"  event       {event}")
     click.echo(f"\n{found.frames} frames" + ("" if found.frames else ": nothing was inspected yet"))
     for word, share in found.verdicts.items():
         click.echo(f"  {word:<12}{share.n:>8}  {_percent(share)}")

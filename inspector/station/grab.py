@@ -100,6 +100,7 @@ class GrabStage:
                 " or damaged; record or copy it again to inspect the rest."
             )
             log.warning("%s", words)
+            self._tally.warnings.append(words)
             self._recorder.event("camera_ended_early", words, {"frames": self._number, "promised": total})
 
     def _read(self) -> Grab | None:

@@ -35,6 +35,8 @@ class Tally:
         self.words: Counter[str] = Counter({word.value: 0 for word in VerdictWord})
         self.reasons: Counter[str] = Counter()
         self.reason_words = ReasonWords()
+        self.warnings: list[str] = []
+        """What happened to the run and must not be overlooked at its end; once each."""
         self.gaps = 0
         self.latencies = Latencies()
         self._stages: dict[str, tuple[float, int]] = {}
@@ -139,6 +141,7 @@ class RunSummary:
             },
             "coverage": self.tally.coverage(),
             "db": self.db,
+            "warnings": list(self.tally.warnings),
         }
 
     def text(self) -> str:
@@ -162,4 +165,5 @@ def summary_text(summary: dict[str, Any], words: Mapping[str, str]) -> str:
         f"package    {engine['package'][:16]}, certificate {engine['certificate'][:16]}",
         f"coverage   {summary['coverage']:.1%} of the included area",
         f"ledger     {summary['db']}",
+        *(f"event      {words}" for words in summary["warnings"]),
     ])  # fmt: skip

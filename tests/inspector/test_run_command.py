@@ -126,7 +126,7 @@ def test_json_is_the_last_line_of_stdout(workplace: Path, capsys: pytest.Capture
     result = json.loads(out.splitlines()[-1])
     assert list(result) == [
         "grabbed", "verdicts", "reasons", "gaps", "fps", "latency_ms", "stages_ms", "engine", "coverage",
-        "db",
+        "db", "warnings",
     ]  # fmt: skip
     assert result["verdicts"] == {"PASS": 1, "REJECT": 1, "REVIEW": 0, "UNINSPECTED": 1}
     assert result["db"] == "sqlite:///own.db" and (workplace / "own.db").exists()

@@ -7,8 +7,10 @@ import threading
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from line_parts import fake_serving, gray_folder, line_config, rows
 
+from inspector.cli.report import report
 from inspector.db.connect import open_ledger
 from inspector.db.figures import figures
 from inspector.db.queries import events, gaps, health, is_alive
@@ -28,6 +30,7 @@ KEYS = {
     "engine",
     "coverage",
     "db",
+    "warnings",
 }
 
 
@@ -228,6 +231,11 @@ def test_a_truncated_video_is_said_aloud_and_in_the_ledger(
     assert "camera_ended_early" in kinds(tmp_path, summary)
     assert f"cut.avi ended after {summary.grabbed} of 30 frames" in caplog.text
     assert "record or copy it again" in caplog.text
+    (warning,) = summary.json()["warnings"]
+    assert f"cut.avi ended after {summary.grabbed} of 30 frames" in warning
+    assert f"\nevent      {warning}" in summary.text()
+    said = CliRunner().invoke(report, ["--db", str(tmp_path / "ledger.db")], standalone_mode=False)
+    assert f"  event       {warning}\n" in said.stdout
 
 
 def test_a_line_at_its_limit_warns_once_in_the_ledger_and_in_its_beat(tmp_path: Path, monkeypatch) -> None:
