@@ -61,7 +61,10 @@ def wilson(n: int, total: int) -> Share:
     p, z2 = n / total, Z_95**2
     middle = (p + z2 / (2 * total)) / (1 + z2 / total)
     half = Z_95 * math.sqrt(p * (1 - p) / total + z2 / (4 * total**2)) / (1 + z2 / total)
-    return Share(n, p, max(0.0, middle - half), min(1.0, middle + half))
+    # Rounding leaves a hair of 1e-17 at the two ends, where the bounds are 0 and 1 exactly.
+    return Share(
+        n, p, 0.0 if n == 0 else max(0.0, middle - half), 1.0 if n == total else min(1.0, middle + half)
+    )
 
 
 def figures(engine: Engine, run_id: str | None = None) -> Figures:

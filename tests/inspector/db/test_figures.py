@@ -26,6 +26,11 @@ def test_wilson_intervals_as_published(n: int, total: int, low: float, high: flo
     assert share.share == n / total
 
 
+def test_the_bounds_of_none_and_of_all_are_exact() -> None:
+    assert {wilson(0, total).low for total in range(1, 200)} == {0.0}
+    assert {wilson(total, total).high for total in range(1, 200)} == {1.0}
+
+
 def test_nothing_has_no_share() -> None:
     assert wilson(0, 0).share is None
 
