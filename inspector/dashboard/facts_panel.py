@@ -10,6 +10,8 @@ from inspector.dashboard.snapshot import Beat, Snapshot
 from inspector.dashboard.tones import QUIET, TEXT
 from inspector.types import VerdictWord
 
+IN_SECONDS_MS = 9_999.5
+
 
 class FactsPanel(Static):
     """Draws the facts of one Snapshot; redraws only when a line changed."""
@@ -45,6 +47,13 @@ def _counter_line(snapshot: Snapshot, words: tuple[VerdictWord, ...]) -> Text:
     return line
 
 
+def latency_words(p50: float, p95: float, largest: float) -> str:
+    """Milliseconds, or seconds where a slow line's five digits would be cut at 80 columns."""
+    if largest < IN_SECONDS_MS:
+        return f"{p50:.0f} ms  95 % {p95:.0f}  max {largest:.0f}"
+    return f"{p50 / 1e3:.1f} s  95 % {p95 / 1e3:.1f}  max {largest / 1e3:.1f}"
+
+
 def budget_words(beat: Beat) -> str:
     """What each stage uses of the time that it has; in milliseconds where nothing limits it."""
     if beat.budget_share:
@@ -60,8 +69,7 @@ def _facts(snapshot: Snapshot) -> list[tuple[str, str]]:
         was = "" if snapshot.alive else "was "  # what a station said before it fell silent
         facts.append(("rate", f"{was}{beat.fps:.1f} frames/s   gaps {snapshot.gaps:,}"))
         if beat.latency_ms is not None:
-            p50, p95, largest = beat.latency_ms
-            facts.append(("latency", f"{was}{p50:.0f} ms  95 % {p95:.0f}  max {largest:.0f}"))
+            facts.append(("latency", was + latency_words(*beat.latency_ms)))
         facts.append(("camera", f"{was}{beat.camera_state}"))
         if beat.budget_ms:
             facts.append(("budget", was + budget_words(beat)))

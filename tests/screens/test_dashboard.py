@@ -27,7 +27,7 @@ from inspector.dashboard.letters import fitting_letters
 from inspector.dashboard.picture_view import PictureView
 from inspector.dashboard.quit_dialog import QuitDialog
 from inspector.dashboard.rejects_table import RejectsTable
-from inspector.dashboard.snapshot import Judged, Snapshot
+from inspector.dashboard.snapshot import Beat, Judged, Snapshot
 from inspector.dashboard.verdict_panel import VerdictPanel
 from inspector.db import queries, writes
 from inspector.errors import LedgerError, UsageError
@@ -456,6 +456,43 @@ def test_a_ledger_that_does_not_answer_has_not_counted_zero() -> None:
         "✓ PASS –           ✗ REJECT –         ",
         "? REVIEW –         ! UNINSPECTED –    ",
     ]
+
+
+@pytest.mark.parametrize("size", [(60, 24), SMALL, (100, 30), (132, 24), (132, 40), LARGE])
+async def test_reasons_have_all_the_width_that_is_left(
+    line: SmallLine, feed: LedgerFeed, size: tuple[int, int]
+) -> None:
+    """At 132x40 they had 11 cells beside the picture, at 80x24 they had 43."""
+    why = "".join(f"{at:04}" for at in range(40))
+    line.judge("REJECT", why)
+    line.judge("PASS")  # so that the reason stands in the table alone
+    line.beat()
+    async with DashboardApp(feed).run_test(size=size) as pilot:
+        beside = size[0] - 37  # the other columns' and the space around all
+        await until(pilot, lambda: why[: beside - 1] in "\n".join(screen_text(pilot.app)))
+        assert pilot.app.query_one(RejectsTable).size.height >= 3
+        facts, picture = pilot.app.query_one("#facts"), pilot.app.query_one("#picture")
+        if size[0] >= 72:  # the first layout comes before the size is known
+            await until(pilot, lambda: facts.size.height >= 10)
+            await until(pilot, lambda: picture.size.height >= (16 if size[1] >= 40 else 10))
+
+
+@pytest.mark.parametrize(
+    ("latency", "words"),
+    [
+        ((31.0, 44.0, 80.0), "31 ms  95 % 44  max 80"),
+        ((9_998.0, 9_999.0, 9_999.0), "9998 ms  95 % 9999  max 9999"),
+        ((17_012.0, 45_678.0, 49_712.0), "17.0 s  95 % 45.7  max 49.7"),
+        ((999_900.0, 999_900.0, 999_900.0), "999.9 s  95 % 999.9  max 999.9"),
+    ],
+)
+@pytest.mark.parametrize("alive", [True, False])
+def test_the_largest_latency_of_a_slow_line_is_whole_at_80_columns(
+    latency: tuple[float, float, float], words: str, alive: bool
+) -> None:
+    beat = Beat("running", "", 10**18, "ok", 30.0, latency)
+    text = facts_text(Snapshot(10**18 + (0 if alive else 10**10), beat=beat), 43).plain
+    assert f"latency  {'' if alive else 'was '}{words}" in text.splitlines()
 
 
 async def test_frame_numbers_of_a_long_run_are_whole(line: SmallLine, feed: LedgerFeed) -> None:
