@@ -34,6 +34,15 @@ class ChangedCertificate(CertificateError):
     """What lies on the disk is not what was written for this engine. Another precision does not mend that."""
 
 
+class OverLimit(CertificateError):
+    """The engine differs more than its precision may."""
+
+    def __init__(self, message: str, short: str) -> None:
+        super().__init__(message)
+        self.short = short
+        """What it did, in a few words."""
+
+
 class Limits(BaseModel):
     """What a precision may differ by on the golden tiles."""
 
@@ -195,21 +204,31 @@ def _refuse_over_limit(info: EngineInfo, parity: Parity) -> None:
     else:
         remedy = 'set model.precision = "f32" in line.toml'
     what = f"{info.name} in {info.precision} on {info.device}"
+    if (over := _over_limit(limits, parity)) is not None:
+        words, short = over
+        raise OverLimit(f"{what} is not the trained model: {words}; {remedy}.", short)
+
+
+def _over_limit(limits: Limits, parity: Parity) -> tuple[str, str] | None:
+    """What is over a limit, as a sentence and in a few words."""
     if parity.max_difference > limits.max_difference:
-        raise CertificateError(
-            f"{what} is not the trained model: a golden probability differs by {parity.max_difference:.4f},"
-            f" the limit is {limits.max_difference:.4f}; {remedy}."
+        moved, most = f"{parity.max_difference:.4f}", f"{limits.max_difference:.4f}"
+        return (
+            f"a golden probability differs by {moved}, the limit is {most}",
+            f"moved a golden probability by {moved}, limit {most}",
         )
     if parity.mask_equal < limits.mask_equal:
-        raise CertificateError(
-            f"{what} is not the trained model: {100 * parity.mask_equal:.3f} % of the golden mask pixels are"
-            f" equal, the limit is {100 * limits.mask_equal:.2f} %; {remedy}."
+        equal, least = f"{100 * parity.mask_equal:.3f} %", f"{100 * limits.mask_equal:.2f} %"
+        return (
+            f"{equal} of the golden mask pixels are equal, the limit is {least}",
+            f"kept {equal} of the golden mask pixels, limit {least}",
         )
     if parity.lost:
-        raise CertificateError(
-            f"{what} is not the trained model: it finds {parity.defects - parity.lost} of {parity.defects}"
-            f" golden defects, none may be lost; {remedy}."
+        return (
+            f"it finds {parity.defects - parity.lost} of {parity.defects} golden defects, none may be lost",
+            f"lost {parity.lost} of {parity.defects} golden defects",
         )
+    return None
 
 
 def _read(path: Path) -> Certificate | None:

@@ -7,7 +7,13 @@ from dataclasses import asdict, replace
 
 from inspector.config import ModelConfig
 from inspector.engine.cache import compiled_folder
-from inspector.engine.certificate import Certificate, ChangedCertificate, certify, kept_certificates
+from inspector.engine.certificate import (
+    Certificate,
+    ChangedCertificate,
+    OverLimit,
+    certify,
+    kept_certificates,
+)
 from inspector.engine.cpu import usable_cores
 from inspector.engine.fake import FakeEngine
 from inspector.engine.openvino import (
@@ -20,6 +26,7 @@ from inspector.engine.openvino import (
 from inspector.engine.planner import choose_plan, tiles_at_once, torch_engine
 from inspector.engine.process import ProcessEngine
 from inspector.engine.protocol import Engine
+from inspector.engine.refusals import refusal_path, remember, remembered
 from inspector.errors import CertificateError, InspectionError, UsageError
 from inspector.package import ModelPackage
 from inspector.tiling import TilePlan, whole_plan
@@ -60,16 +67,30 @@ def open_engine(package: ModelPackage, tile: TilePlan | tuple[int, int], setting
         return _open_bf16(package, plan, settings)
     if settings.precision != "auto":
         return _open_proven(package, plan, settings.precision, settings)
-    if cpu_has_bf16():
+    return _open_auto(package, plan, settings)
+
+
+def _open_auto(package: ModelPackage, plan: TilePlan, settings: ModelConfig) -> Engine:
+    """bf16 where it holds, else f32; what did not hold here is on file and not compiled again."""
+    if not cpu_has_bf16():
+        _LOG.info("%s has no bf16, so f32 serves.", cpu_name())
+        return _open_proven(package, plan, "f32", settings)
+    file = refusal_path(package, "bf16", plan.input)
+    why = remembered(file)
+    if why is None:
         try:
-            return _open_bf16(package, plan, settings)
+            return _open_bf16(package, plan, settings, logging.DEBUG)
         except ChangedCertificate:
             raise  # somebody touched the proof: that is for a person to see, not to work around
         except CertificateError as error:
-            _LOG.warning("bf16 does not serve, f32 does: %s", error)
-    else:
-        _LOG.info("%s has no bf16, so f32 serves.", cpu_name())
-    return _open_proven(package, plan, "f32", settings)
+            why = error.short if isinstance(error, OverLimit) else str(error).partition(";")[0]
+            remember(file, why)
+    engine = _open_proven(package, plan, "f32", settings)
+    _LOG.info(
+        "Serves in f32: bf16 %s (certificate %s; remove %s to try bf16 again).",
+        why, engine.info.certificate[:12], file,
+    )  # fmt: skip
+    return engine
 
 
 def compile_options(
@@ -86,10 +107,13 @@ def _one_tile(package: ModelPackage, tile: tuple[int, int]) -> TilePlan:
     return whole_plan(out, package.geometry)
 
 
-def _open_bf16(package: ModelPackage, plan: TilePlan, settings: ModelConfig) -> Engine:
+def _open_bf16(
+    package: ModelPackage, plan: TilePlan, settings: ModelConfig, level: int = logging.WARNING
+) -> Engine:
     """bf16 with as few leading convolutions in f32 as the certificate asks for; mostly none.
 
     The first layers read the gray values themselves and cost little; rounding there costs the most.
+    level: of the log lines on steps that do not hold; `auto` has another way out and needs no alarm.
     Raises CertificateError, that of bf16 alone where it was tried, when none of the steps holds.
     """
     first: CertificateError | None = None
@@ -99,7 +123,7 @@ def _open_bf16(package: ModelPackage, plan: TilePlan, settings: ModelConfig) -> 
         except ChangedCertificate:
             raise
         except CertificateError as error:
-            _LOG.warning("bf16, %s: %s", exact_note(exact) or "no layer in f32", error)
+            _LOG.log(level, "bf16, %s: %s", exact_note(exact) or "no layer in f32", error)
             first = first or error
     assert first is not None
     raise first

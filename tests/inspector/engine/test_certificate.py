@@ -22,6 +22,7 @@ from inspector.engine.certificate import (
 from inspector.engine.open import open_engine
 from inspector.engine.openvino import CompileOptions, OpenVinoEngine, cpu_has_bf16
 from inspector.engine.parity import measure
+from inspector.engine.refusals import refusal_path, remember, remembered
 from inspector.errors import CertificateError, PackageError
 from inspector.package import (
     HALF_HEADROOM,
@@ -144,17 +145,48 @@ def test_a_certificate_does_not_excuse_an_engine_that_has_changed(tiny_package: 
         certify(Drifted(), tiny_package)
 
 
-def test_auto_serves_f32_aloud_where_bf16_fails(
+def test_auto_serves_f32_in_one_line_where_bf16_fails_and_does_not_try_again(
     tiny_package: ModelPackage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     if not cpu_has_bf16():
         pytest.skip("this processor has no bf16")
+    caplog.set_level(logging.INFO, "inspector")
+    tried: list[str] = []
+
+    class Counted(OpenVinoEngine):
+        def __init__(self, package: ModelPackage, tile: tuple[int, int], options: CompileOptions) -> None:
+            tried.append(options.precision)
+            super().__init__(package, tile, options)
+
+    monkeypatch.setattr(opening, "OpenVinoEngine", Counted)
     none = LIMITS["bf16"].model_copy(update={"mask_equal": 1.1})
     monkeypatch.setitem(LIMITS, "bf16", none)
-    assert open_engine(tiny_package, (60, 60), ModelConfig()).info.precision == "f32"
-    assert "bf16 does not serve, f32 does" in caplog.text
+    for expected in (["bf16", "bf16", "bf16", "f32"], ["f32"]):
+        engine = open_engine(tiny_package, (60, 60), ModelConfig())
+        assert engine.info.precision == "f32" and tried == expected
+        told = [r for r in caplog.records if "bf16" in r.getMessage()]
+        assert [r.levelno for r in told] == [logging.INFO]
+        assert "Serves in f32: bf16 kept " in caplog.text
+        assert f"limit 110.00 % (certificate {engine.info.certificate[:12]};" in caplog.text
+        tried.clear()
+        caplog.clear()
     with pytest.raises(CertificateError, match=r'model\.precision = "f32"'):
         open_engine(tiny_package, (60, 60), ModelConfig(precision="bf16"))
+    assert caplog.records[0].levelno == logging.WARNING
+
+
+def test_a_refusal_on_file_is_of_this_package_tile_and_limit_and_never_trusted_blindly(
+    tiny_package: ModelPackage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = refusal_path(tiny_package, "bf16", (60, 60))
+    assert remembered(path) is None
+    remember(path, "lost 5 of 400 golden defects")
+    assert remembered(path) == "lost 5 of 400 golden defects"
+    path.write_text("{")
+    assert remembered(path) is None
+    assert refusal_path(tiny_package, "bf16", (64, 60)) != path
+    monkeypatch.setitem(LIMITS, "bf16", LIMITS["bf16"].model_copy(update={"mask_equal": 0.9}))
+    assert refusal_path(tiny_package, "bf16", (60, 60)) != path
 
 
 def test_auto_does_not_work_around_a_changed_certificate(
