@@ -141,11 +141,23 @@ def run_headless(config: LineConfig, options: RunOptions) -> int:
         frames=options.frames,
         stop=stop,
         on_ready=lambda run_id: _tell_ready(run_id, options.ready_fd),
+        on_progress=None if options.as_json else lambda words: click.echo(words, err=True),
     )
     click.echo(json.dumps(summary.json()) if options.as_json else summary.text())
+    if not options.as_json:
+        _tell_where(config)
     if summary.error is not None:
         raise summary.error
     return 0
+
+
+def _tell_where(config: LineConfig) -> None:
+    """Where all that was kept lies, and the command that reads it again."""
+    from inspector.db.connect import ledger_folder
+
+    db = config.recording.db
+    evidence = ledger_folder(db) / config.recording.folder
+    click.echo(f"Evidence lies in {evidence}; `inspector report --db {db}` sums the ledger up.", err=True)
 
 
 def _tell_ready(run_id: str, fd: int | None) -> None:

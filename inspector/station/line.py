@@ -35,6 +35,8 @@ log = logging.getLogger("inspector.station")
 
 FILE_ROOM = 2
 """Frames of a file that are read ahead of the engine."""
+PROGRESS_S = 10.0
+"""How often a run that nobody sees says how far it is."""
 STOP_S = 10.0
 """How long all stages together may take to stop, after what the camera's time limit allows."""
 LAST_WORDS_S = 5.0
@@ -47,14 +49,17 @@ def run_station(
     frames: int | None = None,
     stop: threading.Event | None = None,
     on_ready: Callable[[str], None] | None = None,
+    on_progress: Callable[[str], None] | None = None,
 ) -> RunSummary:
     """Run the line until its camera ends, `frames` frames were grabbed, `stop` is set or it fails.
 
     on_ready: called with the run id once the run is in the ledger and frames are about to come.
+    on_progress: called every PROGRESS_S with a line on how far the run is.
     A line that fails after that still returns its summary, with `error` set. What fails before
     raises: UsageError, Refused, CameraError, EngineError, LedgerError.
     """
-    return run_opened(config, open_line(config), frames=frames, stop=stop, on_ready=on_ready)
+    opened = open_line(config)
+    return run_opened(config, opened, frames=frames, stop=stop, on_ready=on_ready, on_progress=on_progress)
 
 
 def run_opened(
@@ -64,12 +69,13 @@ def run_opened(
     frames: int | None = None,
     stop: threading.Event | None = None,
     on_ready: Callable[[str], None] | None = None,
+    on_progress: Callable[[str], None] | None = None,
 ) -> RunSummary:
     """run_station on a line that is open already, which this closes whatever happens."""
     line: _Line | None = None
     try:
         line = _Line(config, opened, stop or threading.Event())
-        return line.run(frames, on_ready)
+        return line.run(frames, on_ready, on_progress)
     finally:
         if line is None:
             opened.serving.engine.close()
@@ -129,7 +135,12 @@ class _Line:
             rejects = [one for one in shown if one.verdict.word is VerdictWord.REJECT]
             self.live.publish((rejects or shown)[-1])
 
-    def run(self, frames: int | None, on_ready: Callable[[str], None] | None) -> RunSummary:
+    def run(
+        self,
+        frames: int | None,
+        on_ready: Callable[[str], None] | None,
+        on_progress: Callable[[str], None] | None = None,
+    ) -> RunSummary:
         """Start, watch until the stages have ended, stop, and sum up."""
         self.grab.frames = frames
         self.grab.begin_with(self.opened.early)
@@ -140,7 +151,7 @@ class _Line:
                 on_ready(self.opened.run_id)
             for stage in self.stages:
                 stage.start()
-            self._watch()
+            self._watch(on_progress)
             on_failure.pop_all()
         self._stop()
         return self._close()
@@ -151,9 +162,9 @@ class _Line:
         self._stop()
         self._close()
 
-    def _watch(self) -> None:
+    def _watch(self, on_progress: Callable[[str], None] | None) -> None:
         """Each tick: is the recorder well, did anybody ask for something; each second a beat."""
-        next_beat = 0.0
+        next_beat, next_word = 0.0, time.monotonic() + PROGRESS_S
         while any(stage.is_alive() for stage in self.stages) and not self.control.stop.is_set():
             if self.recorder.error is not None:
                 return self.control.fail(self.recorder.error)
@@ -162,6 +173,9 @@ class _Line:
                 self._look_at_budget()
                 self.recorder.health(beat_of(self))
                 next_beat = time.monotonic() + 1.0
+            if on_progress is not None and time.monotonic() >= next_word:
+                on_progress(self.tally.progress())
+                next_word = time.monotonic() + PROGRESS_S
             self.stages[-1].join(0.1)
 
     def _look_at_budget(self) -> None:

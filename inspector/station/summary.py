@@ -94,6 +94,12 @@ class Tally:
         seconds = (self._last_ns - self._first_ns) / 1e9
         return round(self.words.total() / seconds, 3) if seconds > 0 else 0.0
 
+    def progress(self) -> str:
+        """How far the run is: `frame 53: PASS 20 REJECT 33, 0.4 fps`."""
+        with self._lock:
+            words = " ".join(f"{word} {count}" for word, count in self.words.items() if count)
+            return f"frame {self.words.total()}: {words or 'none judged yet'}, {self.fps():.1f} fps"
+
     def recent(self, window_s: float = 5.0) -> Recent:
         """Rate and latency over the last seconds."""
         now = time.monotonic()

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import pty
+import re
 import select
 import signal
 import sqlite3
@@ -116,6 +117,19 @@ def test_the_folder_s_own_config_comes_first(workplace: Path, monkeypatch, capsy
 def test_without_a_model_the_user_is_sent_to_init(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = call(capsys, "--camera", "0")
     assert code == 2 and "inspector init" in err and not out
+
+
+def test_a_headless_run_says_how_far_it_is_and_where_all_lies(workplace: Path, monkeypatch, capsys) -> None:
+    from inspector.station import line
+
+    monkeypatch.setattr(line, "PROGRESS_S", 0.05)
+    options = ["--camera", "sim:?fps=20&size=40x60&frames=20", "--model", "package", "--engine", "fake"]
+    code, out, err = call(capsys, *options, "--headless")
+    assert code == 0
+    assert re.search(r"^frame \d+: PASS \d+.*, \d+\.\d fps$", err, re.MULTILINE)
+    assert "`inspector report --db sqlite:///ledger.db` sums the ledger up" in err
+    assert re.search(r"Evidence lies in .*evidence;", err) and "ledger     sqlite:///ledger.db" in out
+    assert not re.search(r"^frame \d+:", call(capsys, *options, "--json")[2], re.MULTILINE)
 
 
 def test_json_is_the_last_line_of_stdout(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
