@@ -19,8 +19,15 @@ class FactsPanel(Static):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id, markup=False)
         self._shown = ""
+        self._snapshot: Snapshot | None = None
+
+    def on_resize(self) -> None:
+        """What was cut for the old width, as on the first layout, is drawn anew for this one."""
+        if self._snapshot is not None:
+            self.show(self._snapshot)
 
     def show(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
         text = facts_text(snapshot, self.size.width or 40)
         if text.plain != self._shown:
             self._shown = text.plain

@@ -477,6 +477,17 @@ async def test_reasons_have_all_the_width_that_is_left(
             await until(pilot, lambda: picture.size.height >= (16 if size[1] >= 40 else 10))
 
 
+async def test_facts_that_were_cut_are_whole_when_the_window_grows(line: SmallLine, feed: LedgerFeed) -> None:
+    """They stayed cut until the next refresh: for good in a still picture of the screen."""
+    line.judge("PASS")
+    line.beat()
+    async with DashboardApp(feed, refresh_s=3600.0).run_test(size=(30, 24)) as pilot:
+        await until(pilot, lambda: "latency" in "\n".join(screen_text(pilot.app)))
+        assert "max 80" not in "\n".join(screen_text(pilot.app))
+        await pilot.resize_terminal(*SMALL)
+        await until(pilot, lambda: "max 80" in "\n".join(screen_text(pilot.app)))
+
+
 @pytest.mark.parametrize(
     ("latency", "words"),
     [
