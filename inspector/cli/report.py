@@ -18,7 +18,7 @@ from inspector.db.figures import Figures, Share, figures, reason_words, write_cs
 from inspector.db.queries import Run
 from inspector.errors import UsageError
 
-_TOLD = ("camera_ended_early", "failed")
+_TOLD = ("config_warning", "camera_ended_early", "failed")
 """Kinds of events that a report repeats."""
 
 
@@ -90,7 +90,7 @@ def _save_csv(engine: Engine, path: Path, run_id: str | None) -> int:
 
 
 def _events(engine: Engine, run_id: str) -> list[str]:
-    """What must not be overlooked of a run, oldest first: why it ended before its camera had."""
+    """What must not be overlooked of a run, oldest first."""
     found = queries.events(engine, run_id)
     return [event.words for event in reversed(found) if event.kind in _TOLD]
 

@@ -147,6 +147,9 @@ class _Line:
         self.recorder.health(beat_of(self, "starting"))
         with ExitStack() as on_failure:
             on_failure.callback(self._abandon)
+            for warning in self.opened.warnings:
+                self.tally.warnings.append(warning)
+                self.recorder.event("config_warning", warning)
             if on_ready is not None:
                 on_ready(self.opened.run_id)
             for stage in self.stages:

@@ -46,6 +46,8 @@ class Opened:
     package: ModelPackage
     serving: Serving
     ledger: sqlalchemy.Engine
+    warnings: tuple[str, ...] = ()
+    """What is wrong with the config and does not keep the line from running."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +79,14 @@ def open_line(config: LineConfig) -> Opened:
         undo.callback(_close_ledger, ledger)
         undo.callback(_close_camera, seeing)
         package, seen = loading.result(), seeing.result()
-        if seen.known:
-            for warning in check_zones(config.recipe.areas, seen.size):
-                log.warning("%s", warning)
+        warnings = check_zones(config.recipe.areas, seen.size) if seen.known else []
+        for warning in warnings:
+            log.warning("%s", warning)
         serving = open_serving(config, package, seen.size)
         undo.callback(serving.engine.close)
-        opened = Opened(str(ULID()), camera, tuple(seen.early), package, serving, ledger.result())
+        opened = Opened(
+            str(ULID()), camera, tuple(seen.early), package, serving, ledger.result(), tuple(warnings)
+        )
         undo.pop_all()  # all is well: nothing is closed here
         return opened
 

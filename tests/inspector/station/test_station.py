@@ -263,7 +263,9 @@ def test_a_line_with_time_to_spare_says_so_and_warns_of_nothing(tmp_path: Path) 
 def test_a_zone_beyond_the_frame_is_said_at_the_start(tmp_path: Path, caplog) -> None:
     zone = {"name": "face", "polygon_px": [[2, 2], [55, 2], [55, 38], [2, 38]]}
     source = str(gray_folder(tmp_path / "in", [128]))
-    run_station(line_config(tmp_path, source, recipe={"zones": [zone]}))
+    summary = run_station(line_config(tmp_path, source, recipe={"zones": [zone]}))
+    assert kinds(tmp_path, summary) == ["config_warning"]
+    assert "event      zone 'face' reaches beyond the 40x60 frame" in summary.text()
     assert "zone 'face' reaches beyond the 40x60 frame; corners are [y, x] in pixels" in caplog.text
     zone["polygon_px"] = [[50, 2], [55, 2], [55, 38]]
     with pytest.raises(ConfigError, match="'face' lies outside the 40x60 frame"):
