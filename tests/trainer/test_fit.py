@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from inspector.errors import ConfigError, DatasetError, InspectionError, UsageError
 from inspector.tiling import Geometry
 from trainer.checkpoint import load_checkpoint, load_run
-from trainer.cli.fit import fit
+from trainer.cli.fit import _doubt, fit
 from trainer.config import fit_config, from_toml, to_toml
 from trainer.dataset import load_dataset
 from trainer.evaluate import evaluate, run_segmenter
@@ -314,6 +314,20 @@ def test_the_command_shows_progress_and_ends_with_one_json_line(data: Path, tmp_
     assert result.return_value == 0, result.output
     assert set(json.loads(result.stdout.splitlines()[-1])) == {"run", "validation_iou", "thresholds"}
     assert "validation IoU" in result.stderr and "12 frames" not in result.stdout
+    assert "on validation); train longer." in result.stderr  # two steps teach nothing
+    assert f"next: trainer evaluate {tmp_path / 'r'} {data}" in result.stderr
+    assert "next: trainer export" not in result.stderr
+
+
+def test_a_class_of_which_nothing_is_found_is_named_at_the_end(trained: Path) -> None:
+    good = load_run(trained).metrics["validation"]
+    assert _doubt(good) is None
+    counts = good["per_defect"]["classes"]
+    blind = good | {"per_defect": {"classes": counts | {"chip": counts["chip"] | {"found": 0, "total": 7}}}}
+    assert str(_doubt(blind)).startswith("It finds none of 7 chip yet (IoU ")
+    assert _doubt(good | {"score": 0.0119}) == "It finds almost nothing yet (IoU 0.012 on validation)"
+    absent = good | {"per_defect": {"classes": counts | {"chip": counts["chip"] | {"found": 0, "total": 0}}}}
+    assert _doubt(absent) is None
 
 
 def test_minutes_end_by_the_clock(data: Path, tmp_path: Path) -> None:

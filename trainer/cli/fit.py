@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from trainer.fit import Prepared
     from trainer.validate import Validation
 
+LEAST_IOU = 0.1
+"""On validation; below it a network has hardly begun to learn."""
+
 
 @dataclass(frozen=True, slots=True)
 class FitOptions:
@@ -127,9 +130,29 @@ def fitted(options: FitOptions) -> int:
         return INTERRUPTED
     if options.as_json:
         click.echo(json.dumps(_outcome(out, config.classes, found)))
-    else:
-        click.echo(f"Done: {out}  (next: trainer export {out} --out PACKAGE)", err=True)
+    _say_the_end(out, options.data[0])
     return 0
+
+
+def _say_the_end(out: Path, data: Path) -> None:
+    from trainer.checkpoint import load_run
+
+    doubt = _doubt(load_run(out).metrics["validation"])
+    if doubt is None:
+        click.echo(f"Done: {out}  (next: trainer export {out} --out PACKAGE)", err=True)
+        return
+    click.echo(f"Done: {out}  (next: trainer evaluate {out} {data})", err=True)
+    click.echo(f"{doubt}; train longer. See what it finds with trainer evaluate before export.", err=True)
+
+
+def _doubt(validation: dict[str, Any]) -> str | None:
+    """What makes the network useless for a line as it is; None where it finds something of each class."""
+    iou = f"IoU {validation['score']:.3f} on validation"
+    if not validation["score"] >= LEAST_IOU:  # true for NaN as well
+        return f"It finds almost nothing yet ({iou})"
+    counts = validation.get("per_defect", {}).get("classes", {})
+    blind = [f"{c['total']} {name}" for name, c in counts.items() if c["total"] and not c["found"]]
+    return f"It finds none of {' and none of '.join(blind)} yet ({iou})" if blind else None
 
 
 def _prepared(options: FitOptions) -> Prepared:
