@@ -114,9 +114,8 @@ def export_flagged(engine: Engine, out: Path, run_id: str | None = None) -> Expo
     try:
         exported = _write_dataset(engine, folder, frames, classes)
         folder.chmod(0o755)
-        for written in _FOLDERS:
+        for written in (*_FOLDERS, ""):
             sync_folder(folder / written)
-        sync_folder(folder)
         folder.rename(out)
         sync_folder(out.absolute().parent)
     except OSError as error:
