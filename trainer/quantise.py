@@ -236,5 +236,6 @@ def _nncf() -> ModuleType:
             f"int8 is made with NNCF, which cannot be imported ({error}); install it with"
             " `pip install 'inspection-appliance[int8]'`."
         ) from error
-    nncf.set_log_level(logging.ERROR)
+    # nncf.set_log_level would raise the level of everybody's handlers, and our own warnings were lost.
+    logging.getLogger("nncf").setLevel(logging.ERROR)
     return nncf

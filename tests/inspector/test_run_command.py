@@ -179,7 +179,12 @@ def test_bad_input_is_one_sentence_and_its_exit_code(workplace: Path, capsys, ar
 
 def start(*arguments: str) -> subprocess.Popen[str]:
     command = [*PROGRAM, "--model", "package", "--engine", "fake", *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # A background job of a shell ignores SIGINT, and what it starts would, too.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def wait_for_rows(folder: Path, least: int) -> None:
