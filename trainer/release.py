@@ -116,9 +116,20 @@ def to_onnx(graph: ReleaseGraph) -> bytes:
         )
     assert program is not None  # only the TorchScript exporter returns None
     model = program.model_proto
+    _forget_the_making(model)
     onnx.checker.check_model(model, full_check=True)
     data: bytes = model.SerializeToString()
     return data
+
+
+def _forget_the_making(model: onnx.ModelProto) -> None:
+    """Take out what the exporter notes of itself: stack traces with the paths of the machine that trained."""
+    for part in (model, model.graph, *model.graph.node, *model.graph.input, *model.graph.output):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    for value in (*model.graph.value_info, *model.graph.initializer):
+        value.ClearField("metadata_props")
+        value.ClearField("doc_string")
 
 
 def _side(name: str, grid: int, rest: int, smallest: int) -> Dim:

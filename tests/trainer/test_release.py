@@ -251,3 +251,11 @@ def test_the_first_convolution_is_exact_in_bfloat16_and_answers_even_surfaces_as
     assert kept.max() < 0.1 * plain.max()
     assert (after - before).abs().max() <= before.abs().max() / 64
     assert torch.equal(bfloat16_keeping_sums(after), after), "a released network is released already"
+
+
+def test_a_release_graph_tells_nothing_of_the_machine_it_was_made_on(
+    exported: tuple[TrainedNetwork, bytes],
+) -> None:
+    _, data = exported
+    for trace in (str(Path(torch.__file__).parent), str(Path(__file__).parents[2]), "stack_trace"):
+        assert trace.encode() not in data
