@@ -136,13 +136,3 @@ def _mirror(index: NDArray[np.intp], n: int) -> NDArray[np.intp]:
     period = 2 * (n - 1)
     folded = index % period
     return np.asarray(np.minimum(folded, period - folded))
-
-
-def change_gray(rng: np.random.Generator, config: AugmentConfig, image: Image) -> Image:
-    """The picture under another exposure: gamma, gain around mid-gray and offset through one table."""
-    gamma = 1 + rng.uniform(-config.gamma, config.gamma)
-    gain = 1 + rng.uniform(-config.gain, config.gain)
-    offset = 255 * rng.uniform(-config.offset, config.offset)
-    levels = 255 * (np.arange(256) / 255) ** gamma
-    table = np.clip((levels - 127.5) * gain + 127.5 + offset, 0, 255).round().astype(np.uint8)
-    return np.asarray(cv2.LUT(image, table), np.uint8)

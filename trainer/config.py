@@ -39,6 +39,21 @@ class AugmentConfig(BaseModel):
     """Largest change of brightness, as a share of the range."""
     gamma: float = Field(0.2, ge=0, lt=1)
     """Largest relative change of the gamma curve."""
+    tint: float = Field(0.0, ge=0, lt=1)
+    """Largest relative change of one colour channel's gain."""
+    light_chance: float = Field(0.0, ge=0, le=1)
+    """Share of tiles under uneven light."""
+    light: float = Field(0.15, ge=0)
+    """Standard deviation of the logarithm of that light at each node of a 3x3 grid."""
+    blur_chance: float = Field(0.0, ge=0, le=1)
+    blur_px: float = Field(1.2, ge=0.3)
+    """Largest standard deviation of the blur, pixels."""
+    noise_chance: float = Field(0.0, ge=0, le=1)
+    noise: float = Field(6.0, ge=0)
+    """Largest standard deviation of the noise, gray values."""
+    jpeg_chance: float = Field(0.0, ge=0, le=1)
+    jpeg_quality: int = Field(50, ge=1, le=95)
+    """Lowest quality of the compression."""
 
 
 class FitConfig(BaseModel):

@@ -17,7 +17,8 @@ from torch import Tensor
 from inspector.errors import DatasetError
 from inspector.tiling import Geometry
 from inspector.types import Image, Mask
-from trainer.augment import change_gray, draw_motion, motion_map, nearest, warp_image
+from trainer.appearance import change_appearance
+from trainer.augment import draw_motion, motion_map, nearest, warp_image
 from trainer.config import FitConfig
 from trainer.dataset import IGNORE, Sample
 from trainer.weights import class_weights, instances_of, open_touching, weight_map
@@ -142,7 +143,7 @@ class TileSampler:
         centre = origin[0] + (self.out[0] - 1) / 2, origin[1] + (self.out[1] - 1) / 2
         size = self.out[0] + 2 * self.halo, self.out[1] + 2 * self.halo
         where = motion_map(draw_motion(rng, self._config.augment, centre, size), size)
-        image = change_gray(rng, self._config.augment, warp_image(picture.image, where))
+        image = change_appearance(rng, self._config.augment, warp_image(picture.image, where))
         at = nearest(where, frame, self.halo)
         mask = picture.mask.ravel()[at]
         weights = self._table[mask] if picture.weights is None else picture.weights.ravel()[at]

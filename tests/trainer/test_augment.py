@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from inspector.tiling import mirror_indices
-from trainer.augment import Motion, change_gray, displacement, draw_motion, motion_map, nearest, warp_image
+from trainer.augment import Motion, displacement, draw_motion, motion_map, nearest, warp_image
 from trainer.config import AugmentConfig
 
 RNG = np.random.default_rng(5)
@@ -75,11 +75,3 @@ def test_image_and_labels_move_together() -> None:
         labels = mask.ravel()[nearest(where, (200, 200), 10)]
         assert np.mean((seen > 127) != (labels > 0)) < 0.002
         assert labels.any()
-
-
-def test_gray_change_keeps_order_and_is_seeded() -> None:
-    ramp = np.arange(256, dtype=np.uint8)[None]
-    first = change_gray(np.random.default_rng(1), AugmentConfig(), ramp)
-    assert np.all(np.diff(first.astype(int)) >= 0)
-    assert not np.array_equal(first, ramp)
-    assert np.array_equal(first, change_gray(np.random.default_rng(1), AugmentConfig(), ramp))
