@@ -35,6 +35,10 @@ class UNetWeights:
     concat: bool
     """Whether the skip map is joined by concatenation, else by addition."""
 
+    def in_order(self) -> list[Convolution]:
+        """The same convolutions in one list, as the graph computes them."""
+        return [one for level in (*self.down, *self.up) for one in level] + [self.head]
+
 
 def unet_weights(package: ModelPackage) -> UNetWeights:
     """The weights of the package's graph as float32, which holds the graph's own half exactly.
@@ -64,7 +68,7 @@ def unet_weights(package: ModelPackage) -> UNetWeights:
             )
     raise PackageError(
         f"{package.onnx} holds {len(found)} convolutions that are not those of a U-Net of depth"
-        f" {package.manifest.depth} and base {package.manifest.base}; export the package again."
+        f" {package.manifest.depth} and base {package.manifest.base}; export it again with `trainer export`."
     )
 
 

@@ -97,6 +97,6 @@ def test_classes_and_shape_must_be_the_packages(served: ModelPackage, tmp_path: 
 
 
 def test_a_graph_of_another_network_is_refused(served: ModelPackage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trainer.initial._convolutions", lambda _graph: [])
+    monkeypatch.setattr("inspector.engine.onnx_weights.convolutions", lambda _graph: [])
     with pytest.raises(PackageError, match="depth 3 and base 4"):
         start_from(served)
