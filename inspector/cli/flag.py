@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import getpass
-import os
-
 import click
 
+from inspector.account import account_name
 from inspector.cli.ledger import db_option, ledger_of, run_option
 from inspector.db import queries
 from inspector.db.connect import open_ledger
@@ -41,17 +39,9 @@ def flag(url: str | None, run_id: str | None, number: int, kind: str, operator: 
                 f"There is no run {run_id or 'yet'} in {engine.url.database}; see inspector report."
             )
         outcome = flag_frame(
-            engine, run.id, number, operator=operator or _account(), kind=KINDS[kind], note=note
+            engine, run.id, number, operator=operator or account_name(), kind=KINDS[kind], note=note
         )
     finally:
         engine.dispose()
     click.echo(outcome.words, err=not outcome.kept)
     return 0 if outcome.kept else 1
-
-
-def _account() -> str:
-    """Who is logged in; its number where, as in a container, it has no name."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid {os.getuid()}"

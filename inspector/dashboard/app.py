@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -19,6 +17,7 @@ from textual.css.query import NoMatches
 from textual.message import Message
 from textual.widgets import DataTable, Static
 
+from inspector.account import account_name
 from inspector.dashboard.banner import age_words, banner_of
 from inspector.dashboard.evidence import EvidenceReader
 from inspector.dashboard.evidence_screen import EvidenceScreen
@@ -249,11 +248,3 @@ def run_dashboard(url: str, run_id: str | None = None) -> int:
     finally:
         feed.close()
     return app.return_code or 0
-
-
-def account_name() -> str:
-    """Who is proposed as the operator, as `inspector flag` does: the account, by number without a name."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid {os.getuid()}"

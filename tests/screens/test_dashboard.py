@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import html
-import os
 import re
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -16,8 +16,7 @@ from small_line import SmallLine
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from inspector.cli import flag as flag_module
-from inspector.dashboard.app import DashboardApp, account_name, run_dashboard
+from inspector.dashboard.app import DashboardApp, run_dashboard
 from inspector.dashboard.banner import banner_of
 from inspector.dashboard.evidence_screen import EvidenceScreen
 from inspector.dashboard.facts_panel import facts_text
@@ -49,6 +48,21 @@ async def until(pilot: Pilot[str], true: Callable[[], bool]) -> None:
     while not true():
         assert time.monotonic() < deadline, screen_text(pilot.app)
         await pilot.pause(0.05)
+
+
+@asynccontextmanager
+async def showing(app: DashboardApp, word: str) -> AsyncIterator[Pilot[str]]:
+    """The app on a small screen, once its banner says this word."""
+    async with app.run_test(size=SMALL) as pilot:
+        await until(pilot, lambda: banner(app) == word)
+        yield pilot
+
+
+async def flagging(pilot: Pilot[str]) -> None:
+    """Open the flag dialog; it is ready for keys then."""
+    app = pilot.app
+    await pilot.press("f")
+    await until(pilot, lambda: isinstance(app.screen, FlagDialog) and app.focused is not None)
 
 
 def screen_text(app: object) -> list[str]:
@@ -105,8 +119,7 @@ async def test_a_silent_station_takes_the_pass_off_the_screen(line: SmallLine, f
     line.judge("PASS")
     line.beat()
     app = DashboardApp(feed, refresh_s=0.1)
-    async with app.run_test(size=SMALL) as pilot:
-        await until(pilot, lambda: banner(app) == "PASS")
+    async with showing(app, "PASS") as pilot:
         line.beat(age_s=8.0)
         await until(pilot, lambda: banner(app) == "BLIND")
         text = "\n".join(screen_text(app))
@@ -144,8 +157,7 @@ async def test_a_feed_that_hangs_is_told_and_not_waited_for(line: SmallLine, fee
             return getattr(feed, name)
 
     app = DashboardApp(Hanging(), refresh_s=0.05, clock=lambda: clock[0])  # type: ignore[arg-type]
-    async with app.run_test(size=SMALL) as pilot:
-        await until(pilot, lambda: banner(app) == "PASS")
+    async with showing(app, "PASS") as pilot:
         clock[0] = time.time_ns() + 10 * 10**9
         await until(pilot, lambda: banner(app) == "BLIND")
         assert "The ledger has not answered for" in "\n".join(screen_text(app))
@@ -162,8 +174,7 @@ async def test_a_ledger_that_fails_is_a_sentence(
     line.beat()
     monkeypatch.setattr(queries, "health", locked)
     app = DashboardApp(feed)
-    async with app.run_test(size=SMALL) as pilot:
-        await until(pilot, lambda: banner(app) == "BLIND")
+    async with showing(app, "BLIND"):
         text = "\n".join(screen_text(app))
         assert "locked by another program" in text and "Traceback" not in text
 
@@ -175,10 +186,8 @@ async def test_flagging_keeps_a_pass_that_would_have_been_forgotten(
     line.beat()
     assert queries.inspection(line.ledger, line.run_id, 1).image_path is None  # type: ignore[union-attr]
     app = DashboardApp(feed, operator="")
-    async with app.run_test(size=SMALL) as pilot:
-        await until(pilot, lambda: banner(app) == "PASS")
-        await pilot.press("f")
-        await until(pilot, lambda: isinstance(app.screen, FlagDialog))
+    async with showing(app, "PASS") as pilot:
+        await flagging(pilot)
         assert app.screen.query_one(KindChooser).kind == "missed"
         line.judge("REJECT")  # the line goes on; the dialog is still about frame 1
         await pilot.press(*"mia", "tab", "down", "up", "tab", *"dent", "enter")
@@ -195,12 +204,10 @@ async def test_the_operator_is_asked_first_and_then_remembered(line: SmallLine, 
     line.judge("REJECT")
     line.beat()
     app = DashboardApp(feed, operator="line3", refresh_s=0.1)
-    async with app.run_test(size=SMALL) as pilot:
-        await until(pilot, lambda: banner(app) == "REJECT")
+    async with showing(app, "REJECT") as pilot:
         for keys, focus in ((["enter"], "operator"), (["3", "enter"], "kind")):
             known = len(queries.flags(line.ledger, line.run_id))
-            await pilot.press("f")
-            await until(pilot, lambda: isinstance(app.screen, FlagDialog) and app.focused is not None)
+            await flagging(pilot)
             assert app.focused is not None and app.focused.id == focus
             assert app.screen.query_one("#operator", Input).value == "line3"
             await pilot.press(*keys)
@@ -217,24 +224,11 @@ async def test_a_typed_operator_takes_the_place_of_the_account(
     line.judge("REJECT")
     line.beat()
     app = DashboardApp(feed, operator="line3")
-    async with app.run_test(size=SMALL) as pilot:
-        await until(pilot, lambda: banner(app) == "REJECT")
-        await pilot.press("f")
-        await until(pilot, lambda: isinstance(app.screen, FlagDialog) and app.focused is not None)
+    async with showing(app, "REJECT") as pilot:
+        await flagging(pilot)
         await pilot.press(*keys, "enter")
         await until(pilot, lambda: bool(queries.flags(line.ledger, line.run_id)))
     assert [flag.operator for flag in queries.flags(line.ledger, line.run_id)] == [operator]
-
-
-def test_dashboard_and_command_propose_the_same_operator(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("getpass.getuser", lambda: "root")
-    assert account_name() == flag_module._account() == "root"
-
-    def nameless() -> str:
-        raise KeyError("getpwuid(): uid not found: 12345")
-
-    monkeypatch.setattr("getpass.getuser", nameless)
-    assert account_name() == flag_module._account() == f"uid {os.getuid()}"
 
 
 async def test_a_flag_is_remembered_only_with_a_name(line: SmallLine, feed: LedgerFeed) -> None:
@@ -242,10 +236,8 @@ async def test_a_flag_is_remembered_only_with_a_name(line: SmallLine, feed: Ledg
     line.judge("REJECT")
     line.beat()
     app = DashboardApp(feed, operator="")
-    async with app.run_test(size=SMALL) as pilot:
-        await until(pilot, lambda: banner(app) == "REJECT")
-        await pilot.press("f")
-        await until(pilot, lambda: isinstance(app.screen, FlagDialog) and app.focused is not None)
+    async with showing(app, "REJECT") as pilot:
+        await flagging(pilot)
         await pilot.press("enter")
         await until(pilot, lambda: bool(queries.flags(line.ledger, line.run_id)))
         assert app.operator == ""
@@ -255,10 +247,8 @@ async def test_escape_flags_nothing(line: SmallLine, feed: LedgerFeed) -> None:
     line.judge("REJECT")
     line.beat()
     app = DashboardApp(feed, operator="mia")
-    async with app.run_test(size=SMALL) as pilot:
-        await until(pilot, lambda: banner(app) == "REJECT")
-        await pilot.press("f")
-        await until(pilot, lambda: isinstance(app.screen, FlagDialog))
+    async with showing(app, "REJECT") as pilot:
+        await flagging(pilot)
         assert app.screen.query_one(KindChooser).kind == "false_reject"
         assert app.screen.query_one("#operator", Input).value == "mia"
         await pilot.press("escape")
@@ -270,8 +260,7 @@ async def test_pause_is_asked_and_shown_as_asked_until_it_is_done(line: SmallLin
     line.judge("PASS")
     line.beat()
     app = DashboardApp(feed, refresh_s=0.1)
-    async with app.run_test(size=SMALL) as pilot:
-        await until(pilot, lambda: banner(app) == "PASS")
+    async with showing(app, "PASS") as pilot:
         await pilot.press("p")
         await until(pilot, lambda: "pause asked, not done yet" in screen_text(app)[0])
         assert banner(app) != "PAUSED"
@@ -291,8 +280,7 @@ async def test_quitting_asks_what_becomes_of_the_line(
     line.judge("PASS")
     line.beat()
     app = DashboardApp(feed)
-    async with app.run_test(size=SMALL) as pilot:
-        await until(pilot, lambda: banner(app) == "PASS")
+    async with showing(app, "PASS") as pilot:
         await pilot.press("q")
         await until(pilot, lambda: isinstance(app.screen, QuitDialog))
         await pilot.press("c")
@@ -361,8 +349,7 @@ async def test_it_can_be_read_without_colour(
     line.judge("REJECT")
     line.beat()
     app = DashboardApp(feed)
-    async with app.run_test(size=SMALL) as pilot:
-        await until(pilot, lambda: banner(app) == "REJECT")
+    async with showing(app, "REJECT"):
         colours = re.findall(r"(?:fill: ?|fill=\")#([0-9a-f]{6})", app.export_screenshot())
         own = [c for c in colours if c not in ("ff5f57", "febc2e", "28c840", "292929", "c5c8c6")]
         assert own and all(c[:2] == c[2:4] == c[4:] for c in own)
@@ -430,8 +417,7 @@ async def test_a_flag_belongs_to_the_run_of_its_frame(
         app._feed = named = LedgerFeed.open(line.url, line.run_id)
         async with app.run_test(size=SMALL) as pilot:
             await until(pilot, lambda: banner(app) == "REJECT")
-            await pilot.press("f")
-            await until(pilot, lambda: isinstance(app.screen, FlagDialog))
+            await flagging(pilot)
             named._run_id = None  # the station starts anew while the operator thinks
             await until(pilot, lambda: named._shown == other.run_id)
             await pilot.press("enter")
@@ -446,8 +432,7 @@ async def test_what_a_silent_station_said_is_not_shown_as_now(line: SmallLine, f
     line.judge("PASS")
     line.beat(age_s=8.0)
     app = DashboardApp(feed)
-    async with app.run_test(size=SMALL) as pilot:
-        await until(pilot, lambda: banner(app) == "BLIND")
+    async with showing(app, "BLIND"):
         assert missing(app, ("was 29.8 frames/s", "was 31 ms", "was ok, 120x160")) == []
 
 
