@@ -67,7 +67,7 @@ def run_compile(given: dict[str, Any]) -> int:
     from deploy.apart import compile_apart
     from deploy.compile import Request
     from deploy.progress import ProgressLine
-    from deploy.size import parse_size
+    from inspector.size import parse_size
 
     if not given["package"].is_dir():
         raise UsageError(

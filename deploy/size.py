@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from inspector.errors import MemoryLimitError, UsageError
 from inspector.package import ModelPackage
 from inspector.tiling import TilePlan, cheapest_plan
@@ -13,14 +11,6 @@ WORKSPACE_WITHOUT_GPU = 1024 * MB
 _SHARE_FOR_MAPS, _SHARE_FOR_WORKSPACE = 0.5, 0.5
 MOST_ELEMENTS = (1 << 31) - 1
 """Of one tensor, a limit of TensorRT."""
-
-
-def parse_size(text: str, option: str) -> tuple[int, int]:
-    """(height, width) of `1080x1920`. Raises UsageError naming the option."""
-    found = re.fullmatch(r"([1-9]\d{0,5})x([1-9]\d{0,5})", text)
-    if found is None:
-        raise UsageError(f"{option} {text} is not HEIGHTxWIDTH; give for example 1080x1920.")
-    return int(found[1]), int(found[2])
 
 
 def workspace_bytes(asked_mb: int | None, free_bytes: int | None) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import statistics
 import tempfile
 import threading
@@ -17,6 +16,7 @@ import click
 import numpy as np
 
 from inspector.errors import InspectionError, UsageError
+from inspector.size import parse_size as parse_size  # benchmarks/efficiency.py has it from here
 from inspector.types import Grab, Image, ProbMap
 
 if TYPE_CHECKING:
@@ -211,14 +211,6 @@ def model_config(package: Path, settings: dict[str, Any]) -> ModelConfig:
         option = "--" + str(wrong["loc"][0]).replace("_", "-")
         words = str(wrong["msg"]).removeprefix("Value error, ")
         raise UsageError(f"{option} {wrong['input']} cannot be used: {words}.") from error
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """(height, width) of `1080x1920`. Raises UsageError."""
-    found = re.fullmatch(r"([1-9]\d{0,5})x([1-9]\d{0,5})", text)
-    if found is None:
-        raise UsageError(f"--size {text} is not HEIGHTxWIDTH; give for example 1080x1920.")
-    return int(found[1]), int(found[2])
 
 
 @click.command()

@@ -14,6 +14,7 @@ import click
 import numpy as np
 
 from inspector.errors import UsageError
+from inspector.size import parse_size
 from inspector.speed import Condition, LineFacts, conditions
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ _MS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
 
 def line_facts(given: dict[str, Any]) -> LineFacts:
     """The options as facts. Raises UsageError for what cannot be."""
-    from inspector.cli.bench import parse_size
-
     if (given["fps"] is None) == (given["parts_per_s"] is None):
         raise UsageError("Give either --fps or --parts-per-s: how often a frame comes.")
     return LineFacts(

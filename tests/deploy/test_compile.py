@@ -14,7 +14,7 @@ import pytest
 
 from deploy.compile import LINT, Request, compile_package
 from deploy.progress import Phases, ProgressLine
-from deploy.size import MB, bytes_per_input_px, parse_size, plan_for_gpu, workspace_bytes
+from deploy.size import MB, bytes_per_input_px, plan_for_gpu, workspace_bytes
 from deploy.store import LOCK, compiling, store
 from inspector.engine.cache import cache_folder
 from inspector.engine.compiled import (
@@ -138,13 +138,6 @@ def test_the_tile_is_the_whole_frame_where_it_fits_and_smaller_where_not(rule_pa
         plan_for_gpu(rule_package, frame, 1, 1000)
     wide = 1 << 17  # more elements than TensorRT's tensors may have
     assert len(plan_for_gpu(rule_package, (wide, wide), 1, None).tiles) > 1
-
-
-def test_sizes_are_height_x_width() -> None:
-    assert parse_size("1080x1920", "--frame") == (1080, 1920)
-    for text in ("1080", "0x5", "axb", "5x", "10x10x1"):
-        with pytest.raises(UsageError, match="--tile"):
-            parse_size(text, "--tile")
 
 
 def test_one_compilation_at_a_time() -> None:

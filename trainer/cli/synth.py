@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 from typing import TypedDict, Unpack
@@ -11,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from inspector.errors import UsageError
+from inspector.size import parse_size
 from trainer.synth.line import LineSpec
 from trainer.synth.nuisances import NUISANCES
 from trainer.synth.surfaces import SURFACES
@@ -36,14 +36,6 @@ class Chosen(TypedDict):
     video: bool
     speed: int | None
     fps: float
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """(height, width) of a text such as 720x1280. Raises UsageError naming the text."""
-    found = re.fullmatch(r"(\d+)x(\d+)", text.strip().lower())
-    if not found:
-        raise UsageError(f"The size {text!r} is not HEIGHTxWIDTH; write it like 720x1280.")
-    return int(found[1]), int(found[2])
 
 
 def parse_nuisances(text: str) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from inspector.errors import UsageError
-from trainer.cli.synth import parse_nuisances, parse_size, synth
+from trainer.cli.synth import parse_nuisances, synth
 from trainer.dataset import load_dataset
 from trainer.synth import write
 from trainer.synth.defects import CLASSES
@@ -193,7 +193,4 @@ def test_a_folder_that_may_not_be_entered_is_named(tmp_path: Path, monkeypatch: 
 
 
 def test_arguments_are_read_or_refused() -> None:
-    assert parse_size("720x1280") == (720, 1280)
     assert parse_nuisances("none") == () and parse_nuisances("oil, dust") == ("oil", "dust")
-    with pytest.raises(UsageError, match="wide"):
-        parse_size("wide")
