@@ -33,13 +33,9 @@ from inspector.package import (
     write_package,
 )
 
+pytestmark = pytest.mark.usefixtures("fresh_cache")
+
 F32 = ModelConfig(precision="f32")
-
-
-@pytest.fixture(autouse=True)
-def fresh_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("INSPECTION_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
 
 
 def only_certificate(cache: Path) -> Path:

@@ -31,10 +31,8 @@ SMALL_CACHE = 1 << 20
 
 
 @pytest.fixture(autouse=True)
-def fresh_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("INSPECTION_CACHE", str(tmp_path / "cache"))
+def small_cache(fresh_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measured, "last_cache_bytes", lambda: SMALL_CACHE)
-    return tmp_path / "cache"
 
 
 class Watch:

@@ -22,16 +22,13 @@ from inspector.package import Golden, Manifest, ModelPackage, Normalisation, Thr
 from trainer.export import probabilities
 from trainer.release import ReleaseGraph, to_onnx
 
-pytestmark = pytest.mark.skipif(not cpu_has_bf16(), reason="this processor has no bf16")
+pytestmark = [
+    pytest.mark.skipif(not cpu_has_bf16(), reason="this processor has no bf16"),
+    pytest.mark.usefixtures("fresh_cache"),
+]
 
 SIDE = 76
 BF16 = ModelConfig(precision="bf16")
-
-
-@pytest.fixture(autouse=True)
-def fresh_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("INSPECTION_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
 
 
 @pytest.fixture(scope="module")

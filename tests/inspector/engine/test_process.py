@@ -24,8 +24,7 @@ DEADLY = 201
 
 
 @pytest.fixture(autouse=True)
-def child_finds_the_fake_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("INSPECTION_CACHE", str(tmp_path / "cache"))
+def child_finds_the_fake_gpu(fresh_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
 
 

@@ -21,13 +21,9 @@ from inspector.engine.quantised import (
 from inspector.errors import CertificateError, EngineCorrupt, EngineModelMismatch, EngineNotCompiled
 from inspector.package import ONNX, ModelPackage
 
+pytestmark = pytest.mark.usefixtures("fresh_cache")
+
 INT8 = ModelConfig(precision="int8")
-
-
-@pytest.fixture(autouse=True)
-def fresh_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("INSPECTION_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
 
 
 def fields_of(package: ModelPackage) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,13 +27,10 @@ from inspector.errors import (
 from inspector.package import ModelPackage
 from inspector.types import Image, ProbMap
 
+pytestmark = pytest.mark.usefixtures("fresh_cache")
+
 TILE = (60, 64)
 HALO = 20
-
-
-@pytest.fixture(autouse=True)
-def fresh_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("INSPECTION_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture(scope="module")
