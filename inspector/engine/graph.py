@@ -24,7 +24,7 @@ _LOG = logging.getLogger(__name__)
 _PRECISIONS = {"f32": "f32", "bf16": "bf16", "f16": "fp16", "i8": "int8", "u8": "int8"}
 _COARSENESS = ("f32", "bf16", "fp16", "int8")
 _CONVOLUTIONS = ("Convolution", "ConvolutionBackpropData")  # by the names of OpenVINO's files
-_CHECK_STEP = 8
+_CHECK = "row sums"  # names the second output in the cache's key
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +64,16 @@ def compile_graph(
 ) -> ov.CompiledModel:
     """The graph for one tile of (height, width), with one output kept; from options.cache if it is there.
 
-    output: `prob` for uint8 probabilities and, as a second output, every 8th pixel of the
-    softmax as a check; `prob_f32` for the softmax alone. Raises EngineError when OpenVINO
+    output: `prob` for uint8 probabilities and, as a second output, the softmax summed along each row
+    as a check; `prob_f32` for the softmax alone. Raises EngineError when OpenVINO
     cannot read, reshape or compile it.
     """
     properties = options.properties()
     try:
         if options.cache is None:
             return _compiled(graph, tile, output, options)
-        key = {"openvino": ov.__version__, "cpu": cpu_name(), "tile": tile, "output": output, **properties}
+        key = {"openvino": ov.__version__, "cpu": cpu_name(), "tile": tile, "output": output, "check": _CHECK}
+        key |= properties
         if options.exact:
             key["exact"] = options.exact
         kept = blob_path(options.cache, graph, key)
@@ -129,7 +130,7 @@ def _compiled(graph: Path, tile: tuple[int, int], output: str, options: CompileO
         if output not in result.output(0).get_names():
             model.remove_result(result)
     if output == "prob":
-        model.add_outputs([_sampled(softmax)])
+        model.add_outputs([_row_sums(softmax)])
     if options.exact:
         model = _with_exact(model, options.exact)
     return core.compile_model(model, "CPU", options.properties())
@@ -164,10 +165,10 @@ def _imported(kept: Path, properties: dict[str, Any]) -> ov.CompiledModel | None
         return None
 
 
-def _sampled(softmax: ov.Output) -> ov.Output:
-    """Every 8th pixel of (1, K + 1, h, w). A cast to uint8 turns NaN into 0, which would pass as good."""
-    ends = np.zeros(4, np.int64)
-    node = opset13.strided_slice(
-        softmax, ends, ends, np.array([1, 1, _CHECK_STEP, _CHECK_STEP]), begin_mask=[1] * 4, end_mask=[1] * 4
-    )
-    return node.output(0)
+def _row_sums(softmax: ov.Output) -> ov.Output:
+    """(1, K + 1, h): each class summed along each row, where one NaN anywhere makes its row NaN.
+
+    A cast to uint8 turns NaN into 0, which would pass as good. To sum all pixels takes 0.6 to 1.5 ms
+    of a tile's 200 (bf16, 788x788, base 16), less than OpenVINO takes to cut a sample out of them.
+    """
+    return opset13.reduce_sum(softmax, np.array([3]), keep_dims=False).output(0)

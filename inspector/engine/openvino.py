@@ -147,8 +147,9 @@ def _finish(index: int, request: ov.InferRequest, deliver: Callable[[int, ProbMa
         check: NDArray[np.float32] = request.get_output_tensor(1).data
     except RuntimeError as error:
         raise EngineError(f"OpenVINO failed on tile {index}: {first_line(error)}") from error
-    sums = check.sum(axis=1)
-    if not bool((np.abs(sums - 1) < 1e-3).all()):  # false for NaN as well
+    width = probs.shape[2]
+    # False for NaN as well, and for a single pixel of a row of thousands whose sum is not 1 but 0.
+    if not bool((np.abs(check.sum(axis=1) - width) < 1e-4 * width).all()):
         raise EngineError(
             f"OpenVINO returned nonsense on tile {index}: probabilities that do not sum to one."
         )
