@@ -30,6 +30,7 @@ from inspector.dashboard.picture_view import PictureView
 from inspector.dashboard.quit_dialog import QuitAnswer, QuitDialog
 from inspector.dashboard.rejects_table import RejectsTable, time_of_day
 from inspector.dashboard.snapshot import SILENT_AFTER_S, Snapshot
+from inspector.dashboard.terminal import when_it_hangs_up
 from inspector.dashboard.verdict_panel import VerdictPanel
 from inspector.errors import UsageError
 
@@ -67,6 +68,11 @@ class Answered(Message):
     """What became of something that the operator asked, in one sentence."""
 
     words: str
+
+
+@dataclass
+class HungUp(Message):
+    """The terminal is gone, and whoever looked with it."""
 
 
 class DashboardApp(App[str]):
@@ -114,6 +120,8 @@ class DashboardApp(App[str]):
     def on_mount(self) -> None:
         self._tick()
         self.set_interval(self._refresh_s, self._tick)
+        if not self.is_headless and sys.__stdin__ is not None:
+            when_it_hangs_up(sys.__stdin__.fileno(), lambda: self.post_message(HungUp()))
         self.query_one("#rejects").focus()
 
     def _tick(self) -> None:
@@ -135,6 +143,9 @@ class DashboardApp(App[str]):
         self._reading = False
         self._snapshot = message.snapshot
         self._show(message.snapshot)
+
+    def on_hung_up(self) -> None:
+        self.exit("leave")
 
     def _show(self, snapshot: Snapshot) -> None:
         banner = banner_of(snapshot)
