@@ -5,14 +5,18 @@ An escape is a true defect of which less than a tenth is found, as the line's ma
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inspector.defects import MatchCounts, mask_of, match_defects
+from inspector.defects import mask_of, match_defects
 from inspector.types import Mask, ProbMap
+from trainer.metrics import PartMatches
+from trainer.metrics_intervals import Z95
 from trainer.weights import IGNORE
 
 LEVELS = (26, 51, 77, 102, 128, 153, 179, 204, 217, 230, 237, 242, 245, 248, 250, 252, 253, 254)
@@ -36,17 +40,20 @@ class EscapeCurve:
 
     def __init__(self, classes: Sequence[str]) -> None:
         self._classes = tuple(classes)
-        self._counts = {(name, level): MatchCounts() for name in self._classes for level in LEVELS}
-        self._pixels = {key: np.zeros(2, np.int64) for key in self._counts}
+        self._matches = {level: PartMatches() for level in LEVELS}
+        self._pixels = {(name, level): np.zeros(2, np.int64) for name in self._classes for level in LEVELS}
         """Pixels in both truth and prediction, and in either."""
 
-    def add(self, probs: ProbMap, truth: Mask, instances: NDArray[np.integer] | None) -> None:
-        """Count one frame. probs: uint8 (H, W, K). truth: uint8 (H, W), 255 = ignore; see `match_defects`."""
+    def add(self, probs: ProbMap, truth: Mask, instances: NDArray[np.integer] | None, part: str = "") -> None:
+        """Count one frame.
+
+        probs: uint8 (H, W, K). truth: uint8 (H, W), 255 = ignore; see `match_defects`. part: the
+        physical part that it shows, for intervals.
+        """
         for level in LEVELS:
             predicted = mask_of(probs, [level / 255] * len(self._classes))
-            matches = match_defects(truth, instances, predicted, self._classes)
-            for class_id, (name, counts) in enumerate(matches.items(), start=1):
-                self._counts[name, level] += counts
+            self._matches[level].update(part, match_defects(truth, instances, predicted, self._classes))
+            for class_id, name in enumerate(self._classes, start=1):
                 true, said = truth == class_id, (predicted == class_id) & (truth != IGNORE)
                 self._pixels[name, level] += np.count_nonzero(true & said), np.count_nonzero(true | said)
 
@@ -54,10 +61,14 @@ class EscapeCurve:
         """The curve of one class, lowest threshold first."""
         trades = []
         for level in LEVELS:
-            counts, (both, either) = self._counts[name, level], self._pixels[name, level]
+            counts, (both, either) = self._matches[level].of(name).counts, self._pixels[name, level]
             iou = float(both) / max(1, int(either))
             trades.append(Trade(level / 255, counts.found, counts.total, counts.false_alarms, iou))
         return tuple(trades)
+
+    def points(self, name: str) -> list[dict[str, Any]]:
+        """The curve of one class with counts and 95 % intervals: `DefectFigures` at each threshold."""
+        return [{"threshold": level / 255, **self._matches[level].of(name).json()} for level in LEVELS]
 
     def choose(self, target: float, least: int) -> tuple[Trade | None, ...]:
         """For each class the highest threshold that lets no more than `target` of its defects escape.
@@ -66,6 +77,27 @@ class EscapeCurve:
         of which the frames show fewer than `least` defects: they could not tell.
         """
         return tuple(_best(self.trades(name), target, least) for name in self._classes)
+
+    def json(self, target: float, served: Sequence[float]) -> dict[str, Any]:
+        """The trade for an escape target: the curve of each class, and the threshold that keeps it.
+
+        served: the model's own thresholds. `defects_needed`: with so many defects of a class, all
+        found, the 95 % interval would prove the target. `at_target` is None for a class not shown;
+        where no threshold keeps the target, `reached` is False and it is the one that misses fewest.
+        """
+        needed = None if target <= 0 else math.ceil(Z95 * Z95 * (1 - target) / target)
+        classes = {}
+        for name, trade, threshold in zip(self._classes, self.choose(target, 1), served, strict=True):
+            points = self.points(name)
+            at = None if trade is None else points[[p["threshold"] for p in points].index(trade.threshold)]
+            reached = trade is not None and trade.total - trade.found <= target * trade.total
+            classes[name] = {
+                "served_threshold": threshold,
+                "at_target": at,
+                "reached": reached,
+                "points": points,
+            }
+        return {"target": target, "defects_needed": needed, "classes": classes}
 
 
 def _best(trades: tuple[Trade, ...], target: float, least: int) -> Trade | None:

@@ -3,94 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from inspector.config import ModelConfig
-from inspector.defects import MatchCounts, mask_of, match_defects
+from inspector.defects import mask_of
 from inspector.engine.open import choose_plan, open_engine
 from inspector.engine.protocol import Engine, EngineInfo
 from inspector.engine.segment import segment
 from inspector.errors import EngineError
 from inspector.package import ModelPackage
 from inspector.tiling import Geometry, TilePlan, cheapest_plan, plan_tiles
-from inspector.types import Image, Mask, ProbMap
+from inspector.types import Image, ProbMap
 from trainer.checkpoint import TrainedNetwork
 from trainer.dataset import Sample
-from trainer.metrics import Confusion, RandError, bootstrap_iou, defect_figures, null_for_nan
+from trainer.metrics import Judged
+from trainer.metrics_result import Also, EvaluationResult
 from trainer.release import ReleaseGraph, released
 
-Also = Literal["pixel_error", "rand_error"]
-BACKGROUND = "background"
 LARGEST_TILE_PX = 1_500_000
 """Input pixels of one tile of the torch network, which bounds its memory."""
 REUSE = 1.5
 """An open engine serves a frame of another size if its tiles cost at most this much more."""
-
-
-@dataclass(slots=True)
-class EvaluationResult:
-    """Everything that was counted over the frames of one evaluation."""
-
-    classes: tuple[str, ...]
-    """Defect classes."""
-    border_px: int
-    pixels: Confusion
-    border: Confusion
-    """The same, over the pixels within one halo of the frame's edge."""
-    matches: dict[str, MatchCounts]
-    frames: int = 0
-    parts: dict[str, NDArray[np.int64]] = field(default_factory=dict)
-    """Confusion matrix of each physical part."""
-    rand: RandError = field(default_factory=RandError)
-    also: tuple[Also, ...] = ()
-
-    def add(self, part: str, truth: Mask, instances: NDArray[np.uint16] | None, predicted: Mask) -> None:
-        """Count one frame."""
-        of_frame = Confusion(len(self.classes) + 1)
-        of_frame.update(truth, predicted)
-        self.pixels.matrix += of_frame.matrix
-        self.parts[part] = self.parts.get(part, 0) + of_frame.matrix
-        self.border.update(truth, predicted, _near_edge(truth.shape, self.border_px))
-        for name, counts in match_defects(truth, instances, predicted, self.classes).items():
-            self.matches[name] += counts
-        if "rand_error" in self.also:
-            self.rand.update(truth, predicted, instances)
-        self.frames += 1
-
-    def json(self) -> dict[str, Any]:
-        """The figures of `trainer evaluate --json`; a figure that nothing stands behind is null."""
-        intervals = bootstrap_iou(list(self.parts.values())) if self.parts else None
-        names = (BACKGROUND, *self.classes)
-        per_class = {name: self.pixels.of_class(k) for k, name in enumerate(names)}
-        near = self.border.iou()
-        figures: dict[str, Any] = {
-            "miou": self.pixels.miou(),
-            "miou_95": None if intervals is None else list(intervals[-1]),
-            "per_class": {
-                name: {**row, "iou_95": None if intervals is None else list(intervals[k])}
-                for k, (name, row) in enumerate(per_class.items())
-            },
-            "per_defect": defect_figures(self.matches, self.frames),
-            "border": {
-                "px": self.border_px,
-                "miou": self.border.miou(),
-                "iou": dict(zip(names, near.tolist(), strict=True)),
-            },
-            "frames": self.frames,
-            "parts": len(self.parts),
-        }
-        if "pixel_error" in self.also:
-            figures["pixel_error"] = self.pixels.pixel_error()
-        if "rand_error" in self.also:
-            figures["rand_error"] = self.rand.compute()
-        cleaned: dict[str, Any] = null_for_nan(figures)
-        return cleaned
 
 
 def evaluate(
@@ -108,14 +43,11 @@ def evaluate(
     halo: pixels of the network's halo, for the figures near the frame's edge. also: figures that
     are computed only when asked for. Raises DatasetError for a sample that cannot be read.
     """
-    count = len(classes) + 1
-    matches = {name: MatchCounts() for name in classes}
-    result = EvaluationResult(
-        tuple(classes), halo, Confusion(count), Confusion(count), matches, also=tuple(also)
-    )
+    result = EvaluationResult(tuple(classes), halo, tuple(also))
     for sample in samples:
         image, truth, instances = sample.read()
-        result.add(sample.part, truth, instances, mask_of(segmenter(image), thresholds))
+        probs = segmenter(image)
+        result.add(Judged(sample, image, truth, instances, probs, mask_of(probs, thresholds)))
     return result
 
 
@@ -140,6 +72,11 @@ class Segmenter:
         if plan.input not in self._engines:
             self._engines[plan.input] = self._open_at(plan)
         return segment(image, plan, self._engines[plan.input])
+
+    @property
+    def engines(self) -> list[EngineInfo]:
+        """What has run so far."""
+        return [engine.info for engine in self._engines.values()]
 
     def close(self) -> None:
         """Close every engine."""
@@ -211,9 +148,3 @@ class NetworkEngine:
 def network_engine(trained: TrainedNetwork, tile: tuple[int, int]) -> Engine:
     """The trained network as an Engine for tiles of `tile` (height, width)."""
     return NetworkEngine(trained, tile)
-
-
-def _near_edge(shape: tuple[int, ...], width: int) -> NDArray[np.bool_]:
-    near = np.ones(shape, bool)
-    near[width : shape[0] - width, width : shape[1] - width] = False
-    return near

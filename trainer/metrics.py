@@ -8,20 +8,56 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
-from skimage.metrics import adapted_rand_error
 
 from inspector.defects import MatchCounts
-from inspector.types import Mask
+from inspector.types import Image, Mask, ProbMap
+from trainer.dataset import Sample
+from trainer.metrics_intervals import (
+    bootstrap,
+    events_by_parts,
+    poisson_rate,
+    rate_by_parts,
+    ratio,
+    share,
+    wilson,
+)
 from trainer.weights import IGNORE
 
-Z95 = 1.959963984540054
-RESAMPLES = 2000
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One frame, its truth, and what the model made of it."""
+
+    sample: Sample
+    image: Image
+    truth: Mask
+    """Class ids, 255 = ignore."""
+    instances: NDArray[np.uint16] | None
+    """Ids of the true instances, where the dataset has them."""
+    probs: ProbMap
+    predicted: Mask
+    """By the model's thresholds."""
+
+    @property
+    def part(self) -> str:
+        """The physical part that the frame shows."""
+        return self.sample.part
+
+
+class Figure(Protocol):
+    """Something that is counted over frames."""
+
+    def update(self, judged: Judged) -> None:
+        """Count one frame."""
+        ...
+
+    def json(self) -> dict[str, Any]:
+        """What is to stand in the result, by name; NaN where nothing stands behind a number."""
+        ...
 
 
 class Confusion:
@@ -72,118 +108,113 @@ class DefectFigures:
 
     counts: MatchCounts
     frames: int
+    parts: tuple[tuple[MatchCounts, int], ...] = ()
+    """(counts, frames) of each physical part; () counts every defect and frame as a part of its own."""
 
     def json(self) -> dict[str, Any]:
-        """recall (Wilson interval), false alarms a frame (Poisson interval), and the counts."""
+        """recall, false alarms a frame and precision with their counts and 95 % intervals by part."""
         counts = self.counts
+        parts = self.parts or ((counts, self.frames),)
         return {
             "recall": ratio(counts.found, counts.total),
-            "recall_95": wilson(counts.found, counts.total),
+            "recall_95": rate_by_parts([c.found for c, _ in parts], [c.total for c, _ in parts]),
             "found": counts.found,
             "total": counts.total,
             "false_alarms_per_frame": ratio(counts.false_alarms, self.frames),
-            "false_alarms_per_frame_95": poisson_rate(counts.false_alarms, self.frames),
+            "false_alarms_per_frame_95": events_by_parts(
+                [c.false_alarms for c, _ in parts], [frames for _, frames in parts]
+            ),
             "false_alarms": counts.false_alarms,
             "predicted": counts.predicted,
+            "precision": ratio(counts.predicted - counts.false_alarms, counts.predicted),
+            "precision_95": rate_by_parts(
+                [c.predicted - c.false_alarms for c, _ in parts], [c.predicted for c, _ in parts]
+            ),
             "frames": self.frames,
         }
 
 
-def defect_figures(matches: Mapping[str, MatchCounts], frames: int) -> dict[str, Any]:
-    """DefectFigures of all classes together and, under `classes`, of each by name.
-
-    A figure that nothing stands behind is None, so that the whole is JSON.
-    """
-    every = sum(matches.values(), MatchCounts())
-    of_class = {name: DefectFigures(counts, frames).json() for name, counts in matches.items()}
-    figures: dict[str, Any] = null_for_nan({**DefectFigures(every, frames).json(), "classes": of_class})
-    return figures
-
-
-class RandError:
-    """Mean adapted Rand error over frames: 1 - F of the Rand precision and recall of segments.
-
-    Source: Arganda-Carreras et al. 2015 (as SNEMI3D and scikit-image compute it).
-    """
+class PartMatches:
+    """Defects found and false alarms by physical part and class."""
 
     def __init__(self) -> None:
-        self._errors: list[float] = []
+        self._matches: dict[str, dict[str, MatchCounts]] = {}
+        self._frames: dict[str, int] = {}
 
-    def update(self, truth: Mask, predicted: Mask, instances: NDArray[np.integer] | None) -> None:
-        """Count one frame.
+    def update(self, part: str, matches: Mapping[str, MatchCounts]) -> None:
+        """Count one frame."""
+        counts = self._matches.setdefault(part, {})
+        for name, found in matches.items():
+            counts[name] = counts.get(name, MatchCounts()) + found
+        self._frames[part] = self._frames.get(part, 0) + 1
 
-        Segments are the true instances and the predicted 8-connected components where the frame has
-        an instance mask; else the 4-connected good regions, as in electron microscopy, where the
-        class is the membrane between cells. A frame without a true segment of two pixels is left out.
-        """
-        if instances is None:
-            segments, said = _components(truth == 0, 4), _components(predicted == 0, 4)
-        else:
-            segments, said = instances.astype(np.int64), _components(predicted > 0, 8)
-        segments = np.where(truth == IGNORE, 0, segments)
-        if np.bincount(segments.ravel())[1:].max(initial=0) < 2:
-            return  # the figure counts pairs of pixels
-        with np.errstate(invalid="ignore"):
-            error = float(adapted_rand_error(segments, said)[0])  # type: ignore[no-untyped-call]
-        # No pair was predicted at all: scikit-image divides 0 by 0.
-        self._errors.append(1.0 if math.isnan(error) else error)
-
-    def compute(self) -> float:
-        """0 to 1, 0 is best; NaN when no frame has a segment."""
-        return float(np.mean(self._errors)) if self._errors else math.nan
+    def of(self, *names: str) -> DefectFigures:
+        """The figures of these classes together."""
+        nothing = MatchCounts()
+        parts = tuple(
+            (sum((counts.get(name, nothing) for name in names), nothing), self._frames[part])
+            for part, counts in self._matches.items()
+        )
+        every = sum((counts for counts, _ in parts), nothing)
+        return DefectFigures(every, sum(self._frames.values()), parts)
 
 
-def ratio(part: int, whole: int) -> float:
-    """part / whole, NaN when there is nothing to divide by."""
-    return part / whole if whole else math.nan
+def defect_figures(
+    matches: Mapping[str, MatchCounts], frames: int, by_part: PartMatches | None = None
+) -> dict[str, Any]:
+    """DefectFigures of all classes together and, under `classes`, of each by name.
 
-
-def wilson(hits: int, total: int) -> tuple[float, float]:
-    """95 % interval of a rate; (0, 1) without a trial. Source: Wilson 1927."""
-    if not total:
-        return 0.0, 1.0
-    rate, spread = hits / total, Z95 * Z95 / total
-    middle = (rate + spread / 2) / (1 + spread)
-    half = Z95 * math.sqrt(rate * (1 - rate) / total + spread / total / 4) / (1 + spread)
-    low = 0.0 if hits == 0 else max(0.0, middle - half)
-    return low, 1.0 if hits == total else min(1.0, middle + half)
-
-
-def poisson_rate(events: int, frames: int) -> tuple[float, float]:
-    """Exact 95 % interval of events a frame; (0, inf) without a frame. Source: Garwood 1936."""
-    if not frames:
-        return 0.0, math.inf
-    low = stats.chi2.ppf(0.025, 2 * events) / 2 if events else 0.0
-    return float(low / frames), float(stats.chi2.ppf(0.975, 2 * events + 2) / 2 / frames)
+    by_part: the same counts by part, for intervals that know of parts. A figure that nothing stands
+    behind is None, so that the whole is JSON.
+    """
+    if by_part is not None:
+        every = by_part.of(*matches)
+        of_class = {name: by_part.of(name).json() for name in matches}
+    else:
+        every = DefectFigures(sum(matches.values(), MatchCounts()), frames)
+        of_class = {name: DefectFigures(counts, frames).json() for name, counts in matches.items()}
+    figures: dict[str, Any] = null_for_nan({**every.json(), "classes": of_class})
+    return figures
 
 
 def bootstrap_iou(parts: Sequence[NDArray[np.int64]], seed: int = 0) -> NDArray[np.float64]:
     """95 % intervals of IoU by drawing whole parts again, since pixels of one part err together.
 
     parts: the confusion matrix of each physical part. Returns (classes + 1, 2): each class's
-    interval, then that of the mean; NaN for a class that no draw shows, and for all with one part
-    alone, of which every draw is the same.
+    interval, then that of the mean; see `bootstrap`.
     """
-    if len(parts) == 1:
-        return np.full((len(parts[0]) + 1, 2), np.nan)
-    stacked = np.stack(list(parts))
-    drawn = np.random.default_rng(seed).multinomial(
-        len(parts), np.full(len(parts), 1 / len(parts)), RESAMPLES
-    )
-    ious = iou_of(np.tensordot(drawn, stacked, axes=1))
-    columns = np.column_stack([ious, _mean(ious)])
-    found = np.full((columns.shape[1], 2), np.nan)
-    for k, column in enumerate(columns.T):
-        if not np.isnan(column).all():
-            found[k] = np.nanpercentile(column, [2.5, 97.5])
-    return found
+
+    def figures(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+        ious = iou_of(matrix)
+        return np.concatenate([ious, _mean(ious)[..., None]], axis=-1)
+
+    return bootstrap(parts, figures, seed)
 
 
-def iou_of(matrix: NDArray[np.int64]) -> NDArray[np.float64]:
+def pixel_intervals(parts: Sequence[NDArray[np.int64]]) -> dict[str, NDArray[np.float64]]:
+    """95 % intervals (K, 2) of `dice`, `precision` and `recall` of each class, (1, 2) of `pixel_error`.
+
+    parts: the confusion matrix of each physical part.
+    """
+    count = len(parts[0])
+
+    def figures(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+        hits = np.diagonal(matrix, axis1=-2, axis2=-1)
+        true, said, total = matrix.sum(-1), matrix.sum(-2), matrix.sum((-2, -1))[..., None]
+        wrong = share(total - hits.sum(-1)[..., None], total)
+        shares = [share(2 * hits, true + said), share(hits, said), share(hits, true), wrong]
+        return np.concatenate(shares, axis=-1)
+
+    found = bootstrap(parts, figures)
+    names = ("dice", "precision", "recall")
+    of_class = {name: found[k * count : (k + 1) * count] for k, name in enumerate(names)}
+    return {**of_class, "pixel_error": found[-1:]}
+
+
+def iou_of(matrix: NDArray[Any]) -> NDArray[np.float64]:
     """IoU of each class of one confusion matrix (K, K) or of many (..., K, K); NaN for absent classes."""
     hits = np.diagonal(matrix, axis1=-2, axis2=-1)
-    union = matrix.sum(-1) + matrix.sum(-2) - hits
-    return np.asarray(np.where(union > 0, hits / np.maximum(union, 1), np.nan))
+    return share(hits, matrix.sum(-1) + matrix.sum(-2) - hits)
 
 
 def _mean(ious: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -202,5 +233,16 @@ def null_for_nan(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _components(region: NDArray[np.bool_], connectivity: int) -> NDArray[np.int64]:
-    return cv2.connectedComponents(region.astype(np.uint8), connectivity=connectivity)[1].astype(np.int64)
+__all__ = [
+    "Confusion",
+    "DefectFigures",
+    "Figure",
+    "Judged",
+    "PartMatches",
+    "bootstrap_iou",
+    "defect_figures",
+    "iou_of",
+    "null_for_nan",
+    "poisson_rate",
+    "wilson",
+]

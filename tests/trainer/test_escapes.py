@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from trainer.escapes import LEVELS, EscapeCurve
+from trainer.metrics_intervals import wilson
 
 SIZE = (40, 400)
 
@@ -53,3 +54,26 @@ def test_the_curve_falls_as_the_threshold_rises_and_ignored_pixels_count_for_not
     ignored = EscapeCurve(("pit",))
     ignored.add(np.full((*SIZE, 1), 255, np.uint8), np.full(SIZE, 255, np.uint8), None)
     assert {(t.found, t.total, t.false_alarms, t.iou) for t in ignored.trades("pit")} == {(0, 0, 0, 0.0)}
+
+
+def test_the_trade_says_what_the_target_costs_and_what_would_prove_it() -> None:
+    known = curve([250] * 18 + [210, 110], [120, 220, 247])
+    found = known.json(0.05, [0.5])
+    row = found["classes"]["pit"]
+    assert row["served_threshold"] == 0.5 and row["reached"]
+    at = row["at_target"]
+    assert (at["threshold"], at["found"], at["total"], at["false_alarms"]) == (204 / 255, 19, 20, 2)
+    assert at["recall_95"][0] == pytest.approx(0.764, abs=1e-3) and at["false_alarms_per_frame"] == 2
+    assert [p["threshold"] for p in row["points"]] == [level / 255 for level in LEVELS]
+    # 381 of 381 found: at most 1 % missed by Wilson's 95 %.
+    assert known.json(0.01, [0.5])["defects_needed"] == 381
+    assert 1 - wilson(381, 381)[0] <= 0.01 < 1 - wilson(380, 380)[0]
+    assert known.json(0.0, [0.5])["defects_needed"] is None
+
+
+def test_a_target_out_of_reach_is_called_so() -> None:
+    row = curve([250] * 8 + [0] * 4, [200]).json(0.1, [0.5])["classes"]["pit"]
+    assert not row["reached"] and row["at_target"]["found"] == 8
+    nothing = EscapeCurve(("pit",))
+    nothing.add(np.zeros((*SIZE, 1), np.uint8), np.zeros(SIZE, np.uint8), None)
+    assert nothing.json(0.1, [0.5])["classes"]["pit"]["at_target"] is None

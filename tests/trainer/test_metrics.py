@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 
 from inspector.defects import MatchCounts
-from trainer.metrics import Confusion, DefectFigures, RandError, bootstrap_iou, poisson_rate, wilson
+from tests.trainer.judged import drawn, judged
+from trainer.metrics import (
+    Confusion,
+    DefectFigures,
+    PartMatches,
+    bootstrap_iou,
+    defect_figures,
+    pixel_intervals,
+)
+from trainer.metrics_segments import RandError
 
 
 def test_a_confusion_counts_pixels_and_leaves_ignored_ones_out() -> None:
@@ -34,33 +43,34 @@ def test_a_class_that_is_only_predicted_counts_as_zero() -> None:
     assert math.isnan(confusion.of_class(1)["recall"])
 
 
-def test_intervals_are_the_published_ones() -> None:
-    # Wilson 95 % from the reference tables: 46/46, 45/46, 20/20, 0/103.
-    assert wilson(46, 46) == (pytest.approx(0.923, abs=5e-4), 1.0)
-    assert wilson(45, 46) == (pytest.approx(0.887, abs=5e-4), pytest.approx(0.996, abs=5e-4))
-    assert wilson(20, 20)[0] == pytest.approx(0.839, abs=5e-4)
-    assert wilson(0, 103) == (0.0, pytest.approx(0.036, abs=5e-4))
-    assert wilson(0, 0) == (0.0, 1.0)
-    # Garwood: 0 events give at most 3.689, 10 events 4.795 to 18.39.
-    assert poisson_rate(0, 1) == (0.0, pytest.approx(3.689, abs=1e-3))
-    assert poisson_rate(10, 2) == (pytest.approx(2.3977, abs=1e-3), pytest.approx(9.195, abs=1e-3))
-
-
 def test_the_bootstrap_draws_whole_parts() -> None:
     good = np.array([[90, 0], [0, 10]])
     bad = np.array([[90, 10], [0, 0]])
-    same = bootstrap_iou([good] * 5)
-    assert same.tolist() == [[1.0, 1.0]] * 3
     mixed = bootstrap_iou([good, bad] * 10)
     assert mixed[1, 0] < 0.5 < mixed[1, 1]
     assert mixed[1, 1] - mixed[1, 0] > 0.2
     never = bootstrap_iou([np.array([[5, 0], [0, 0]])] * 3)
-    assert np.isnan(never[1]).all() and never[2].tolist() == [1.0, 1.0]
+    assert np.isnan(never[1]).all()
+
+
+def test_a_perfect_iou_has_the_interval_that_its_parts_prove() -> None:
+    same = bootstrap_iou([np.array([[90, 0], [0, 10]])] * 5)
+    assert same.tolist() == [[pytest.approx(0.566, abs=5e-4), 1.0]] * 3, "Wilson of 5 of 5"
 
 
 def test_one_part_alone_has_no_interval() -> None:
     """Every draw of it is the same; an interval without width would promise what nobody knows."""
     assert np.isnan(bootstrap_iou([np.array([[90, 10], [5, 10]])])).all()
+
+
+def test_pixel_shares_have_intervals_by_part() -> None:
+    good, bad = np.array([[90, 0], [0, 10]]), np.array([[85, 5], [5, 5]])
+    found = pixel_intervals([good, bad] * 10)
+    for name, value in (("dice", 0.75), ("precision", 0.75), ("recall", 0.75)):
+        low, high = found[name][1]
+        assert 0.6 < low < value < high < 0.9, name
+    low, high = found["pixel_error"][0]
+    assert 0.02 < low < 0.05 < high < 0.08
 
 
 def test_defect_figures_carry_counts_and_intervals() -> None:
@@ -72,14 +82,35 @@ def test_defect_figures_carry_counts_and_intervals() -> None:
     assert math.isnan(DefectFigures(MatchCounts(), 3).json()["recall"])
 
 
+def test_matches_of_one_part_widen_the_interval() -> None:
+    found, missed = MatchCounts(4, 4, predicted=4), MatchCounts(0, 4, 6, 6)
+    clustered = PartMatches()
+    for n in range(10):
+        clustered.update(str(n), {"pit": missed if n < 2 else found})
+    figures = defect_figures({"pit": MatchCounts()}, 10, clustered)
+    assert (figures["found"], figures["total"], figures["frames"]) == (32, 40, 10)
+    assert (figures["false_alarms"], figures["predicted"], figures["precision"]) == (
+        12,
+        44,
+        pytest.approx(8 / 11),
+    )
+    low, high = figures["recall_95"]
+    plain = DefectFigures(MatchCounts(found=32, total=40), 10).json()["recall_95"]
+    assert low < plain[0] - 0.1 and high > plain[1], "eight whole parts, not 32 defects"
+    wide, narrow = figures["false_alarms_per_frame_95"], DefectFigures(
+        MatchCounts(false_alarms=12, predicted=12), 10
+    ).json()["false_alarms_per_frame_95"]  # fmt: skip
+    assert wide[0] < narrow[0] and wide[1] > narrow[1]
+
+
 def test_rand_error_of_cells_between_membranes() -> None:
     truth = np.zeros((9, 9), np.uint8)
     truth[:, 4] = 1
     perfect = RandError()
-    perfect.update(truth, truth, None)
+    perfect.update(judged(truth, truth))
     assert perfect.compute() == pytest.approx(0.0)
     merged = RandError()
-    merged.update(truth, np.zeros_like(truth), None)
+    merged.update(judged(truth, np.zeros_like(truth)))
     # Two cells of 36 px in one: recall 1, precision 2 * 36 * 35 / (72 * 71), error 1 - F.
     precision = 2 * 36 * 35 / (72 * 71)
     assert merged.compute() == pytest.approx(1 - 2 * precision / (1 + precision))
@@ -90,12 +121,15 @@ def test_rand_error_with_an_instance_mask_looks_at_the_instances() -> None:
     instances[1:5, 1:5], instances[1:5, 7:11] = 4, 9
     truth = (instances > 0).astype(np.uint8)
     error = RandError()
-    error.update(truth, truth, instances)
+    error.update(judged(truth, truth, instances, part="a"))
     assert error.compute() == pytest.approx(0.0)
     joined = truth.copy()
     joined[2, 5:7] = 1
-    error.update(truth, joined, instances)
+    error.update(judged(truth, joined, instances, part="b"))
     assert 0.1 < error.compute() < 0.5
+    figures = error.json()
+    assert figures["rand_error_frames"] == 2
+    assert figures["rand_error_95"][0] <= figures["rand_error"] <= figures["rand_error_95"][1]
     empty = RandError()
-    empty.update(np.zeros((4, 4), np.uint8), np.zeros((4, 4), np.uint8), np.zeros((4, 4), np.uint16))
-    assert math.isnan(empty.compute())
+    empty.update(judged(drawn("...."), drawn("...."), drawn("....")))
+    assert math.isnan(empty.compute()) and math.isnan(empty.json()["rand_error_95"][0])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,22 @@ if TYPE_CHECKING:
     from inspector.package import ModelPackage
     from trainer.checkpoint import TrainedNetwork
     from trainer.dataset import Sample
-    from trainer.evaluate import EvaluationResult, Segmenter
+    from trainer.evaluate import Segmenter
+    from trainer.metrics_result import EvaluationResult
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The command line as given."""
+
+    model: Path
+    data: tuple[Path, ...]
+    split: str
+    also: tuple[str, ...]
+    average: str | None
+    escape_target: float | None
+    report: Path | None
+    as_json: bool
 
 
 @click.command()
@@ -29,49 +46,149 @@ if TYPE_CHECKING:
 @click.option(
     "--also",
     multiple=True,
-    type=click.Choice(["pixel_error", "rand_error"]),
-    help="More figures; repeatable.",
+    type=click.Choice(
+        ["pixel_error", "rand_error", "warping_error", "seg", "ap50", "widths", "curves", "frames"]
+    ),
+    help="More figures; repeatable. seg, ap50: instances, with merges and splits. widths: recall by width."
+    " curves: precision and recall. frames: every frame's counts.",
+)
+@click.option(
+    "--average",
+    type=click.Choice(["rotations", "flips"]),
+    help="Average the probabilities of 7 rotations, or of 4 flips, to compare with papers. The line does"
+    " not run this.",
+)
+@click.option(
+    "--escape-target",
+    type=click.FloatRange(0, 1, max_open=True),
+    help="Show what it costs in false alarms to miss no more than this share of the defects. Chooses"
+    " nothing; that is for trainer fit.",
+)
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write a page with curves, best and worst frames and all identities: one HTML file, no network.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table.")
-def evaluate(
-    run_or_package: Path, data: tuple[Path, ...], split: str, also: tuple[str, ...], as_json: bool
-) -> int:
+def evaluate(run_or_package: Path, data: tuple[Path, ...], **options: Any) -> int:
     """Measure a RUN of `trainer fit`, or a model package, on the frames of dataset folders.
 
     Whole frames go through the inspector's own tiles and mask rule. A RUN runs in float32, a
-    package on the engine that the line would open. Intervals are 95 %: of IoU by drawing whole
-    parts again, of recall by Wilson, of false alarms by Poisson.
+    package on the engine that the line would open. Intervals are 95 % and by physical part:
+    Wilson's for rates and Garwood's for false alarms, widened by how much the parts differ; all
+    others by drawing whole parts again.
 
     \b
     Examples:
       trainer evaluate runs/tiles datasets/tiles
-      trainer evaluate models/tiles datasets/tiles --split test --json
+      trainer evaluate models/tiles datasets/tiles --escape-target 0.01 --report tiles.html
+      trainer evaluate runs/cells datasets/cells --also seg --also ap50 --split test --json
     """
-    result = _measured(run_or_package, data, split, also)
-    if as_json:
-        click.echo(json.dumps({"model": str(run_or_package), "split": split, **result.json()}))
-    else:
-        click.echo(table(result))
+    return evaluated(Options(run_or_package, data, **options))
+
+
+def evaluated(options: Options) -> int:
+    """Measure, write the page where one was asked for, and print; the exit code."""
+    # Imported here: --help must not wait for torch.
+    from trainer.dataset import load_dataset
+    from trainer.report.identity import identity
+    from trainer.report.text import table
+
+    if options.report is not None:
+        _check_place(options.report)
+    if options.average:
+        click.echo(
+            f"Averages {options.average} of each frame; the line does not run this, so the served model is"
+            " less accurate than these figures.",
+            err=True,
+        )
+    model, segmenter, channels = _opened(options.model)
+    dataset = load_dataset(options.data, channels=channels, classes=model.classes)
+    samples = dataset.split(options.split)  # type: ignore[arg-type]
+    if not samples:
+        raise UsageError(
+            f"{options.data[0]} has no frames in its {options.split} split; use --split all or add"
+            " split.json."
+        )
+    try:
+        result = _measured(options, model, segmenter, samples)
+        about = identity(options.model, model, segmenter.engines, dataset, samples, options.split)
+    finally:
+        segmenter.close()
+    figures = {
+        "model": str(options.model),
+        "split": options.split,
+        "average": options.average,
+        **_asked(result, options, model),
+        **about.json(),
+    }
+    if options.report is not None:
+        _write(options.report, figures, about, result)
+    click.echo(json.dumps(figures) if options.as_json else table(figures))
     return 0
 
 
-def _measured(path: Path, data: tuple[Path, ...], split: str, also: tuple[str, ...]) -> EvaluationResult:
-    """Raises UsageError when the split has no frames."""
-    # Imported here: --help must not wait for torch.
-    from trainer.dataset import load_dataset
+def _check_place(report: Path) -> None:
+    """Raises UsageError when the page could not be written after minutes of measuring."""
+    folder = report.parent
+    if (
+        report.is_dir()
+        or not folder.is_dir()
+        or not os.access(report if report.exists() else folder, os.W_OK)
+    ):
+        raise UsageError(f"{report} cannot be written; name a file in a folder that is there and writable.")
+
+
+def _measured(
+    options: Options, model: TrainedNetwork | ModelPackage, segmenter: Segmenter, samples: tuple[Sample, ...]
+) -> EvaluationResult:
+    from trainer.average import averaged
     from trainer.evaluate import evaluate as measure
 
-    model, segmenter, channels = _opened(path)
-    samples = load_dataset(data, channels=channels, classes=model.classes).split(split)  # type: ignore[arg-type]
-    if not samples:
-        raise UsageError(f"{data[0]} has no frames in its {split} split; use --split all or add split.json.")
+    segment = averaged(segmenter, options.average) if options.average else segmenter  # type: ignore[arg-type]
+    return measure(
+        _shown(samples), segment, model.classes, model.thresholds,
+        halo=segmenter.geometry.halo, also=_also(options, samples),  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def _also(options: Options, samples: tuple[Sample, ...]) -> tuple[str, ...]:
+    """What was asked for, and what the page or the escape target needs."""
+    wanted = list(options.also)
+    if options.escape_target is not None:
+        wanted.append("curves")
+    if options.report is not None:
+        wanted += ["widths", "curves", "frames", "pixel_error"]
+        if any((sample.folder / "instances").is_dir() for sample in samples):
+            wanted += ["seg", "ap50"]
+    return tuple(dict.fromkeys(wanted))
+
+
+def _asked(
+    result: EvaluationResult, options: Options, model: TrainedNetwork | ModelPackage
+) -> dict[str, Any]:
+    """The figures, with the trade for the escape target."""
+    from trainer.metrics import null_for_nan
+    from trainer.metrics_curves import DefectCurves
+
+    figures = result.json()
+    curves = result.figures.get("defect_curves")
+    if options.escape_target is not None and isinstance(curves, DefectCurves):
+        figures["escape"] = null_for_nan(curves.escapes.json(options.escape_target, model.thresholds))
+    return figures
+
+
+def _write(report: Path, figures: dict[str, Any], about: Any, result: EvaluationResult) -> None:
+    from trainer.metrics_frames import FrameList
+    from trainer.report.page import page
+
+    frames = result.figures["frames"]
+    assert isinstance(frames, FrameList)
     try:
-        return measure(
-            _shown(samples), segmenter, model.classes, model.thresholds,
-            halo=segmenter.geometry.halo, also=also,  # type: ignore[arg-type]
-        )  # fmt: skip
-    finally:
-        segmenter.close()
+        report.write_text(page(figures, about, frames, result.classes), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{report} cannot be written ({error.strerror}); name another file.") from error
+    click.echo(f"Wrote {report}; it opens in any browser, without a network.", err=True)
 
 
 def _opened(path: Path) -> tuple[TrainedNetwork | ModelPackage, Segmenter, int]:
@@ -88,48 +205,6 @@ def _opened(path: Path) -> tuple[TrainedNetwork | ModelPackage, Segmenter, int]:
         return package, package_segmenter(package, ModelConfig()), package.manifest.channels
     trained = load_run(path)
     return trained, run_segmenter(trained), trained.channels
-
-
-def table(result: EvaluationResult) -> str:
-    """The figures for reading, with their counts and intervals."""
-    figures = result.json()
-    lines = [
-        f"{figures['frames']} frames of {figures['parts']} parts",
-        f"mIoU {_rate(figures['miou'])} {_interval(figures['miou_95'])}",
-        "",
-        f"{'pixels':<16} {'IoU':>6} {'95 %':>13} {'dice':>6} {'prec.':>6} {'recall':>6} {'true px':>11}",
-    ]
-    for name, row in figures["per_class"].items():
-        lines.append(
-            f"{name[:16]:<16} {_rate(row['iou'])} {_interval(row['iou_95'])} {_rate(row['dice'])}"
-            f" {_rate(row['precision'])} {_rate(row['recall'])} {row['true_px']:>11,}"
-        )
-    lines += ["", f"{'defects':<16} {'recall':>6} {'95 %':>13} {'found':>11} {'false alarms a frame':>28}"]
-    for name, row in {**figures["per_defect"]["classes"], "all": figures["per_defect"]}.items():
-        found = f"{row['found']}/{row['total']}"
-        alarms = f"{row['false_alarms']}/{row['frames']} ="
-        lines.append(
-            f"{name[:16]:<16} {_rate(row['recall'])} {_interval(row['recall_95'])} {found:>11} {alarms:>10}"
-            f" {_rate(row['false_alarms_per_frame'])} {_interval(row['false_alarms_per_frame_95'])}"
-        )
-    border = figures["border"]
-    lines += ["", f"mIoU within {border['px']} px of the frame's edge {_rate(border['miou'])}"]
-    lines += [
-        f"{name} {figures[name]:.6f}"
-        for name in ("pixel_error", "rand_error")
-        if figures.get(name) is not None
-    ]
-    return "\n".join(lines)
-
-
-def _rate(value: float | None) -> str:
-    return "     -" if value is None else f"{value:6.3f}"
-
-
-def _interval(bounds: list[Any] | None) -> str:
-    if bounds is None or None in bounds:
-        return f"{'-':>13}"
-    return f"{bounds[0]:.3f}..{bounds[1]:.3f}".rjust(13)
 
 
 def _shown(samples: tuple[Sample, ...]) -> Iterator[Sample]:

@@ -1,0 +1,160 @@
+"""Instances: found, invented, merged and split ones, SEG of the Cell Tracking Challenge, AP at IoU 0.5."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from inspector.types import Mask
+from trainer.metrics import Judged
+from trainer.metrics_intervals import mean_by_parts, rate_by_parts, ratio
+from trainer.weights import IGNORE, instances_of
+
+COUNTED = ("true", "predicted", "hits", "jaccard", "merges", "merged", "splits", "split")
+"""True and predicted instances; pairs with an IoU above 0.5; sum of SEG's Jaccard indices; merges too
+many to undo and the true instances in them; pieces too many and the true instances in pieces."""
+PIECE = 10
+"""A piece holds at least one in so many pixels of the instance it splits, as a found defect does."""
+_NEIGHBOURS = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx]
+
+
+def grow_back(mask: Mask, instances: NDArray[np.int32]) -> NDArray[np.int32]:
+    """The instances with the 1 px ridge between those of one class given back to the larger one.
+
+    Undoes `trainer.weights.open_touching`: a network that was trained on ridges predicts them, and
+    they are no part of the truth. mask: uint8 (H, W) of class ids. instances: (H, W), 0 = none.
+    Where two are about equally large, nobody can tell which gave the ridge; and a gap of one pixel
+    that the truth has as well is closed too. Both cost a perfect prediction a little of its SEG.
+    """
+    # A ridge pixel sees two instances: the highest and the lowest label around it differ.
+    labels = instances.astype(np.float32)
+    square = np.ones((3, 3), np.uint8)
+    highest = cv2.dilate(labels, square)
+    lowest = -cv2.dilate(np.where(labels > 0, -labels, -np.inf).astype(np.float32), square)
+    ys, xs = np.nonzero((mask == 0) & (instances == 0) & (highest > 0) & (highest != lowest))
+    padded = np.pad(instances, 1)
+    seen = np.stack([padded[ys + 1 + dy, xs + 1 + dx] for dy, dx in _NEIGHBOURS], axis=1)
+    sizes = np.bincount(instances.ravel())
+    class_of = np.zeros(len(sizes), np.int64)
+    class_of[instances.ravel()] = mask.ravel()
+    kinds = class_of[seen]
+    rivals = (seen[:, :, None] != seen[:, None, :]) & (kinds[:, :, None] == kinds[:, None, :])
+    between = (rivals & (seen > 0)[:, None, :]).any(axis=2) & (seen > 0)
+    # Larger first, then the lower label.
+    weight = np.where(between, sizes[seen] * len(sizes) - seen, -1)
+    takes = weight.argmax(axis=1)
+    grown = instances.copy()
+    chosen = between.any(axis=1)
+    grown[ys[chosen], xs[chosen]] = seen[np.arange(len(seen)), takes][chosen]
+    return grown
+
+
+def predicted_instances(mask: Mask) -> NDArray[np.int32]:
+    """8-connected components of each class, grown back over the ridge; 1, 2 ... and 0 on background."""
+    return grow_back(mask, instances_of(mask))
+
+
+def overlaps(truth: NDArray[np.integer], predicted: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Pixels that true instance i and predicted instance j share, int64 (T + 1, P + 1); 0 = none.
+
+    Only ids that occur have a row or a column, in order; row and column 0 are always there.
+    """
+    (true, rows), (said, columns) = (
+        np.unique(np.append(labels.ravel(), 0), return_inverse=True) for labels in (truth, predicted)
+    )
+    pairs = np.bincount(rows[:-1] * len(said) + columns[:-1], minlength=len(true) * len(said))
+    return pairs.reshape(len(true), len(said))
+
+
+def count_instances(shared: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The numbers of COUNTED, from the `overlaps` of one frame and class.
+
+    SEG: a true instance R is matched by the predicted S that holds more than half of it and gives
+    |R & S| / |R | S|, else 0. Source: Maska et al. 2014, section 2.4 of the supplement.
+    hits: IoU above 0.5, where no instance can have two partners (Data Science Bowl 2018).
+    A merge: one S holds more than half of several R (Matula et al. 2015, "needing a split"). A
+    split, the other way round: several S lie by more than half in one R, each over a tenth of it.
+    """
+    inner = shared[1:, 1:]
+    true, said = shared[1:].sum(1), shared[:, 1:].sum(0)
+    union = true[:, None] + said[None, :] - inner
+    iou = inner / np.maximum(union, 1)
+    held, pieces = 2 * inner > true[:, None], 2 * inner > said[None, :]
+    pieces &= PIECE * inner >= true[:, None]
+    in_one, in_pieces = held.sum(0), pieces.sum(1)
+    numbers = (
+        len(true),
+        len(said),
+        np.count_nonzero(iou > 0.5),
+        iou[held].sum(),
+        (in_one[in_one > 1] - 1).sum(),
+        in_one[in_one > 1].sum(),
+        (in_pieces[in_pieces > 1] - 1).sum(),
+        np.count_nonzero(in_pieces > 1),
+    )
+    return np.array(numbers, np.float64)
+
+
+class InstanceFigures:
+    """SEG, AP50, merges and splits over frames, of each class and of all together."""
+
+    def __init__(self, classes: Sequence[str], also: Collection[str]) -> None:
+        """also: which of `seg` and `ap50` were asked for; the counts come with either."""
+        self._classes, self._also = tuple(classes), frozenset(also)
+        self._parts: dict[str, NDArray[np.float64]] = {}
+        """(classes, numbers of COUNTED) of each part."""
+
+    def update(self, judged: Judged) -> None:
+        """Count one frame. Ignored pixels belong to no instance."""
+        valid = judged.truth != IGNORE
+        true = instances_of(judged.truth, judged.instances)
+        said = predicted_instances(judged.predicted)
+        class_of = np.zeros(int(said.max(initial=0)) + 1, np.int64)
+        named = judged.predicted > 0
+        class_of[said[named]] = judged.predicted[named]  # a ridge pixel has the class of who took it
+        counts = np.zeros((len(self._classes), len(COUNTED)))
+        for k in range(len(self._classes)):
+            of_truth = np.where(judged.truth == k + 1, true, 0)
+            of_model = np.where(valid & (class_of[said] == k + 1), said, 0)
+            counts[k] = count_instances(overlaps(of_truth, of_model))
+        self._parts[judged.part] = self._parts.get(judged.part, 0) + counts
+
+    def json(self) -> dict[str, Any]:
+        """seg and ap50 where asked, with intervals by part, and `instances` with all counts."""
+        parts = list(self._parts.values())
+        every = _figures([part.sum(0) for part in parts])
+        rows = {name: _figures([part[k] for part in parts]) for k, name in enumerate(self._classes)}
+        asked = {name: every.pop(name) for name in ("seg", "seg_95", "ap50", "ap50_95")}
+        wanted = {name: value for name, value in asked.items() if name.removesuffix("_95") in self._also}
+        return {**wanted, "instances": {**every, "classes": rows}}
+
+
+def _figures(parts: list[NDArray[np.float64]]) -> dict[str, Any]:
+    """parts: the numbers of COUNTED of each part."""
+    table = np.array(parts).reshape(-1, len(COUNTED))
+    of = dict(zip(COUNTED, table.T, strict=True))
+    total = dict(zip(COUNTED, table.sum(0).tolist(), strict=True))
+    either = of["true"] + of["predicted"] - of["hits"]
+    seg = [np.array(pair) for pair in zip(of["jaccard"], of["true"], strict=True)]
+    return {
+        "seg": ratio(total["jaccard"], total["true"]),
+        "seg_95": mean_by_parts(seg),
+        "ap50": ratio(total["hits"], float(either.sum())),
+        "ap50_95": _rate_95(of["hits"], either),
+        "true": int(total["true"]),
+        "predicted": int(total["predicted"]),
+        "matched": int(total["hits"]),
+        "missed": int(total["true"] - total["hits"]),
+        "invented": int(total["predicted"] - total["hits"]),
+        **{name: int(total[name]) for name in ("merges", "merged", "splits", "split")},
+        "merged_95": _rate_95(of["merged"], of["true"]),
+        "split_95": _rate_95(of["split"], of["true"]),
+    }
+
+
+def _rate_95(hits: NDArray[np.float64], totals: NDArray[np.float64]) -> tuple[float, float]:
+    return rate_by_parts(hits.astype(np.int64).tolist(), totals.astype(np.int64).tolist())

@@ -1,0 +1,70 @@
+"""Segments of a frame, as electron microscopy and cell counting know them, and their Rand error."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from skimage.metrics import adapted_rand_error
+
+from trainer.metrics import Judged
+from trainer.metrics_intervals import mean_by_parts, ratio
+from trainer.weights import IGNORE
+
+
+class RandError:
+    """Mean adapted Rand error over frames: 1 - F of the Rand precision and recall of segments.
+
+    Source: Arganda-Carreras et al. 2015 (as SNEMI3D and scikit-image compute it).
+    """
+
+    def __init__(self) -> None:
+        self._parts: dict[str, NDArray[np.float64]] = {}
+        """Sum of errors and number of frames of each part."""
+
+    def update(self, judged: Judged) -> None:
+        """Count one frame; one without a true segment of two pixels is left out."""
+        segments, said = segments_of(judged)
+        if np.bincount(segments.ravel())[1:].max(initial=0) < 2:
+            return  # the figure counts pairs of pixels
+        with np.errstate(invalid="ignore"):
+            error = float(adapted_rand_error(segments, said)[0])  # type: ignore[no-untyped-call]
+        # No pair was predicted at all: scikit-image divides 0 by 0.
+        error = 1.0 if math.isnan(error) else error
+        self._parts[judged.part] = self._parts.get(judged.part, 0) + np.array([error, 1.0])
+
+    def compute(self) -> float:
+        """0 to 1, 0 is best; NaN when no frame has a segment."""
+        return ratio(*map(float, sum(self._parts.values(), np.zeros(2))))
+
+    def json(self) -> dict[str, Any]:
+        """rand_error with its interval and the number of frames that have a segment."""
+        counted = list(self._parts.values())
+        return {
+            "rand_error": self.compute(),
+            "rand_error_95": mean_by_parts(counted),
+            "rand_error_frames": int(sum(float(part[1]) for part in counted)),
+        }
+
+
+def segments_of(judged: Judged) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(true, predicted) segments of a frame, 1, 2 ..., 0 = none; pixels that the truth ignores are none.
+
+    The true instances and the predicted 8-connected components where the frame has an instance
+    mask; else the 4-connected good regions, as in electron microscopy, where the class is the
+    membrane between cells.
+    """
+    truth, predicted = judged.truth, judged.predicted
+    if judged.instances is None:
+        segments, said = components(truth == 0, 4), components(predicted == 0, 4)
+    else:
+        segments, said = judged.instances.astype(np.int64), components(predicted > 0, 8)
+    return np.where(truth == IGNORE, 0, segments), said
+
+
+def components(region: NDArray[np.bool_], connectivity: int) -> NDArray[np.int64]:
+    """4- or 8-connected pieces of a region, 1, 2 ...; int64 (H, W), 0 outside it."""
+    return cv2.connectedComponents(region.astype(np.uint8), connectivity=connectivity)[1].astype(np.int64)

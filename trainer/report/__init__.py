@@ -1,0 +1,1 @@
+"""What an evaluation says, for reading: a table in the terminal and a page that needs no network."""

@@ -1,0 +1,162 @@
+"""The page as a whole: one HTML file that a quality engineer reads from top to bottom, without a network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from html import escape
+from typing import Any
+
+from trainer.metrics_frames import FrameList, FrameResult
+from trainer.report.html import facts, matrix
+from trainer.report.identity import Identity
+from trainer.report.overlays import overlay
+from trainer.report.sections import curves, defects, instances, pixels, topology, widths
+from trainer.report.style import CSS, FOUND, INVENTED, MISSED
+from trainer.report.trade import trade
+from trainer.report.words import count, interval, many, rate
+
+WORST, BEST = 6, 3
+FEW_PARTS = 10
+"""With fewer parts an interval by part is rough itself."""
+
+
+def page(figures: dict[str, Any], about: Identity, frames: FrameList, classes: Sequence[str]) -> str:
+    """The whole file. figures: what is printed with --json, of an evaluation with `frames`."""
+    title = f"Evaluation of {about.title}"
+    sections = [
+        _head(figures, about, title),
+        *(f'<p class="warn">{escape(note)}</p>' for note in notices(figures)),
+        defects(figures),
+        widths(figures),
+        trade(figures),
+        pixels(figures),
+        curves(figures),
+        _confusion(figures),
+        instances(figures),
+        topology(figures),
+        "".join(_frames(frames, classes)),
+        _identity(about),
+        _definitions(figures),
+    ]
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        '<meta name="viewport" content="width=device-width">'
+        f"<style>{CSS}</style></head><body>{''.join(sections)}</body></html>\n"
+    )
+
+
+def notices(figures: dict[str, Any]) -> Iterator[str]:
+    """What a reader must know before quoting a number."""
+    if figures.get("split") != "test":
+        yield (
+            f"These are the frames of the split '{figures.get('split')}'. The model may have been trained on"
+            " some of them, so the figures say how well it remembers, not how well it will do."
+        )
+    if figures.get("average"):
+        yield (
+            f"Probabilities are averaged over {figures['average']} of each frame. The line does not run"
+            " this: the served model is less accurate than shown here."
+        )
+    if figures["parts"] < FEW_PARTS:
+        yield (
+            f"The frames show only {many(figures['parts'], 'part')}. Intervals by part are rough with fewer"
+            f" than {FEW_PARTS}."
+        )
+    unseen = [name for name, row in figures["per_defect"]["classes"].items() if not row["total"]]
+    if unseen:
+        yield f"No frame shows a defect of class {', '.join(unseen)}: nothing is known about it."
+
+
+def _head(figures: dict[str, Any], about: Identity, title: str) -> str:
+    found = figures["per_defect"]
+    tiles = (
+        ("defects found", count(found["found"], found["total"]), f"95 %: {interval(found['recall_95'])}"),
+        (
+            "false alarms a frame",
+            rate(found["false_alarms_per_frame"], 2),
+            f"{found['false_alarms']:,} in all; 95 %: {interval(found['false_alarms_per_frame_95'], 2)}",
+        ),
+        (
+            "mean IoU of the pixels",
+            rate(figures["miou"]),
+            f"95 %: {interval(figures['miou_95'])}",
+        ),
+    )
+    boxes = "".join(
+        f'<div class="tile"><span>{escape(name)}</span><b>{escape(value)}</b>'
+        f"<span>{escape(more)}</span></div>"
+        for name, value, more in tiles
+    )
+    data = about.data
+    where = f"{data['folders']}, split {data['split']}: {data['frames']}"
+    subtitle = f"{where}. Measured {about.software['date (UTC)']} UTC."
+    return f'<h1>{escape(title)}</h1><p class="dim">{escape(subtitle)}</p><div class="tiles">{boxes}</div>'
+
+
+def _confusion(figures: dict[str, Any]) -> str:
+    return (
+        "<h2>Which class is taken for which</h2>"
+        "<p>Pixels of all frames. Each row is one true class; its shares add up to all pixels of that class."
+        " The diagonal is right.</p>" + matrix(figures["confusion"])
+    )
+
+
+def _frames(frames: FrameList, classes: Sequence[str]) -> Iterator[str]:
+    worst, best = frames.worst(WORST), frames.best(BEST)
+    key = (
+        f'<p class="key"><i style="background:{FOUND}"></i>found <i style="background:{MISSED}"></i>missed'
+        f' or of another class <i style="background:{INVENTED}"></i>not in the truth. Boxes: defects that'
+        " count as missed, and predictions that count as false alarms.</p>"
+    )
+    if worst:
+        yield "<h2>Worst frames</h2>"
+        yield "<p>Most missed defects first, then most false alarms, then lowest IoU.</p>"
+        yield key
+        yield from (_frame(frame, classes) for frame in worst)
+    if best:
+        yield "<h2>Best frames that show a defect</h2>" + key
+        yield from (_frame(frame, classes) for frame in best)
+
+
+def _frame(frame: FrameResult, classes: Sequence[str]) -> str:
+    drawn, counts = overlay(frame, classes), frame.counts
+    said = (
+        f"{counts.found} of {many(counts.total, 'defect')} found, {many(counts.false_alarms, 'false alarm')}"
+    )
+    iou = "" if frame.iou != frame.iou else f", IoU {frame.iou:.3f}"
+    kind = ' class="small"' if drawn.small else ""
+    name = frame.sample.stem
+    part = frame.sample.part.rsplit("/", 1)[-1]
+    of_part = "" if part == name else f" (part {escape(part)})"
+    return (
+        f'<figure class="frame"><figcaption><b>{escape(name)}</b>{of_part}: {said}{iou}</figcaption>'
+        f'<img{kind} src="{drawn.plain}" alt="picture {escape(name)}">'
+        f'<img{kind} src="{drawn.marked}" alt="{escape(name)} with what was found and missed"></figure>'
+    )
+
+
+def _identity(about: Identity) -> str:
+    return (
+        "<h2>What was measured</h2><h3>Model</h3>"
+        + facts(about.model)
+        + "<h3>Data</h3>"
+        + facts(about.data)
+        + "<h3>Software</h3>"
+        + facts(about.software)
+    )
+
+
+def _definitions(figures: dict[str, Any]) -> str:
+    lines = [
+        "A true defect is found when predicted pixels of its class cover at least 10 % of it. A predicted"
+        " defect is a false alarm unless at least 30 % of its area lies within 3 px of true defects.",
+        "IoU: pixels that truth and model agree on, over pixels that either gives the class. The mean is"
+        " over the background and the defect classes that occur.",
+        "Intervals are 95 % and by physical part: Wilson's for rates and Garwood's for false alarms, widened"
+        " by how much the parts differ; all others by drawing whole parts again 2,000 times. A perfect score"
+        " gets the interval that its number of trials proves.",
+        f"Within {figures['border']['px']} px of the frame's edge the mean IoU is"
+        f" {rate(figures['border']['miou'])}.",
+        "Pixels that the truth marks as ignored (255) count for nothing.",
+    ]
+    return f"<h2>How it was counted</h2><ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>"

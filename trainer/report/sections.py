@@ -1,0 +1,194 @@
+"""The sections of the page that show figures; each gives HTML, or nothing where it was not measured."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+from trainer.metrics_warping import KINDS
+from trainer.report.chart import Axis, Series, chart, key, strip
+from trainer.report.html import Raw, rows_table
+from trainer.report.style import SERIES
+from trainer.report.words import band, count, interval, rate
+
+_RATE = ("", "95 % interval")
+
+
+def defects(figures: dict[str, Any]) -> str:
+    """Found and invented defects by class."""
+    found = figures["per_defect"]
+    head = ("class", "found", "recall", *_RATE, "false alarms", "a frame", "95 % interval")
+    rows = [_defect_row(name, row) for name, row in {**found["classes"], "all": found}.items()]
+    words = "What the line would say of each defect, at the model's own thresholds."
+    return f"<h2>Defects</h2><p>{words}</p>" + rows_table(head, rows, {len(rows) - 1: "total"})
+
+
+def _defect_row(name: str, row: dict[str, Any]) -> list[str]:
+    return [
+        name,
+        count(row["found"], row["total"]),
+        rate(row["recall"]),
+        Raw(strip(row["recall"], row["recall_95"])),
+        interval(row["recall_95"]),
+        f"{row['false_alarms']:,}",
+        rate(row["false_alarms_per_frame"], 2),
+        interval(row["false_alarms_per_frame_95"], 2),
+    ]
+
+
+def widths(figures: dict[str, Any]) -> str:
+    """Recall by width."""
+    if "widths" not in figures:
+        return ""
+    by_class = figures["widths"]["classes"]
+    groups = {**by_class, "all": figures["widths"]["all"]} if len(by_class) > 1 else by_class
+    rows: list[list[str]] = []
+    marked: dict[int, str] = {}
+    for name, bands in groups.items():
+        for n, row in enumerate(bands):
+            if name == "all":
+                marked[len(rows)] = "first" if n == 0 else "sum"
+            strips = Raw(strip(row["recall"], row["recall_95"]))
+            found = count(row["found"], row["total"])
+            words = [band(row), found, rate(row["recall"]), strips, interval(row["recall_95"])]
+            rows.append([name if n == 0 else "", *words])
+    said = "Thin defects are missed first. The width is the diameter of the largest circle inside the defect."
+    table = rows_table(("class", "width", "found", "recall", *_RATE), rows, marked)
+    return f"<h2>Recall by width</h2><p>{said}</p>{table}"
+
+
+def pixels(figures: dict[str, Any]) -> str:
+    """Pixel figures by class."""
+    head = ["class", "true px"]
+    for name in ("IoU", "Dice", "precision", "recall"):
+        head += [name, "95 % interval"]
+    rows = []
+    for name, row in figures["per_class"].items():
+        shares = [(row[key], row[f"{key}_95"]) for key in ("iou", "dice", "precision", "recall")]
+        cells = [text for value, bounds in shares for text in (rate(value), interval(bounds))]
+        rows.append([name, f"{row['true_px']:,}", *cells])
+    words = "How well the outlines fit, over all pixels of the set, on the line's own mask."
+    return f"<h2>Pixels</h2><p>{words}</p>" + rows_table(head, rows)
+
+
+def curves(figures: dict[str, Any]) -> str:
+    """Precision over recall, by pixel and by defect."""
+    if "pixel_curves" not in figures:
+        return ""
+    both = Axis("recall", 0.0, 1.0), Axis("precision", 0.0, 1.0)
+    colours = {name: SERIES[n % len(SERIES)] for n, name in enumerate(figures["defect_curves"])}
+    shown = figures["pixel_curves"]
+    # The shades of many classes would hide each other; the table has their intervals.
+    by_pixel = [_pixel_curve(name, curve, colours[name], len(shown) < 3) for name, curve in shown.items()]
+    by_defect = [_defect_curve(name, figures, colours[name]) for name in shown]
+    plots = [
+        ("by pixel", chart(by_pixel, *both, "precision over recall by pixel")),
+        ("by defect", chart(by_defect, *both, "precision over recall by defect")),
+    ]
+    drawn = "".join(f"<figure><h3>{name}</h3>{plot}</figure>" for name, plot in plots)
+    means = ((name, c["average_precision"], c["average_precision_95"]) for name, c in shown.items())
+    rows = [[name, rate(value), interval(bounds)] for name, value, bounds in means]
+    words = (
+        "Each curve runs over the thresholds, low ones to the right. By pixel: each class against all the"
+        " rest. By defect: precision is the share of predictions that are no false alarms; the ring is"
+        " where the model serves."
+    )
+    table = rows_table(("class", "mean precision of pixels", "95 % interval"), rows)
+    return (
+        f'<h2>Precision and recall</h2><p>{words}</p>{key(by_pixel)}<div class="charts">{drawn}</div>{table}'
+    )
+
+
+def _pixel_curve(name: str, curve: dict[str, Any], colour: str, shaded: bool) -> Series:
+    known = [p for p in curve["points"] if p["precision"] is not None]
+    points = tuple((p["recall"], p["precision"]) for p in known)
+    bounds = (p["precision_95"] if p["precision_95"][0] is not None else [p["precision"]] * 2 for p in known)
+    return Series(name, colour, points, tuple((low, high) for low, high in bounds) if shaded else ())
+
+
+def _defect_curve(name: str, figures: dict[str, Any], colour: str) -> Series:
+    line = figures["defect_curves"][name]
+    points = tuple((p["recall"], p["precision"]) for p in line if p["precision"] is not None)
+    served = figures["per_defect"]["classes"][name]
+    at = () if served["precision"] is None else ((served["recall"], served["precision"], ""),)
+    return Series(name, colour, points, marks=at)
+
+
+def instances(figures: dict[str, Any]) -> str:
+    """Merges and splits, SEG, AP."""
+    if "instances" not in figures:
+        return ""
+    found = figures["instances"]
+    head = (
+        "class",
+        "true",
+        "predicted",
+        "matched",
+        "in merges",
+        "95 % interval",
+        "in pieces",
+        "95 % interval",
+    )
+    rows = [_instance_row(name, row) for name, row in {**found["classes"], "all": found}.items()]
+    said = ". ".join(
+        f"{words}: {rate(figures[key])} ({interval(figures[f'{key}_95'])})"
+        for key, words in (
+            ("seg", "SEG of the Cell Tracking Challenge"),
+            ("ap50", "Average precision at IoU 0.5, TP / (TP + FP + FN)"),
+        )
+        if key in figures
+    )
+    words = (
+        "Matched: IoU above 0.5. In merges: true instances that share a prediction, which holds more than"
+        " half of each. In pieces: true instances with several predictions that each lie mostly inside."
+    )
+    table = rows_table(head, rows, {len(rows) - 1: "total"})
+    return f"<h2>Instances</h2><p>{escape(said)}.</p><p>{words}</p>{table}"
+
+
+def _instance_row(name: str, row: dict[str, Any]) -> list[str]:
+    return [
+        name,
+        f"{row['true']:,}",
+        f"{row['predicted']:,}",
+        f"{row['matched']:,}",
+        f"{row['merged']:,}",
+        interval(row["merged_95"]),
+        f"{row['split']:,}",
+        interval(row["split_95"]),
+    ]
+
+
+def topology(figures: dict[str, Any]) -> str:
+    """Pixel, Rand and warping error."""
+    names = {
+        "pixel_error": "pixel error",
+        "rand_error": "Rand error",
+        "warping_error": "warping error",
+    }
+    rows = [
+        [words, rate(figures[key], 6), interval(figures[f"{key}_95"], 6)]
+        for key, words in names.items()
+        if key in figures
+    ]
+    if "warping" in figures:
+        warping = figures["warping"]
+        part = rate(warping["splits_and_mergers"], 6), interval(warping["splits_and_mergers_95"], 6)
+        rows.append(["of it splits and mergers", *part])
+    if not rows:
+        return ""
+    words = (
+        "As the EM segmentation challenge has them, but at the model's own thresholds, where the challenge"
+        " takes the best of all thresholds. Warping error: what still differs when boundaries may move and"
+        " nothing may tear or join (Jain et al. 2010)."
+    )
+    table = rows_table(("", "error", "95 % interval"), rows)
+    return f"<h2>Segmentation errors</h2><p>{words}</p>{table}{_kinds(figures.get('warping'))}"
+
+
+def _kinds(warping: dict[str, Any] | None) -> str:
+    if warping is None:
+        return ""
+    kinds = ((name, warping["kinds"][name]) for name in KINDS)
+    rows = [[name.replace("_", " "), f"{kind['errors']:,}", f"{kind['px']:,}"] for name, kind in kinds]
+    return rows_table(("what does not fit after warping", "errors", "pixels"), rows)
