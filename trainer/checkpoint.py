@@ -45,6 +45,8 @@ class TrainedNetwork:
     """The whole fit config as TOML."""
     escape_target: float | None = None
     """What the thresholds were chosen for; None: the best IoU."""
+    scaled: bool = False
+    """Whether its probabilities have been calibrated; doing it twice would not give the same weights."""
 
 
 def save_network(path: Path, trained: TrainedNetwork) -> None:
@@ -62,6 +64,7 @@ def save_network(path: Path, trained: TrainedNetwork) -> None:
         "step": trained.step,
         "fit_config": trained.fit_config,
         "escape_target": trained.escape_target,
+        "scaled": trained.scaled,
     }
     save_atomically(path, content)
 
@@ -95,6 +98,7 @@ def load_run(path: Path) -> TrainedNetwork:
         step=content["step"],
         fit_config=content["fit_config"],
         escape_target=content.get("escape_target"),
+        scaled=content.get("scaled", False),
     )
 
 

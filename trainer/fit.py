@@ -23,9 +23,12 @@ from trainer.dataset import Dataset, load_dataset, one_thread
 from trainer.folder import uncorrected
 from trainer.golden import golden_tiles, save_tiles
 from trainer.initial import Start, start_from
-from trainer.sampler import load_stock
+from trainer.mining import find_false_alarms, load_false_alarms, save_false_alarms, with_false_alarms
+from trainer.optimize import autocast_of
+from trainer.sampler import Stock, load_stock
 from trainer.schedule import Schedule
 from trainer.train import Origin, Report, Training
+from trainer.unet import UNet
 from trainer.validate import Validation
 
 log = logging.getLogger(__name__)
@@ -91,8 +94,20 @@ def prepare(request: Request) -> Prepared:
         stock = dataclasses.replace(stock, normalisation=(tuple(norm.mean), tuple(norm.std)))
     origin = Origin(dataset.sha256(), start.state if start else None, package.thresholds if package else None)
     _make_folder(request.out, config, golden)
+    if package is not None and start is not None and config.false_alarm_share > 0:
+        stock = _mined(stock, config, start, package.thresholds, request.out)
     training = Training(config, stock, frames, request.out, origin, schedule)
     return Prepared(training, config, len(train), len(held_out))
+
+
+def _mined(stock: Stock, config: FitConfig, start: Start, thresholds: Sequence[float], out: Path) -> Stock:
+    """The stock with the false alarms that the package sees in it, kept in the RUN folder as well."""
+    net = UNet(start.config)
+    net.load_state_dict(start.state)
+    net.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    found = find_false_alarms(net, stock, thresholds, Geometry(config.depth), autocast_of(config))
+    save_false_alarms(out, found)
+    return with_false_alarms(stock, found)
 
 
 def _warn_of_uncorrected(folders: Sequence[Path]) -> None:
@@ -133,6 +148,9 @@ def prepare_resume(data: Sequence[Path], out: Path, escape_target: float | None 
     stock, frames = load_stock(train, config), [sample.read() for sample in held_out]
     mean, std = content["normalisation"]
     stock = dataclasses.replace(stock, normalisation=(tuple(mean), tuple(std)))
+    mined = load_false_alarms(out)
+    if mined is not None:
+        stock = with_false_alarms(stock, mined)
     thresholds = content["prior"]
     origin = Origin(content["data_sha256"], None, tuple(thresholds) if thresholds else None)
     training = Training(config, stock, frames, out, origin, schedule)

@@ -25,6 +25,8 @@ from trainer.weights import class_weights, instances_of, open_touching, weight_m
 
 ANCHORS = 512
 """Pixels kept of each class in each picture to aim tiles at."""
+FALSE_ALARM = 0
+"""Among the anchors' classes: good pixels that an earlier network took for a defect."""
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 
 
@@ -38,7 +40,7 @@ class Picture:
     weights: NDArray[np.float32] | None
     """The loss weight of each pixel; None: by class alone."""
     anchors: dict[int, NDArray[np.intp]]
-    """Class id -> (n, 2) some of its pixels, (y, x)."""
+    """Class id or FALSE_ALARM -> (n, 2) some of its pixels, (y, x)."""
     folder: Path
 
 
@@ -119,6 +121,7 @@ class TileSampler:
             self._groups = [everyone]
         else:
             self._groups = [np.array([i for i in everyone if stock.pictures[i].folder == f]) for f in folders]
+        self._fooling = self._with(everyone, FALSE_ALARM)
         self._showing = [
             {c: found for c in range(1, len(config.classes) + 1) if len(found := self._with(group, c))}
             for group in self._groups
@@ -154,14 +157,19 @@ class TileSampler:
 
         Drawn the other way round, rare classes would stay as rare as they are.
         """
+        if len(self._fooling) and rng.random() < self._config.false_alarm_share:
+            return self._at(rng, int(rng.choice(self._fooling)), FALSE_ALARM)
         group = int(rng.integers(len(self._groups)))
         showing = self._showing[group]
         if showing and rng.random() < share:
             class_id = list(showing)[int(rng.integers(len(showing)))]
-            picture = self._stock.pictures[int(rng.choice(showing[class_id]))]
-            y, x = picture.anchors[class_id][int(rng.integers(len(picture.anchors[class_id])))]
-            return picture, (int(y), int(x))
+            return self._at(rng, int(rng.choice(showing[class_id])), class_id)
         return self._stock.pictures[int(rng.choice(self._groups[group]))], (None, None)
+
+    def _at(self, rng: np.random.Generator, number: int, kind: int) -> tuple[Picture, tuple[int, int]]:
+        picture = self._stock.pictures[number]
+        y, x = picture.anchors[kind][int(rng.integers(len(picture.anchors[kind])))]
+        return picture, (int(y), int(x))
 
     def _with(self, group: NDArray[np.intp], class_id: int) -> NDArray[np.intp]:
         return np.array([i for i in group if class_id in self._stock.pictures[i].anchors], np.intp)

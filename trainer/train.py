@@ -36,6 +36,7 @@ from trainer.schedule import Schedule
 from trainer.thresholds import FEW, ClassChoice
 from trainer.unet import UNet
 from trainer.validate import Shown, Validation, count_defects, escape_curve, validate
+from trainer.vector_scaling import calibrated
 
 VALIDATIONS = 12
 """Validations in one run."""
@@ -146,13 +147,24 @@ class Training:
         """Count the defects that the best network finds, keep the counts with it, return its figures."""
         best = load_run(self._out)
         best.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        best = self._with_escape_target(best)
+        best = self._with_escape_target(self._scaled(best))
         figures = best.metrics["validation"]
         matches = count_defects(best, self._frames, self._autocast)
         figures |= {"per_defect": defect_figures(matches, len(self._frames))}
         save_network(self._out / BEST, replace(best, metrics={**best.metrics, "validation": figures}))
         choices = tuple(ClassChoice(**figures["classes"][name]) for name in best.classes)
         return Validation(figures["score"], choices)
+
+    def _scaled(self, best: TrainedNetwork) -> TrainedNetwork:
+        """The network with calibrated probabilities, and thresholds to match."""
+        best = calibrated(best, self._frames, self._autocast)
+        found = self._judge(best.net)
+        figures = best.metrics["validation"] | self._figures(found)
+        return replace(
+            best,
+            thresholds=tuple(choice.threshold for choice in found.choices),
+            metrics={**best.metrics, "validation": figures},
+        )
 
     def _with_escape_target(self, best: TrainedNetwork) -> TrainedNetwork:
         """The network with the thresholds that keep the config's escape target, if it has one."""
@@ -240,14 +252,7 @@ class Training:
         mark, began = self._mark, self._schedule.elapsed_s()
         net = UNet(self._config.unet()).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         net.load_state_dict(self._average)
-        found = validate(
-            net.eval(),
-            self._frames,
-            Geometry(self._config.depth),
-            self._stock.normalisation,
-            self._origin.thresholds or [None] * len(self._config.classes),
-            self._autocast,
-        )
+        found = self._judge(net.eval())
         mark.validation_s = self._schedule.elapsed_s() - began
         mark.validated_at = self._schedule.progress(mark.step)
         better = found.score >= mark.best
@@ -258,9 +263,22 @@ class Training:
         report.validated(mark.step, found, better)
         self._save_last()
 
+    def _judge(self, net: UNet) -> Validation:
+        return validate(
+            net,
+            self._frames,
+            Geometry(self._config.depth),
+            self._stock.normalisation,
+            self._origin.thresholds or [None] * len(self._config.classes),
+            self._autocast,
+        )
+
+    def _figures(self, found: Validation) -> dict[str, Any]:
+        classes = {n: asdict(c) for n, c in zip(self._config.classes, found.choices, strict=True)}
+        return {"score": found.score, "classes": classes}
+
     def _trained(self, net: UNet, found: Validation) -> TrainedNetwork:
         config = self._config
-        figures = {name: asdict(c) for name, c in zip(config.classes, found.choices, strict=True)}
         return TrainedNetwork(
             net=net,
             config=config.unet(),
@@ -271,7 +289,7 @@ class Training:
             mm_per_px=config.mm_per_px,
             data_sha256=self._origin.data_sha256,
             seed=config.seed,
-            metrics={"validation": {"score": found.score, "frames": len(self._frames), "classes": figures}},
+            metrics={"validation": {**self._figures(found), "frames": len(self._frames)}},
             step=self._mark.step,
             fit_config=to_toml(config),
         )

@@ -18,7 +18,7 @@ from inspector.errors import ConfigError, DatasetError, InspectionError, UsageEr
 from inspector.tiling import Geometry
 from trainer.checkpoint import load_checkpoint, load_run
 from trainer.cli.fit import _doubt, fit
-from trainer.config import fit_config, from_toml, to_toml
+from trainer.config import RecipeName, fit_config, from_toml, to_toml
 from trainer.dataset import load_dataset
 from trainer.evaluate import evaluate, run_segmenter
 from trainer.export import export_package
@@ -123,7 +123,9 @@ def test_a_run_ends_with_the_figures_of_its_best_network(data: Path, tmp_path: P
     assert tuple(choice.threshold for choice in found.choices) == best.thresholds
     lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     scores = [line["score"] for line in lines if line["kind"] == "validation"]
-    assert scores[-1] < max(scores) == found.score
+    assert scores[-1] < 0.5 * max(scores)
+    # Calibrated probabilities fall on other ones of the 256 levels, which moves the score a little.
+    assert found.score == pytest.approx(max(scores), rel=0.05)
 
 
 def test_a_run_that_has_ended_takes_an_escape_target(
@@ -281,6 +283,14 @@ def test_paper_recipe_is_the_papers() -> None:
     assert (config.border, config.w0, config.sigma_px, config.dice) == ("weight", 10.0, 5.0, 0.0)
     assert config.augment.elastic_chance == 1.0 and config.augment.elastic_sd_px == 10.0
     assert config.dropout > 0
+
+
+@pytest.mark.parametrize("recipe", ["modern", "paper"])
+def test_quarter_turns_change_nothing_else_of_the_augmentation(recipe: RecipeName) -> None:
+    plain, turned = (fit_config(recipe, steps=1, quarter_turns=turns) for turns in (False, True))
+    assert turned.augment.quarter_turns and not plain.augment.quarter_turns
+    assert turned.augment == plain.augment.model_copy(update={"quarter_turns": True})
+    assert fit_config(recipe, steps=1).augment.elastic_chance == turned.augment.elastic_chance
 
 
 def test_config_survives_its_toml() -> None:

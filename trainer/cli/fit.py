@@ -60,6 +60,12 @@ class FitOptions:
     type=click.Choice(["weight", "ignore", "none"]),
     help="Loss between instances.  [default: weight with instances/ or --recipe paper, else none]",
 )
+@click.option(
+    "--quarter-turns/--no-quarter-turns",
+    default=None,
+    help="Turn tiles by 90 degrees as well: right where damage runs in any direction."
+    "  [default: the recipe's]",
+)
 @click.option("--skip", type=click.Choice(["concat", "sum"]), help="How skip maps join.  [default: concat]")
 @click.option("--learning-rate", type=float, help="Highest learning rate.  [default: the recipe's]")
 @click.option("--weight-cap", type=float, help="Largest class weight.  [default: the recipe's]")
@@ -74,6 +80,12 @@ class FitOptions:
     type=click.FloatRange(0, 1, max_open=True),
     help="Share of defects that may be missed on the validation frames; thresholds are then as high as it"
     " lets them be. With --resume also for a run that has ended.  [default: thresholds of best IoU]",
+)
+@click.option(
+    "--false-alarm-share",
+    type=click.FloatRange(0, 1, max_open=True),
+    help="With --init: share of tiles aimed at what that package falsely calls a defect in DATA."
+    "  [default: 0]",
 )
 @click.option("--precision", type=click.Choice(["auto", "f32", "bf16"]), help="Arithmetic.  [default: auto]")
 @click.option(
