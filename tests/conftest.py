@@ -1,9 +1,12 @@
-"""What tests everywhere share: one tiny package, made once, and a cache that is not the user's."""
+"""What tests everywhere share: one tiny package, made once, a cache that is not the user's, and no rights."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -31,3 +34,27 @@ def tiny_package(tmp_path_factory: pytest.TempPathFactory) -> ModelPackage:
     from benchmarks.networks import seeing_package
 
     return seeing_package(tmp_path_factory.mktemp("package") / "tiny", base=4, depth=3)
+
+
+@pytest.fixture
+def as_nobody() -> Iterator[Callable[[], AbstractContextManager[Path]]]:
+    """A folder owned by us, and a block in which this process has no special rights there."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+
+    @contextmanager
+    def drop() -> Iterator[Path]:
+        if os.geteuid() != 0:
+            folder.chmod(0o555)
+            yield folder
+            folder.chmod(0o755)
+            return
+        os.seteuid(65534)
+        try:
+            yield folder
+        finally:
+            os.seteuid(0)
+
+    yield drop
+    folder.chmod(0o755)
+    shutil.rmtree(folder)

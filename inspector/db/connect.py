@@ -5,16 +5,17 @@ from __future__ import annotations
 import importlib
 import os
 import sqlite3
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
-from inspector.db.migrations.upgrade import upgrade
+from inspector.db.migrations.upgrade import current_version, upgrade
 from inspector.db.recover import recover_dead_runs
-from inspector.db.transactions import WRITE, told
+from inspector.db.transactions import WRITE, ledger_name, told
 from inspector.errors import LedgerError, UsageError
 
 UNSAFE_SQLITE = (3, 51, 2)
@@ -22,12 +23,20 @@ UNSAFE_SQLITE = (3, 51, 2)
 BUSY_TIMEOUT_S = 5.0
 
 
-def open_ledger(url: str, *, create: bool = True, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Engine:
+def open_ledger(
+    url: str,
+    *,
+    create: bool = True,
+    busy_timeout_s: float = BUSY_TIMEOUT_S,
+    on_new: Callable[[str], None] | None = None,
+) -> Engine:
     """A ledger that is made, up to date and recovered: frames of dead runs have their rows.
 
     url: any SQLAlchemy URL; a plain path means an SQLite file.
-    create: False for commands that only look, so that a typing error makes no empty ledger.
+    create: False for commands that only look, so that a typing error makes no empty ledger and
+    changes no other database.
     busy_timeout_s: how long to wait for a lock that another program holds.
+    on_new: told the name of a ledger that was made just now.
     Raises UsageError for a URL that means nothing and for a ledger that is not there,
     LedgerError when it cannot be opened, written or trusted.
     """
@@ -39,7 +48,10 @@ def open_ledger(url: str, *, create: bool = True, busy_timeout_s: float = BUSY_T
     with ExitStack() as on_failure:
         on_failure.callback(engine.dispose)
         with told(engine.url):
-            upgrade(engine)
+            if not create:
+                _require_ledger(engine)
+            if upgrade(engine) and on_new is not None:
+                on_new(ledger_name(engine.url))
             recover_dead_runs(engine, ledger_folder(engine.url))
         on_failure.pop_all()
     return engine
@@ -51,7 +63,7 @@ def ledger_url(url: str | URL) -> URL:
         return url
     try:
         return make_url(url) if "://" in url else URL.create("sqlite", database=url)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:  # a port that is no number is a ValueError
         raise UsageError(f"{url!r} is no database URL; write it like sqlite:///ledger.db.") from error
 
 
@@ -93,8 +105,13 @@ def _sqlite_file(url: URL) -> Path:
 
 def _sqlite_engine(url: URL, create: bool, busy_timeout_s: float) -> Engine:
     file = _sqlite_file(url)
-    if not create and not os.path.exists(file):  # Path.exists raises for a name that is too long
-        raise UsageError(f"There is no ledger at {file}; name the one of a run with --db.")
+    if url.drivername not in ("sqlite", "sqlite+pysqlite") or url.query:
+        raise UsageError(f"{url} is no address of a ledger here; write sqlite:///{url.database} alone.")
+    # os.path, because Path raises for a name that is too long.
+    if os.path.isdir(file):
+        raise UsageError(f"{file} is a folder and no ledger; name the file in it, like {file}/ledger.db.")
+    if not create:
+        _require_ledger_file(file)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -119,6 +136,27 @@ def _sqlite_engine(url: URL, create: bool, busy_timeout_s: float) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
     return engine
+
+
+def _require_ledger_file(file: Path) -> None:
+    """Looks without a trace: our own connections turn whatever they open to WAL."""
+    if not os.path.exists(file):
+        raise UsageError(f"There is no ledger at {file}; name the one of a run with --db.")
+    module = sqlite_module()
+    with suppress(module.Error), closing(module.connect(f"{file.as_uri()}?mode=ro", uri=True)) as connection:
+        found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone()
+        if found is None:
+            raise _no_ledger(str(file))
+
+
+def _require_ledger(engine: Engine) -> None:
+    with engine.connect() as connection:
+        if current_version(connection) is None:
+            raise _no_ledger(ledger_name(engine.url))
+
+
+def _no_ledger(name: str) -> UsageError:
+    return UsageError(f"{name} is a database without a ledger; name the one of a run with --db.")
 
 
 def _server_engine(url: URL) -> Engine:

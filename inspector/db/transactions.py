@@ -48,11 +48,15 @@ def told(url: URL) -> Iterator[None]:
         raise ledger_error(error, url) from error
 
 
+def ledger_name(url: URL) -> str:
+    """What people call it: the file, or the address without its password."""
+    is_file = url.get_backend_name() == "sqlite"
+    return str(url.database) if is_file else url.render_as_string(hide_password=True)
+
+
 def ledger_error(error: Exception, url: URL) -> LedgerError:
     """The sentence for a database error."""
-    name = (
-        str(url.database) if url.get_backend_name() == "sqlite" else url.render_as_string(hide_password=True)
-    )
+    name = ledger_name(url)
     cause = " ".join(str(getattr(error, "orig", None) or error).split())
     for sign, remedy in _REMEDIES.items():
         if sign in cause.lower():

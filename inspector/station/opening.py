@@ -1,4 +1,4 @@
-"""Everything that is opened before the first frame counts: camera beside package, engine beside ledger."""
+"""What is opened before the first frame counts: camera, package and ledger together, then the engine."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class _Seen:
 
 
 def open_line(config: LineConfig) -> Opened:
-    """Open camera, package, engine and ledger, as much at a time as can be; all or nothing.
+    """Open camera, package and ledger at a time, then the engine; all or nothing.
 
     Raises UsageError without a package (naming `inspector init`), and what each part raises:
     CameraError, PackageError, CertificateError, MemoryLimitError, LedgerError, ConfigError.
@@ -79,6 +79,7 @@ def open_line(config: LineConfig) -> Opened:
         undo.callback(_close_ledger, ledger)
         undo.callback(_close_camera, seeing)
         package, seen = loading.result(), seeing.result()
+        ledger.result()  # a ledger that does not open is known before an engine was compiled for minutes
         warnings = check_zones(config.recipe.areas, seen.size) if seen.known else []
         for warning in warnings:
             log.warning("%s", warning)
@@ -106,7 +107,9 @@ def open_serving(config: LineConfig, package: ModelPackage, size: tuple[int, int
 def _open_ledger(url: str) -> sqlalchemy.Engine:
     from inspector.db.connect import open_ledger
 
-    return open_ledger(url)
+    return open_ledger(
+        url, on_new=lambda name: log.info("The run begins a new ledger %s; --db names another one.", name)
+    )
 
 
 def _load(path: Path) -> ModelPackage:

@@ -159,13 +159,19 @@ def test_json_is_the_last_line_of_stdout(workplace: Path, capsys: pytest.Capture
         (["--camera", "in", "--config", "nowhere.toml"], 2, "nowhere.toml"),
         (["--camera", "in", "--frames", "0"], 2, "--frames"),
         (["--camera", "in", "--db", "/proc/nowhere/ledger.db"], 1, "/proc/nowhere"),
+        (["--camera", "in", "--db", "notes.mp4/ledger.db"], 1, "cannot be made"),
+        (["--camera", "in", "--db", "notes.mp4"], 1, "is not an SQLite database"),
+        (["--camera", "in", "--db", "empty"], 2, "empty is a folder and no ledger"),
         (["--camera", "in", "--db", "nonsense://x"], 2, "nonsense"),
+        (["--camera", "in", "--db", "postgresql://host:port/x"], 2, "is no database URL"),
+        (["--camera", "dataset"], 1, "its pictures are in dataset/images"),
         (["--camera", "in", "--model", "changed"], 3, "was changed"),
     ],
 )
 def test_bad_input_is_one_sentence_and_its_exit_code(workplace: Path, capsys, arguments, code, names) -> None:
     parts.gray_folder(workplace / "in", [128])
     (workplace / "empty").mkdir()
+    (workplace / "dataset" / "images").mkdir(parents=True)
     (workplace / "notes.mp4").write_text("notes")
     parts.make_package(workplace / "changed")
     (workplace / "changed" / "model.onnx").write_bytes(b"another network")
@@ -175,6 +181,29 @@ def test_bad_input_is_one_sentence_and_its_exit_code(workplace: Path, capsys, ar
     assert (got, out) == (code, "")
     assert names in err and "Traceback" not in err
     assert not list(workplace.glob("evidence/*"))
+
+
+def test_a_new_ledger_is_said_once(workplace: Path, caplog: pytest.LogCaptureFixture, capsys) -> None:
+    """A mistyped --db began another ledger in silence, and the frames seemed to be lost."""
+    source = parts.gray_folder(workplace / "in", [128])
+    options = ["--camera", str(source), "--model", "package", "--engine", "fake", "--db", "own.db", "--json"]
+    for said in (True, False):
+        caplog.clear()
+        assert call(capsys, *options)[0] == 0
+        assert (f"begins a new ledger {workplace / 'own.db'};" in caplog.text) == said
+
+
+def test_a_ledger_that_does_not_open_is_known_before_the_engine_loads(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from inspector.station import opening
+
+    source = parts.gray_folder(workplace / "in", [128])
+    (workplace / "letter.db").write_text("certainly not a database\n" * 50)
+    monkeypatch.setattr(opening, "open_serving", lambda *_: pytest.fail("the engine was loaded"))
+    options = ["--camera", str(source), "--model", "package", "--engine", "fake", "--db", "letter.db"]
+    code, _, err = call(capsys, *options)
+    assert code == 1 and "is not an SQLite database" in err
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:

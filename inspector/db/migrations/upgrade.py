@@ -18,15 +18,15 @@ HEAD = "0001"
 KNOWN = ("0001",)
 
 
-def upgrade(engine: Engine) -> None:
-    """Make or change the tables in one transaction; nothing when they are up to date.
+def upgrade(engine: Engine) -> bool:
+    """Make or change the tables in one transaction; nothing when they are up to date. True: made them.
 
     Two programs that start at once take turns: the second finds the work done.
     Raises LedgerError when a newer program made the ledger.
     """
     with engine.connect() as connection:
         if current_version(connection) == HEAD:
-            return
+            return False
     with writing(engine) as connection:
         found = current_version(connection)
         if found is not None and found not in KNOWN:
@@ -36,6 +36,7 @@ def upgrade(engine: Engine) -> None:
             )
         if found != HEAD:
             _run(connection)
+    return found is None
 
 
 def current_version(connection: Connection) -> str | None:

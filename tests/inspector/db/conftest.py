@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -73,27 +69,3 @@ def dead_run(ledger: Engine) -> Callable[[int, int], str]:
         return recorder.run_id
 
     return die
-
-
-@pytest.fixture
-def as_nobody() -> Iterator[Callable[[], AbstractContextManager[Path]]]:
-    """A folder owned by us, and a block in which this process has no special rights there."""
-    folder = Path(tempfile.mkdtemp())
-    folder.chmod(0o755)
-
-    @contextmanager
-    def drop() -> Iterator[Path]:
-        if os.geteuid() != 0:
-            folder.chmod(0o555)
-            yield folder
-            folder.chmod(0o755)
-            return
-        os.seteuid(65534)
-        try:
-            yield folder
-        finally:
-            os.seteuid(0)
-
-    yield drop
-    folder.chmod(0o755)
-    shutil.rmtree(folder)
