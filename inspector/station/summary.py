@@ -14,7 +14,7 @@ from inspector.counting import Latencies, ReasonWords, latency_text, with_words
 from inspector.engine.protocol import EngineInfo
 from inspector.errors import InspectionError
 from inspector.recorder import Recorded
-from inspector.types import VerdictWord
+from inspector.types import Fault, Inspection, VerdictWord
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,7 @@ class Tally:
         self.warnings: list[str] = []
         """What happened to the run and must not be overlooked at its end; once each."""
         self.gaps = 0
+        self._no_images, self._no_image = 0, ""
         self.latencies = Latencies()
         self._stages: dict[str, tuple[float, int]] = {}
         self._coverage = 0.0
@@ -59,6 +60,7 @@ class Tally:
             self.reason_words.add(reason.code, reason.words)
         self._first_ns = self._first_ns or inspection.frame.mono_ns
         self._last_ns = record.committed_mono_ns
+        self._look_for_image(inspection)
         latency = None
         if inspection.verdict.word is not VerdictWord.UNINSPECTED:
             latency = (record.committed_mono_ns - inspection.frame.mono_ns) / 1e6
@@ -69,6 +71,24 @@ class Tally:
                 total, count = self._stages.get(stage, (0.0, 0))
                 self._stages[stage] = (total + ms, count + 1)
         self._recent.append((record.committed_mono_ns / 1e9, latency))
+
+    def _look_for_image(self, inspection: Inspection) -> None:
+        """A folder holds lists and thumbnails as well: how many is not to be read off single reasons."""
+        frame = inspection.frame
+        if frame.image is None and frame.fault is not None and frame.fault.code == Fault.FORMAT:
+            self._no_images += 1
+            self._no_image = self._no_image or frame.source
+
+    def told(self) -> list[str]:
+        """The warnings, and how many frames were no images at all."""
+        if not self._no_images:
+            return list(self.warnings)
+        are = "is no image" if self._no_images == 1 else "are no images"
+        words = (
+            f"{self._no_images} of {self.words.total()} {are} that can be read (format), such as"
+            f" {self._no_image}; take out of the folder what is none."
+        )
+        return [*self.warnings, words]
 
     def add_gap(self, count: int) -> None:
         """Count frames that the camera lost."""
@@ -147,7 +167,7 @@ class RunSummary:
             },
             "coverage": self.tally.coverage(),
             "db": self.db,
-            "warnings": list(self.tally.warnings),
+            "warnings": self.tally.told(),
         }
 
     def text(self) -> str:

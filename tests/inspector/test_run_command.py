@@ -143,6 +143,7 @@ def test_json_is_the_last_line_of_stdout(workplace: Path, capsys: pytest.Capture
         "db", "warnings",
     ]  # fmt: skip
     assert result["verdicts"] == {"PASS": 1, "REJECT": 1, "REVIEW": 0, "UNINSPECTED": 1}
+    assert result["reasons"]["format"] == 1 and "1 of 3 is no image" in result["warnings"][0]
     assert result["db"] == "sqlite:///own.db" and (workplace / "own.db").exists()
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pytest
 
 from inspector.counting import Latencies, ReasonWords
 from inspector.recorder import Recorded
 from inspector.station.summary import Tally
-from inspector.types import Frame, Inspection, Reason, Verdict, VerdictWord
+from inspector.types import Fault, Frame, Inspection, Reason, Verdict, VerdictWord
 
 
 def record(number: int, word: VerdictWord, latency_ms: float, *codes: str) -> Recorded:
@@ -41,6 +42,23 @@ def test_uninspected_frames_count_but_have_no_latency_and_no_coverage() -> None:
     assert tally.coverage() == 0.5
     assert tally.stages_ms() == {"infer": 4.0}
     assert tally.fps() == pytest.approx(3 / 11, rel=0.01)
+
+
+def test_files_that_are_no_images_are_counted_apart_from_other_formats() -> None:
+    """`format 4` with one file's name left open whether the other three were photographs of another size."""
+    tally, fault = Tally(), Reason(Fault.FORMAT, "")
+    pictures = {
+        "a.png": np.zeros((9, 9), np.uint8),
+        "notes.txt": None,
+        "small.png": np.zeros((5, 9), np.uint8),
+    }
+    for number, (name, image) in enumerate({**pictures, "list.csv": None}.items(), 1):
+        frame = Frame(number, image, 0, number, "c", name, fault=None if name == "a.png" else fault)
+        word, reasons = (VerdictWord.PASS, ()) if name == "a.png" else (VerdictWord.UNINSPECTED, (fault,))
+        tally.add([Recorded(number, "R", Inspection(frame, Verdict(word, reasons)), None, number, number)])
+    assert tally.reasons == {"format": 3} and tally.warnings == []
+    (words,) = tally.told()
+    assert words.startswith("2 of 4 are no images that can be read (format), such as notes.txt;")
 
 
 def test_the_most_frequent_words_stand_for_a_reason_and_numbers_make_no_new_ones() -> None:
