@@ -13,6 +13,8 @@ COMMANDS = {
     "export": "trainer.cli.export:export",
     "compile": "trainer.cli.compile:compile_package",
     "synth": "trainer.cli.synth:synth",
+    "lint": "trainer.cli.lint:lint",
+    "import": "trainer.cli.import_:import_labels",
 }
 
 

@@ -1,0 +1,72 @@
+"""`trainer lint`: what is wrong with a dataset folder, before it costs a training run."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from inspector.errors import UsageError
+
+if TYPE_CHECKING:
+    from trainer.lint.findings import Report
+
+
+@click.command()
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option("--all", "everything", is_flag=True, help="List every place of a finding, not the first eight.")
+@click.option(
+    "--write-parts",
+    type=click.Path(path_type=Path),
+    help="Write a parts.json that gives pictures of the same thing one part, into this new file.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line.")
+def lint(data: Path, everything: bool, write_parts: Path | None, as_json: bool) -> int:
+    """Check the dataset folder DATA: files, sizes, classes, labels, split.
+
+    Errors are what `trainer` would refuse, and what makes its figures wrong, such as the same part
+    in train and test. Warnings want a look. Nothing in DATA is changed. Exit code 0: clean or
+    warnings only; 1: errors; 2: DATA is no dataset folder.
+
+    \b
+    Examples:
+      trainer lint datasets/tiles
+      trainer lint datasets/tiles --all --write-parts parts.json
+    """
+    # Imported here: --help must not wait for numpy.
+    from trainer.lint.check import lint as checked
+    from trainer.lint.text import json_of, text_of
+
+    if not data.is_dir():
+        raise UsageError(f"{data} is not there; name a dataset folder with images/ and masks/.")
+    if write_parts is not None and write_parts.exists():
+        raise UsageError(f"{write_parts} is already there; name a new file, so that nothing is overwritten.")
+    report = checked(data, _show)
+    click.echo(text_of(report, everything=everything))
+    if write_parts is not None:
+        _write_parts(report, write_parts)
+    if as_json:
+        click.echo(json.dumps(json_of(report)))
+    return 1 if report.of("error") else 0
+
+
+def _write_parts(report: Report, path: Path) -> None:
+    parts = report.proposed_parts()
+    try:
+        path.write_text(json.dumps(parts, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written ({error.strerror}); name another file.") from error
+    click.echo(
+        f"{path}: {len(set(parts.values()))} parts of {len(parts)} frames; look at it, then copy it to"
+        f" {report.folder / 'parts.json'} and split by part",
+        err=True,
+    )
+
+
+def _show(done: int, frames: int) -> None:
+    """One line of progress, rewritten in place, where a person watches."""
+    if sys.stderr.isatty():
+        click.echo(f"\r{done}/{frames} frames", err=True, nl=done == frames)

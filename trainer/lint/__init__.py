@@ -1,0 +1,1 @@
+"""`trainer lint`: what is wrong with a dataset folder, found before it costs a training run."""
