@@ -102,8 +102,10 @@ class FitConfig(BaseModel):
     """Share of the training parts that validates."""
     augment: AugmentConfig = AugmentConfig()
     # steps
-    optimizer: Literal["adamw", "sgd"] = "adamw"
-    learning_rate: float = Field(2e-3, gt=0)
+    optimizer: Literal["muon", "adamw", "sgd"] = "muon"
+    """muon: Muon (Jordan 2024) on the convolutions, AdamW on the rest; on twelve fixed tiles of magnetic_tile
+    the cross entropy was 0.30 after 80 steps, under AdamW at the best of five learning rates 0.63."""
+    learning_rate: float = Field(4e-3, gt=0)
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: float = Field(1e-2, ge=0)
     warm_up: float = Field(0.05, ge=0, lt=1)

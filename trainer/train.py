@@ -29,7 +29,7 @@ from trainer.checkpoint import (
 from trainer.config import FitConfig, to_toml
 from trainer.losses import batch_dice, weighted_cross_entropy
 from trainer.metrics import defect_figures
-from trainer.optimize import autocast_of, freeze_norm, optimizer_of, reestimate_norm
+from trainer.optimize import Optimizer, autocast_of, freeze_norm, reestimate_norm
 from trainer.prefetch import Prefetch
 from trainer.sampler import Batch, Stock, TileSampler
 from trainer.schedule import Schedule
@@ -102,7 +102,7 @@ class Training:
             self._net.load_state_dict(origin.start)
         self._net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._average = clone_state(self._net.state_dict())
-        self._optimizer = optimizer_of(self._net, config)
+        self._optimizer = Optimizer(self._net, config)
         self._sampler = TileSampler(stock, config)
         self._autocast = autocast_of(config)
         self._mark = Mark()
@@ -193,9 +193,7 @@ class Training:
         self._net.train()
         if mark.frozen:
             freeze_norm(self._net)
-        for group in self._optimizer.param_groups:
-            group["lr"] = self._schedule.learning_rate(progress)
-        self._optimizer.zero_grad(set_to_none=True)
+        self._optimizer.clear()
         with self._autocast:
             logits = self._net(batch.images)
         loss = weighted_cross_entropy(logits, batch.mask, batch.weights) / batch.weights.sum().clamp(min=1.0)
@@ -203,7 +201,7 @@ class Training:
             loss = loss + config.dice * batch_dice(logits, batch.mask)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self._net.parameters(), config.clip_norm)
-        self._optimizer.step()
+        self._optimizer.step(self._schedule.learning_rate(progress))
         mark.step += 1
         self._follow()
         value = float(loss.detach())
