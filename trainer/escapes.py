@@ -5,6 +5,7 @@ An escape is a true defect of which less than a tenth is found, as the line's ma
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -98,6 +99,12 @@ class EscapeCurve:
                 "points": points,
             }
         return {"target": target, "defects_needed": needed, "classes": classes}
+
+
+def outcomes(points: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The points of `EscapeCurve.points` without neighbours of one outcome; the highest stands for them."""
+    groups = itertools.groupby(points, key=lambda point: (point["found"], point["false_alarms"]))
+    return [list(group)[-1] for _, group in groups]
 
 
 def _best(trades: tuple[Trade, ...], target: float, least: int) -> Trade | None:

@@ -197,6 +197,79 @@ def test_export_a_run_and_evaluate_the_package_alike(
     assert figures["miou"] > 0.95
 
 
+def test_the_figures_that_are_asked_for_have_their_names_and_intervals(run: Path, dataset: Path) -> None:
+    names = ("pixel_error", "rand_error", "warping_error", "seg", "ap50")
+    also = [word for name in names for word in ("--also", name)]
+    done = CliRunner().invoke(evaluate_command, [str(run), str(dataset), *also, "--json"])
+    assert done.exit_code == 0, done.output
+    figures = json.loads(done.stdout.splitlines()[-1])
+    for name in names:
+        assert 0 <= figures[f"{name}_95"][0] <= figures[name] <= figures[f"{name}_95"][1] <= 1, name
+    assert figures["seg"] > 0.9 and figures["ap50"] == 1.0
+    assert figures["instances"]["classes"]["scratch"]["matched"] == 2
+    assert figures["identity"]["data"]["frames"] == "2 frames of 1 part"
+    assert len(figures["identity"]["data"]["sha256 of these frames"]) == 64
+    assert (
+        "float" not in figures["identity"]["model"]["engine"]
+        and "f32" in figures["identity"]["model"]["engine"]
+    )
+    plain = CliRunner().invoke(evaluate_command, [str(run), str(dataset), "--json"])
+    assert not set(names) & set(json.loads(plain.stdout.splitlines()[-1]))
+
+
+def test_averaging_is_said_aloud_and_in_the_figures(run: Path, dataset: Path) -> None:
+    for how in ("flips", "rotations"):
+        words = [str(run), str(dataset), "--average", how, "--json"]
+        done = CliRunner().invoke(evaluate_command, words)
+        assert done.exit_code == 0, done.output
+        assert "the line does not run this" in done.stderr
+        figures = json.loads(done.stdout.splitlines()[-1])
+        assert figures["average"] == how and figures["miou"] > 0.85
+
+
+def test_an_escape_target_shows_the_trade_of_each_class(run: Path, dataset: Path) -> None:
+    words = [str(run), str(dataset), "--split", "all", "--escape-target", "0.01"]
+    done = CliRunner().invoke(evaluate_command, [*words, "--json"])
+    assert done.exit_code == 0, done.output
+    escape = json.loads(done.stdout.splitlines()[-1])["escape"]
+    assert escape["target"] == 0.01 and set(escape["classes"]) == {"pit", "scratch"}
+    pit = escape["classes"]["pit"]
+    assert pit["reached"] and pit["at_target"]["found"] == pit["at_target"]["total"] == 6
+    assert pit["at_target"]["recall_95"][0] < 0.7 and pit["served_threshold"] == 0.5
+    text = CliRunner().invoke(evaluate_command, words).stdout
+    assert "<- target" in text and "381 defects" in text and "6/6" in text
+
+
+def test_the_report_is_one_file_with_the_figures_of_the_command(
+    run: Path, dataset: Path, tmp_path: Path
+) -> None:
+    report = tmp_path / "page.html"
+    done = CliRunner().invoke(evaluate_command, [str(run), str(dataset), "--report", str(report), "--json"])
+    assert done.exit_code == 0, done.output
+    assert str(report) in done.stderr, "data alone on stdout"
+    figures = json.loads(done.stdout.splitlines()[-1])
+    text = report.read_text(encoding="utf-8")
+    assert figures["identity"]["model"]["sha256 of best.pt"] in text
+    assert "4 of 4" in text and "data:image/" in text and "Recall by width" in text
+
+
+def test_a_report_that_cannot_be_written_is_refused_before_anything_is_measured(
+    run: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainer.evaluate.evaluate", None)  # would fail when called
+    place = tmp_path / "nowhere" / "page.html"
+    done = CliRunner().invoke(evaluate_command, [str(run), str(dataset), "--report", str(place)])
+    assert isinstance(done.exception, UsageError) and str(place) in str(done.exception)
+    assert done.exception.exit_code == 2
+
+
+@pytest.mark.parametrize("words", [["--escape-target", "1"], ["--escape-target", "-0.1"], ["--also", "iou"],
+                                   ["--average", "shifts"]])  # fmt: skip
+def test_an_option_out_of_range_is_a_usage_error(run: Path, dataset: Path, words: list[str]) -> None:
+    done = CliRunner().invoke(evaluate_command, [str(run), str(dataset), *words])
+    assert done.exit_code == 2 and words[0] in done.output
+
+
 def test_what_is_not_there_is_named(run: Path, dataset: Path, tmp_path: Path) -> None:
     def fails(*words: str) -> str:
         done = CliRunner().invoke(evaluate_command, list(words))

@@ -98,8 +98,8 @@ def evaluated(options: Options) -> int:
         _check_place(options.report)
     if options.average:
         click.echo(
-            f"Averages {options.average} of each frame; the line does not run this, so the served model is"
-            " less accurate than these figures.",
+            f"Averages {options.average} of each frame; the line does not run this, so these are"
+            " not the figures of the served model.",
             err=True,
         )
     model, segmenter, channels = _opened(options.model)

@@ -55,7 +55,7 @@ def notices(figures: dict[str, Any]) -> Iterator[str]:
     if figures.get("average"):
         yield (
             f"Probabilities are averaged over {figures['average']} of each frame. The line does not run"
-            " this: the served model is less accurate than shown here."
+            " this: these are not the figures of the served model."
         )
     if figures["parts"] < FEW_PARTS:
         yield (
@@ -120,9 +120,8 @@ def _frames(frames: FrameList, classes: Sequence[str]) -> Iterator[str]:
 
 def _frame(frame: FrameResult, classes: Sequence[str]) -> str:
     drawn, counts = overlay(frame, classes), frame.counts
-    said = (
-        f"{counts.found} of {many(counts.total, 'defect')} found, {many(counts.false_alarms, 'false alarm')}"
-    )
+    shown = f"{counts.found} of {many(counts.total, 'defect')} found" if counts.total else "shows no defect"
+    said = f"{shown}, {many(counts.false_alarms, 'false alarm')}"
     iou = "" if frame.iou != frame.iou else f", IoU {frame.iou:.3f}"
     kind = ' class="small"' if drawn.small else ""
     name = frame.sample.stem

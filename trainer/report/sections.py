@@ -18,9 +18,19 @@ def defects(figures: dict[str, Any]) -> str:
     """Found and invented defects by class."""
     found = figures["per_defect"]
     head = ("class", "found", "recall", *_RATE, "false alarms", "a frame", "95 % interval")
-    rows = [_defect_row(name, row) for name, row in {**found["classes"], "all": found}.items()]
+    rows = [_defect_row(name, row) for name, row in _with_all(found).items()]
     words = "What the line would say of each defect, at the model's own thresholds."
-    return f"<h2>Defects</h2><p>{words}</p>" + rows_table(head, rows, {len(rows) - 1: "total"})
+    return f"<h2>Defects</h2><p>{words}</p>" + rows_table(head, rows, _last(rows))
+
+
+def _with_all(found: dict[str, Any]) -> dict[str, Any]:
+    """The rows by class, with one for all where there are several."""
+    classes: dict[str, Any] = found["classes"]
+    return {**classes, "all": found} if len(classes) > 1 else classes
+
+
+def _last(rows: list[list[str]]) -> dict[int, str]:
+    return {len(rows) - 1: "total"} if len(rows) > 1 else {}
 
 
 def _defect_row(name: str, row: dict[str, Any]) -> list[str]:
@@ -129,7 +139,7 @@ def instances(figures: dict[str, Any]) -> str:
         "in pieces",
         "95 % interval",
     )
-    rows = [_instance_row(name, row) for name, row in {**found["classes"], "all": found}.items()]
+    rows = [_instance_row(name, row) for name, row in _with_all(found).items()]
     said = ". ".join(
         f"{words}: {rate(figures[key])} ({interval(figures[f'{key}_95'])})"
         for key, words in (
@@ -142,7 +152,7 @@ def instances(figures: dict[str, Any]) -> str:
         "Matched: IoU above 0.5. In merges: true instances that share a prediction, which holds more than"
         " half of each. In pieces: true instances with several predictions that each lie mostly inside."
     )
-    table = rows_table(head, rows, {len(rows) - 1: "total"})
+    table = rows_table(head, rows, _last(rows))
     return f"<h2>Instances</h2><p>{escape(said)}.</p><p>{words}</p>{table}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from trainer.escapes import outcomes
 from trainer.metrics_warping import KINDS
 from trainer.report.words import band, count, interval, many, rate
 
@@ -33,8 +34,8 @@ def _lines(figures: dict[str, Any]) -> Iterator[str]:
     for name in SINGLE:
         if name in figures:
             yield f"{name} {rate(figures[name], 6)} ({interval(figures[f'{name}_95'], 6)})"
-    if "warping" in figures:
-        yield _warping(figures["warping"])
+        if name == "warping_error" and name in figures:
+            yield _warping(figures["warping"])
     if "instances" in figures:
         yield _instances(figures["instances"])
     for name, curve in figures.get("pixel_curves", {}).items():
@@ -98,9 +99,7 @@ def _escape(escape: dict[str, Any]) -> Iterator[str]:
             continue
         yield f"{name}: serves at {trade['served_threshold']:.3f}"
         goal = "<- target" if trade["reached"] else "<- fewest missed, target out of reach"
-        # Of thresholds with the same outcome the highest stands for all.
-        outcomes = {(p["found"], p["false_alarms"]): p for p in trade["points"]}
-        for point in outcomes.values():
+        for point in outcomes(trade["points"]):
             mark = goal if point["threshold"] == at["threshold"] else ""
             yield (
                 f"  t {point['threshold']:.3f} {point['found']:>6}/{point['total']:<6}"

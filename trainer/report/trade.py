@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
+from trainer.escapes import outcomes
 from trainer.report.chart import Axis, Series, chart, key
 from trainer.report.html import rows_table
 from trainer.report.style import MISSED, SERIES
@@ -60,8 +61,7 @@ def _point(point: dict[str, Any]) -> list[str]:
 
 
 def _figure(name: str, row: dict[str, Any], target: float) -> str:
-    # Thresholds with the same outcome are one point: the highest of them.
-    points = list({(p["found"], p["false_alarms"]): p for p in row["points"]}.values())
+    points = outcomes(row["points"])
     alarms = [p["false_alarms_per_frame"] for p in points]
     missed = [1 - p["recall"] for p in points]
     bounds = tuple((1 - p["recall_95"][1], 1 - p["recall_95"][0]) for p in points)

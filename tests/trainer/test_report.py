@@ -1,0 +1,210 @@
+"""The page: complete, without a network, and with the figures that the JSON has."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from trainer.dataset import Dataset, Sample, load_dataset
+from trainer.evaluate import evaluate
+from trainer.metrics_frames import FrameList
+from trainer.metrics_result import ASKED, EvaluationResult
+from trainer.report.chart import Axis, Series, chart, strip
+from trainer.report.html import matrix
+from trainer.report.identity import Identity
+from trainer.report.overlays import overlay
+from trainer.report.page import notices, page
+from trainer.report.style import INVENTED, MISSED
+from trainer.report.text import table
+
+ABOUT = Identity(
+    "tiles <1>",
+    {"package id": "ab" * 32},
+    {"folders": "tiles", "split": "test", "frames": "4 frames of 2 parts"},
+    {"date (UTC)": "2026-01-02 03:04", "torch": "2.13.0"},
+)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Four frames of two parts: a pit and a scratch on each but the last, which is clean."""
+    folder = tmp_path_factory.mktemp("data")
+    for kind in ("images", "masks"):
+        (folder / kind).mkdir()
+    for n in range(4):
+        mask = np.zeros((60, 80), np.uint8)
+        if n < 3:
+            mask[10:20, 10:20], mask[40:42, 10 + n : 60] = 1, 2
+        cv2.imwrite(str(folder / "images" / f"f{n}.png"), np.full(mask.shape, 100 + n, np.uint8))
+        cv2.imwrite(str(folder / "masks" / f"f{n}.png"), mask)
+    (folder / "classes.json").write_text('{"1": "pit", "2": "scratch"}')
+    (folder / "parts.json").write_text(json.dumps({f"f{n}": f"p{n // 2}" for n in range(4)}))
+    return load_dataset([folder])
+
+
+@pytest.fixture(scope="module")
+def result(dataset: Dataset) -> EvaluationResult:
+    """A model that sees all pits, the scratch of frame 0 alone, and a dot on the clean frame 3."""
+
+    def knows(image: np.ndarray) -> np.ndarray:
+        n = int(image[0, 0]) - 100
+        probs = np.zeros((*image.shape, 2), np.uint8)
+        if n < 3:
+            probs[10:20, 10:20, 0] = 250
+        if n == 0:
+            probs[40:42, 10:60, 1] = 200
+        if n == 3:
+            probs[50:53, 70:73, 1] = 180
+        return probs
+
+    return evaluate(dataset.samples, knows, dataset.classes, (0.5, 0.5), halo=20, also=ASKED)
+
+
+@pytest.fixture(scope="module")
+def figures(result: EvaluationResult) -> dict[str, object]:
+    curves = result.figures["defect_curves"]
+    escape = curves.escapes.json(0.01, (0.5, 0.5))  # type: ignore[attr-defined]
+    return {"split": "test", "average": None, **result.json(), "escape": escape}
+
+
+@pytest.fixture(scope="module")
+def html(result: EvaluationResult, figures: dict[str, object]) -> str:
+    frames = result.figures["frames"]
+    assert isinstance(frames, FrameList)
+    return page(figures, ABOUT, frames, result.classes)
+
+
+class Reader(HTMLParser):
+    """Collects what a browser would fetch, and that every element is closed."""
+
+    VOID = ("meta", "img", "br", "line", "rect", "circle", "polyline", "polygon", "path")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.fetched: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.fetched += [value or "" for name, value in attrs if name in ("src", "href", "xlink:href")]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        pass
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open and self.open.pop() == tag, f"{tag} closes what is not open"
+
+
+def test_the_page_is_whole_and_needs_no_network(html: str) -> None:
+    reader = Reader()
+    reader.feed(html)
+    assert reader.open == []
+    assert reader.fetched and all(uri.startswith("data:image/") for uri in reader.fetched)
+    assert "<script" not in html and "http" not in html and "@import" not in html and "url(" not in html
+
+
+def test_every_section_is_there_with_its_figures(html: str) -> None:
+    text = re.sub(r"<[^>]+>", " ", html)
+    for words in (
+        "Evaluation of tiles &lt;1&gt;", "4 of 6", "Recall by width", "Escapes against false alarms",
+        "381 defects", "Precision and recall", "Which class is taken for which", "Instances", "SEG",
+        "warping error", "Worst frames", "Best frames", "ab" * 32, "2026-01-02 03:04", "2.13.0",
+    ):  # fmt: skip
+        assert words in text, words
+    assert "nan" not in text.lower().replace("nano", "") and "inf " not in text
+
+
+def test_every_rate_of_one_stands_beside_an_interval(html: str) -> None:
+    """A row with 1.000 has an interval that ends there and begins elsewhere."""
+    for row in re.findall(r"<tr.*?</tr>", html):
+        if "<td>1.000</td>" in row:
+            assert re.search(r"0\.\d+ to 1\.000", row), row
+    assert "100.0 %</b>" not in html
+
+
+def test_notices_say_what_to_know_before_quoting(figures: dict[str, object]) -> None:
+    usual = " ".join(notices(figures))
+    assert "2 parts" in usual and "remembers" not in usual and "averaged" not in usual
+    odd = " ".join(notices({**figures, "split": "all", "average": "rotations", "parts": 40}))
+    assert "remembers" in odd and "The line does not run" in odd and "parts" not in odd
+    none = {"classes": {"pit": {"total": 0}, "scratch": {"total": 3}}}
+    assert "pit: nothing is known" in " ".join(notices({**figures, "per_defect": none}))
+
+
+def test_worst_and_best_frames(result: EvaluationResult) -> None:
+    frames = result.figures["frames"]
+    assert isinstance(frames, FrameList)
+    assert [f.sample.stem for f in frames.worst(2)] in (["f1", "f2"], ["f2", "f1"])
+    assert [f.sample.stem for f in frames.worst(9)][-1] == "f3", "a false alarm is less than a miss"
+    assert frames.best(2)[0].sample.stem == "f0"
+    rows = {row["stem"]: row for row in frames.json()["frame_list"]}
+    assert (rows["f1"]["found"], rows["f1"]["total"], rows["f3"]["false_alarms"]) == (1, 2, 1)
+
+
+def picture(uri: str) -> np.ndarray:
+    data = np.frombuffer(base64.b64decode(uri.split(",", 1)[1]), np.uint8)
+    return cv2.imdecode(data, cv2.IMREAD_COLOR)
+
+
+def rgb(colour: str) -> np.ndarray:
+    return np.array([int(colour[n : n + 2], 16) for n in (5, 3, 1)])
+
+
+def test_an_overlay_boxes_what_was_missed_and_what_was_invented(result: EvaluationResult) -> None:
+    frames = {f.sample.stem: f for f in result.figures["frames"].frames}  # type: ignore[attr-defined]
+    missed, plain = (picture(uri) for uri in (overlay(frames["f1"], result.classes).marked,
+                                              overlay(frames["f1"], result.classes).plain))  # fmt: skip
+    assert (plain == 101).all()
+    assert (missed[36, 11:60] == rgb(MISSED)).all(), "the upper side of the scratch's box"
+    assert not (missed == rgb(INVENTED)).all(axis=2).any()
+    assert (missed[6, 8:22] == 101).all(), "the pit was found and has no box"
+    invented = picture(overlay(frames["f3"], result.classes).marked)
+    assert (invented[46, 68:74] == rgb(INVENTED)).all()
+
+
+def test_the_confusion_matrix_never_rounds_to_all_or_nothing() -> None:
+    drawn = matrix({"classes": ["background", "pit"], "px": [[999_999, 1], [0, 10]]})
+    assert "&gt; 99.9 %" in drawn and "&lt; 0.1 %" in drawn
+    assert drawn.count("100.0 %") == 1 and "999,999 px" in drawn
+    assert "–" in matrix({"classes": ["background", "pit"], "px": [[1, 0], [0, 0]]})
+
+
+def test_axes_place_values_and_choose_round_ticks() -> None:
+    share = Axis("y", 0.0, 0.3)
+    assert share.place(0.15) == pytest.approx(0.5) and share.place(9) == 1.0
+    assert [words for _, words in share.ticks()][:3] == ["0", "0.1", "0.2"]
+    decades = Axis("x", 0.01, 10.0, log=True)
+    assert decades.place(0.1) == pytest.approx(1 / 3) and decades.place(0.0) == 0.0
+    assert [words for _, words in decades.ticks()] == ["0.01", "0.1", "1", "10"]
+
+
+def test_a_chart_draws_its_curve_where_the_axes_say() -> None:
+    line = Series("<a>", "#123456", ((0.0, 0.0), (1.0, 1.0)), ((0.0, 0.1), (0.9, 1.0)), whiskers=True)
+    drawn = chart([line], Axis("x & y", 0, 1), Axis("y", 0, 1), 'alt "words"')
+    assert 'points="58.0,284.0 466.0,12.0"' in drawn
+    assert "x &amp; y" in drawn and "alt &quot;words&quot;" in drawn
+    assert strip(None, None) == "" and "rect" not in strip(0.5, [None, None])
+
+
+def test_the_terminal_says_the_same(figures: dict[str, object]) -> None:
+    lines = table(figures)
+    assert "4 frames of 2 parts" in lines and "381 defects" in lines
+    assert re.search(r"scratch +1/3 +0\.333 \(", lines) and re.search(
+        r"pit +3/3 +1\.000 \(0\.\d+\.\.1\.000\)", lines
+    )
+    assert "target out of reach" in lines and "seg 0." in lines and "warping_error 0.0" in lines
+    assert re.search(r"scratch +up to 2 px +1/3", lines)
+
+
+def test_the_sample_of_a_frame_is_read_again_for_its_picture(result: EvaluationResult) -> None:
+    frame = result.figures["frames"].frames[0]  # type: ignore[attr-defined]
+    assert isinstance(frame.sample, Sample) and frame.predicted.shape == (60, 80)
+    assert Path(frame.sample.image_path).exists()
