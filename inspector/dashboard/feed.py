@@ -22,6 +22,8 @@ from inspector.types import Defect, VerdictWord
 BUSY_TIMEOUT_S = 1.0
 """A locked ledger costs the operator a second, and then says so."""
 REJECTS = 40
+_PER_FRAME = ("infer", "defects", "judge")
+"""Stages that a frame keeps busy; the time that it waits is none of them."""
 PICTURE_BEHIND_NS = 1_000_000_000
 """A picture this much older than the newest row is not the picture of now."""
 
@@ -258,5 +260,5 @@ def _beat(beat: HealthBeat, end: str | None) -> Beat:
     return Beat(
         state, words, beat.utc_ns, beat.camera_state, beat.fps, latency,
         beat.budget_ms, beat.budget_share, beat.warning,
-        sum(beat.queues.values()),
+        sum(beat.queues.values()), sum(beat.stages_ms.get(stage, 0.0) for stage in _PER_FRAME) / 1000,
     )  # fmt: skip

@@ -47,6 +47,8 @@ class Beat:
     """Why frames may soon be late; empty while there is time to spare."""
     waiting: int = 0
     """Frames that are grabbed and not judged yet."""
+    frame_s: float = 0.0
+    """What engine and judge take for a frame, on average over the run; 0 before the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +119,9 @@ class Snapshot:
     @property
     def judging(self) -> bool:
         """True while verdicts keep coming, however long after the grab."""
-        waits = self.beat is not None and self.beat.waiting > 0
-        return self.verdict_age_s <= (SLOW_AFTER_S if waits else OLD_AFTER_S)
+        if self.beat is None or self.beat.waiting == 0:
+            return self.verdict_age_s <= OLD_AFTER_S
+        return self.verdict_age_s <= max(SLOW_AFTER_S, SLOW_FRAMES * self.beat.frame_s)
 
     @property
     def alive(self) -> bool:
@@ -133,3 +136,5 @@ OLD_AFTER_S = 3.0
 """A verdict older than this is not the verdict of what is under the camera now."""
 SLOW_AFTER_S = 10.0
 """While frames wait, the next verdict may take so long; after that the line has stopped judging."""
+SLOW_FRAMES = 2.0
+"""Or as long as so many frames take on this line, where that is more."""

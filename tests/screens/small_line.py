@@ -79,6 +79,7 @@ class SmallLine:
         words: str = "",
         age_s: float = 0.0,
         queues: dict[str, int] | None = None,
+        stages_ms: dict[str, float] | None = None,
     ) -> None:
         """A sign of life, in the ledger when this returns."""
         before = self._beat_ns()
@@ -86,7 +87,7 @@ class SmallLine:
         shares = {name: ms / 33.6 for name, ms in BUDGET_MS.items()}
         beat = HealthBeat(
             state, utc_ns, words, "ok, 120x160", 29.8, 31.0, 44.0, 80.0, queues=queues or {},
-            counts=dict(self.counts), budget_ms=BUDGET_MS, budget_share=shares,
+            counts=dict(self.counts), stages_ms=stages_ms or {}, budget_ms=BUDGET_MS, budget_share=shares,
             warning="infer uses 84% of the frame period",
         )  # fmt: skip
         self.recorder.health(beat)

@@ -58,10 +58,13 @@ def test_an_old_pass_is_never_the_verdict_of_now(snapshot: Snapshot, word: str) 
     assert banner.tone in ("blind", "idle") and banner.words
 
 
-def slow(waiting: int, grabbed_s: int, judged_s: int) -> Snapshot:
-    """A living line whose newest frame was grabbed and judged so long ago, while others wait."""
+def slow(waiting: int, grabbed_s: int, judged_s: int, frame_s: float = 0.0) -> Snapshot:
+    """A living line whose newest frame was grabbed and judged so long ago, while others wait.
+
+    frame_s: what a frame takes there.
+    """
     frame = replace(PASSED, utc_ns=NOW - grabbed_s * S, committed_utc_ns=NOW - judged_s * S)
-    return replace(with_beat(waiting=waiting), current=frame, newest=frame)
+    return replace(with_beat(waiting=waiting, frame_s=frame_s), current=frame, newest=frame)
 
 
 @pytest.mark.parametrize(
@@ -69,6 +72,7 @@ def slow(waiting: int, grabbed_s: int, judged_s: int) -> Snapshot:
     [
         (slow(12, 17, 4), "12 frames behind, the newest judged is 17 s old. Frame 812"),
         (slow(1, 17, 9), "1 frame behind, the newest judged is 17 s old. Frame 812"),
+        (slow(2, 63, 31, 16.0), "2 frames behind, the newest judged is 1 min 03 s old. Frame 812"),
         (slow(0, 6, 1), "The newest judged is 6 s old. Frame 812"),  # the last of them has just been judged
     ],
 )
@@ -81,7 +85,11 @@ def test_a_line_that_judges_late_is_behind_and_not_waiting(snapshot: Snapshot, w
     ("snapshot", "words"),
     [
         (slow(12, 17, 11), "12 frames wait, none was judged for 11 s. Last verdict: PASS, frame 812."),
-        (slow(0, 17, 4), "No frame for 17 s. Last verdict: PASS, frame 812."),  # the camera gives no more
+        (slow(2, 70, 33, 16.0), "2 frames wait, none was judged for 33 s. Last verdict: PASS, frame 812."),
+        (
+            slow(0, 17, 4, 16.0),
+            "No frame for 17 s. Last verdict: PASS, frame 812.",
+        ),  # the camera gives no more
         (
             slow(12, 17, -3600),
             "12 frames wait, none was judged for 1 h 00 min. Last verdict: PASS, frame 812.",

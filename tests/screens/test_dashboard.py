@@ -131,9 +131,10 @@ async def test_a_silent_station_takes_the_pass_off_the_screen(line: SmallLine, f
 
 def test_the_feed_knows_what_waits_and_when_the_last_was_judged(line: SmallLine, feed: LedgerFeed) -> None:
     line.judge("PASS", age_s=17.0)
-    line.beat(queues={"infer": 11, "judge": 1})
+    stages_ms = {"wait": 90_000.0, "infer": 15_000.0, "defects": 800.0, "judge": 200.0}
+    line.beat(queues={"infer": 11, "judge": 1}, stages_ms=stages_ms)
     snapshot = feed.read()
-    assert snapshot.beat is not None and snapshot.beat.waiting == 12
+    assert snapshot.beat is not None and (snapshot.beat.waiting, snapshot.beat.frame_s) == (12, 16.0)
     assert snapshot.current_age_s > 16 and snapshot.verdict_age_s < 10
     assert banner_of(snapshot).word == "PASS" and "12 frames behind" in banner_of(snapshot).words
 
