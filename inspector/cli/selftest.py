@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,7 +161,8 @@ def selftest(seams: bool, model: Path, cases: int, precision: str, seed: int, as
     figures = check_seams(package, seam_cases(package.geometry, cases, seed), served, seed)
     holds = figures["max_abs_f32"] <= MOST_F32 and figures["max_levels_release"] <= MOST_LEVELS
     if as_json:
-        click.echo(json.dumps(figures))
+        known = {name: value if math.isfinite(value) else None for name, value in figures.items()}
+        click.echo(json.dumps(known))  # Infinity is no JSON: null is a difference that is not a number
     else:
         click.echo(
             f"{figures['cases']} cases, tiled against whole: float32 differs by {figures['max_abs_f32']:.2g}"

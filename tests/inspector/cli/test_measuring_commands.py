@@ -92,6 +92,18 @@ def test_seams_are_seen_when_tiles_are_cut_one_pixel_off(
     assert last_json(result.stdout)["max_abs_f32"] > selftest_module.MOST_F32  # type: ignore[operator]
 
 
+def test_a_difference_that_is_no_number_is_null(
+    tiny_package: ModelPackage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`Infinity` is no JSON, and a script that reads it stops there."""
+    figures = {"cases": 1, "max_abs_f32": np.inf, "max_levels_release": 0, "mask_pixels_changed": 0}
+    monkeypatch.setattr(selftest_module, "serving_precision", lambda *_: "f32")
+    monkeypatch.setattr(selftest_module, "check_seams", lambda *_: figures)
+    arguments = ["--seams", "--model", str(tiny_package.path), "--json"]
+    result = CliRunner().invoke(selftest, arguments, standalone_mode=False)
+    assert result.return_value == 1 and '"max_abs_f32": null' in result.stdout
+
+
 def test_seam_cases_hold_the_corners(tiny_package: ModelPackage) -> None:
     frames = [case.frame for case in seam_cases(tiny_package.geometry, 8, 0)]
     assert (1, 1) in frames and any(height == 1 < width for height, width in frames)
