@@ -175,12 +175,12 @@ def _refuse_unsafe_half(info: EngineInfo, package: ModelPackage) -> None:
     what = f"{info.name} in {info.precision} on {info.device}"
     if info.layers and not info.layers.get(info.precision):
         raise CertificateError(
-            f"{what} does not run what it says: its layers are in {dict(info.layers)}; compile it again."
+            f"{what} does not run what it says: its layers are in {dict(info.layers)}; {_again(info)}."
         )
     if info.precision != "fp16":
         return
     activation, limit = package.largest_activation, LARGEST_HALF / HALF_HEADROOM
-    remedy = 'export the model again with `trainer export`, or set model.precision = "f32" in line.toml'
+    remedy = f"export the model again with `trainer export`, or {_other_way(info)}"
     if activation is None:
         raise CertificateError(
             f"{what} is not safe: the package does not say how large its inner values become; {remedy}."
@@ -192,17 +192,30 @@ def _refuse_unsafe_half(info: EngineInfo, package: ModelPackage) -> None:
         )
 
 
+def _again(info: EngineInfo) -> str:
+    """The command that makes this engine anew; what is not compiled ahead is asked what it can run."""
+    if info.name == "tensorrt":
+        return "compile it again with `inspector models compile`"
+    return 'set model.precision = "auto" in line.toml'
+
+
+def _other_way(info: EngineInfo) -> str:
+    """The setting that serves in f32 instead: TensorRT's engines are fp16 and nothing else."""
+    setting = 'model.engine = "openvino"' if info.name == "tensorrt" else 'model.precision = "f32"'
+    return f"set {setting} in line.toml"
+
+
 def _refuse_over_limit(info: EngineInfo, parity: Parity) -> None:
     limits = LIMITS[info.precision]
     if info.name == "tensorrt":
-        remedy = 'compile it again with `inspector models compile`, or set model.engine = "openvino"'
+        remedy = f"{_again(info)}, or {_other_way(info)}"
     elif info.precision == "f32":
         remedy = (
             "export the model again with `trainer export`, or look for a faulty machine with"
             " `inspector doctor`"
         )
     else:
-        remedy = 'set model.precision = "f32" in line.toml'
+        remedy = _other_way(info)
     what = f"{info.name} in {info.precision} on {info.device}"
     if (over := _over_limit(limits, parity)) is not None:
         words, short = over

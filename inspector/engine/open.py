@@ -60,7 +60,8 @@ def open_engine(package: ModelPackage, tile: TilePlan | tuple[int, int], setting
         return _open_tensorrt(package, size, settings)
     if settings.precision == "fp16":
         raise UsageError(
-            'fp16 needs an NVIDIA GPU; set model.engine = "torch", or model.precision = "auto" for the CPU.'
+            'fp16 needs an NVIDIA GPU; set model.engine = "tensorrt" or "torch", or model.precision = "auto"'
+            " for the CPU."
         )
     plan = tile if isinstance(tile, TilePlan) else _one_tile(package, tile)
     if settings.precision == "bf16":
@@ -173,7 +174,8 @@ def _open_tensorrt(package: ModelPackage, tile: tuple[int, int], settings: Model
     """In a process of its own, which a lost GPU may take with it."""
     if settings.precision not in ("auto", "fp16"):
         raise UsageError(
-            f'The TensorRT engine computes fp16 and not {settings.precision}; set model.precision = "auto".'
+            f'The TensorRT engine computes fp16 and not {settings.precision}; set model.precision = "auto",'
+            f' or model.engine = "openvino" for {settings.precision}.'
         )
     path = str(package.path.absolute())
     description = {"package": path, "tile": tile, "graphs": settings.cuda_graphs}

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from inspector.defects import mask_of, match_defects
 from inspector.engine.protocol import Engine
+from inspector.errors import EngineError
 from inspector.package import Golden, ModelPackage
 from inspector.tiling import Geometry
 from inspector.types import Image, Mask, ProbMap
@@ -37,7 +38,10 @@ class Parity(BaseModel):
 
 
 def measure(engine: Engine, package: ModelPackage, golden: Golden) -> Parity:
-    """Run the golden tiles through the engine as it serves, and compare pixel by pixel."""
+    """Run the golden tiles through the engine as it serves, and compare pixel by pixel.
+
+    Raises EngineError when the engine fails, or returns without a result.
+    """
     largest, summed, values = 0, 0, 0
     changed = pixels = found = total = 0
     shared = np.zeros((2, len(package.classes) + 1), np.int64)
@@ -116,6 +120,13 @@ def _around_middle(have: int, size: int, geometry: Geometry) -> int:
 
 
 def _run_one(engine: Engine, tile: Image) -> ProbMap:
+    """Raises EngineError where the engine returns without a result, which it must not."""
     results: list[ProbMap] = []
     engine.run([tile], lambda _, probs: results.append(probs.copy()))
+    if not results:
+        info = engine.info
+        raise EngineError(
+            f"{info.name} in {info.precision} on {info.device} gave no result for a golden tile;"
+            " start again, and if it stays so set another model.engine in line.toml."
+        )
     return results[0]

@@ -22,8 +22,9 @@ from inspector.engine.certificate import (
 from inspector.engine.open import open_engine
 from inspector.engine.openvino import CompileOptions, OpenVinoEngine, cpu_has_bf16
 from inspector.engine.parity import measure
+from inspector.engine.protocol import EngineInfo
 from inspector.engine.refusals import refusal_path, remember, remembered
-from inspector.errors import CertificateError, PackageError
+from inspector.errors import CertificateError, EngineError, PackageError
 from inspector.package import (
     HALF_HEADROOM,
     LARGEST_HALF,
@@ -415,3 +416,37 @@ def test_packages_from_before_the_headroom_keep_their_id() -> None:
     package = load_package(Path("data_samples/demo_model"))
     assert package.largest_activation is not None
     assert package.id == json.loads((package.path / "manifest.json").read_text())["id"]
+
+
+class Claiming:
+    """An engine that says what it is and gives nothing."""
+
+    def __init__(self, package: ModelPackage, name: str, precision: str, **layers: int) -> None:
+        self.info = EngineInfo(name, "1", precision, "a GPU", package.id, "none", (60, 60), layers)
+
+    def run(self, tiles: object, deliver: object) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("name", "again", "instead"),
+    [
+        ("tensorrt", "inspector models compile", 'set model.engine = "openvino"'),
+        ("torch", 'set model.precision = "auto"', 'set model.precision = "f32"'),
+        ("openvino", 'set model.precision = "auto"', 'set model.precision = "f32"'),
+    ],
+)
+def test_the_remedy_fits_the_engine(tiny_package: ModelPackage, name: str, again: str, instead: str) -> None:
+    """TensorRT's engines are fp16: told to set f32, an operator was refused once more."""
+    manifest = tiny_package.manifest.model_copy(update={"metrics": {}})
+    silent = dataclasses.replace(tiny_package, manifest=manifest)
+    with pytest.raises(CertificateError, match=f"not safe.*{instead}"):
+        certify(Claiming(silent, name, "fp16"), silent)
+    with pytest.raises(CertificateError, match=f"does not run what it says.*{again}"):
+        certify(Claiming(silent, name, "fp16", f32=3), silent)
+
+
+def test_an_engine_that_gives_nothing_is_a_fault(tiny_package: ModelPackage) -> None:
+    with pytest.raises(EngineError, match="openvino in f32 on a GPU gave no result for a golden tile"):
+        certify(Claiming(tiny_package, "openvino", "f32"), tiny_package)
