@@ -187,7 +187,7 @@ def _write_facts(work: Path, known: Known, stems: dict[str, LabelledPicture], do
     """classes.json, and split and parts as far as anything is known of them."""
     write_json(work / "classes.json", {str(number): name for number, name in known.names.items()})
     sides = {stem: known.split.get(stem) or picture.split for stem, picture in sorted(stems.items())}
-    if any(sides.values()):
+    if known.split or "test" in sides.values():
         new = [stem for stem, side in sides.items() if side is None]
         if new:
             done.notes.append(

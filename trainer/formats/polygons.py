@@ -19,6 +19,7 @@ from pycocotools import mask as coco_mask
 
 from inspector.errors import DatasetError
 from trainer.formats.regions import Size
+from trainer.formats.runs import pixels_of, unpacked
 
 Point = tuple[float, float]
 """(x, y), as all these formats have it."""
@@ -48,7 +49,8 @@ def filled(polygons: Sequence[Sequence[Point]], size: Size) -> NDArray[np.bool_]
     flat = [[float(value) for point in points for value in point] for points in polygons]
     if not flat:
         return np.zeros(size, bool)
-    return np.asarray(coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(flat, *size))), bool)
+    runs = coco_mask.merge(coco_mask.frPyObjects(flat, *size))["counts"]
+    return pixels_of(unpacked(runs.decode("ascii")), size, "columns")
 
 
 def outlines(pixels: NDArray[np.bool_], top: int = 0, left: int = 0) -> list[list[Corner]]:
