@@ -181,6 +181,7 @@ def _pictures(
     annotations: dict[int, list[dict[str, Any]]] = {}
     for annotation in document["annotations"]:
         image = item(annotation, "image_id", int, f"An annotation of {path}")
+        item(annotation, "category_id", int, f"An annotation of {path}")
         annotations.setdefault(image, []).append(annotation)
     found = []
     for image in document["images"]:
@@ -199,14 +200,14 @@ def _pictures(
 def _used(picture: LabelledPicture) -> set[str]:
     assert isinstance(picture.regions, partial)
     annotations, categories = picture.regions.args
-    return {categories[a["category_id"]] for a in annotations if a.get("category_id") in categories}
+    return {categories[a["category_id"]] for a in annotations if a["category_id"] in categories}
 
 
 def _regions(annotations: list[dict[str, Any]], categories: dict[int, str], size: Size) -> list[Region]:
     found = []
     for annotation in annotations:
         where = f"Annotation {annotation.get('id')}"
-        category = item(annotation, "category_id", int, where)
+        category = annotation["category_id"]
         if category not in categories:
             raise DatasetError(
                 f"{where} is of category {category}, which the file does not name; name it under categories."

@@ -34,6 +34,7 @@ from trainer.formats.source import (
     ReadOptions,
     Source,
     alphabetical,
+    corner,
     item,
     read_document,
     require_folder,
@@ -173,12 +174,7 @@ def _regions(path: Path, size: Size) -> list[Region]:
 
 
 def _points(shape: Any, path: Path) -> list[tuple[float, float]]:
-    points = []
-    for pair in item(shape, "points", list, path):
-        if not isinstance(pair, list) or len(pair) != 2 or not all(type(v) in (int, float) for v in pair):
-            raise DatasetError(f"{path} has the corner {pair!r}; save it again in LabelMe.")
-        points.append((float(pair[0]), float(pair[1])))
-    return points
+    return [corner(pair, path) for pair in item(shape, "points", list, path)]
 
 
 def drawn(points: list[tuple[float, float]], size: Size) -> NDArray[np.bool_]:

@@ -25,6 +25,7 @@ from trainer.formats.source import (
     ReadOptions,
     Source,
     alphabetical,
+    corner,
     item,
     read_document,
     size_of,
@@ -174,8 +175,8 @@ def _said(results: list[Any], place: str) -> Size | None:
 
 
 def _labels(result: Any) -> list[str]:
-    value = result.get("value") if isinstance(result, dict) else None
-    listed = value.get(result.get("type")) if isinstance(value, dict) else None
+    value, kind = (result.get("value"), result.get("type")) if isinstance(result, dict) else (None, None)
+    listed = value.get(kind) if isinstance(value, dict) and isinstance(kind, str) else None
     return [label for label in listed if isinstance(label, str)] if isinstance(listed, list) else []
 
 
@@ -211,9 +212,6 @@ def _plane(kind: str, value: dict[str, Any], size: Size) -> np.ndarray[Any, np.d
         raise DatasetError(
             f"There is a region of kind {kind!r}; draw it with brush or polygon, or delete it."
         )
-    points = []
-    for pair in item(value, "points", list, "A polygon"):
-        if not isinstance(pair, list) or len(pair) != 2 or not all(type(v) in (int, float) for v in pair):
-            raise DatasetError(f"A polygon has the corner {pair!r}; export the tasks again.")
-        points.append((pair[0] * size[1] / 100, pair[1] * size[0] / 100))
+    percent = [corner(pair, "A polygon") for pair in item(value, "points", list, "A polygon")]
+    points = [(x * size[1] / 100, y * size[0] / 100) for x, y in percent]
     return filled([points], size)

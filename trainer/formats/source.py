@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,6 +75,14 @@ def item(record: Any, key: str, kind: type | tuple[type, ...], where: object) ->
         expected = " or ".join(one.__name__ for one in kinds)
         raise DatasetError(f"{where} has no {key!r} of kind {expected}; export it again.")
     return value
+
+
+def corner(pair: Any, where: object) -> tuple[float, float]:
+    """(x, y) of a list of two finite numbers. Raises DatasetError for anything else."""
+    numbers = isinstance(pair, list) and len(pair) == 2 and all(type(value) in (int, float) for value in pair)
+    if not numbers or not all(math.isfinite(value) for value in pair):
+        raise DatasetError(f"{where} has the corner {pair!r}; delete that shape, or draw it again.")
+    return float(pair[0]), float(pair[1])
 
 
 def size_of(height: Any, width: Any, where: object) -> Size:
