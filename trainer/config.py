@@ -154,6 +154,23 @@ PAPER: dict[str, Any] = {
 """Ronneberger, Fischer, Brox 2015: SGD with momentum 0.99, one large tile a step, elastic at every step.
 The learning rate and the cap are ours; the paper gives neither."""
 
+STRONG: dict[str, Any] = {
+    "rotation_deg": 45.0,
+    "scale": (0.6, 1.6),
+    "elastic_chance": 0.5,
+    "gain": 0.35,
+    "offset": 0.15,
+    "gamma": 0.4,
+    "tint": 0.2,
+    "light_chance": 0.5,
+    "light": 0.25,
+    "blur_chance": 0.2,
+    "noise_chance": 0.3,
+    "noise": 10.0,
+}
+"""For few pictures from many places. On masonry_crack, validated by photograph, IoU 0.65 at the end of three
+minutes where the usual augmentation ended at 0.61 to 0.62 (one seed); faint defects may drown in it."""
+
 CONTINUE: dict[str, Any] = {
     "norm": "none",
     "dropout": 0.0,
@@ -170,9 +187,11 @@ def fit_config(recipe: RecipeName, going_on: bool = False, **settings: Any) -> F
     if going_on:
         values |= CONTINUE
     values |= {name: value for name, value in settings.items() if value is not None}
+    changed = STRONG if values.pop("augmentation", "usual") == "strong" else {}
     if "quarter_turns" in values:
-        turns = {"quarter_turns": values.pop("quarter_turns")}
-        values["augment"] = values.get("augment", AugmentConfig()).model_copy(update=turns)
+        changed = {**changed, "quarter_turns": values.pop("quarter_turns")}
+    if changed:
+        values["augment"] = values.get("augment", AugmentConfig()).model_copy(update=changed)
     if (values.get("minutes") is None) == (values.get("steps") is None):
         raise ConfigError("Either --minutes or --steps ends a training; give exactly one of them.")
     try:

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from inspector.types import Mask, ProbMap
 from trainer.dataset import IGNORE
 
-LOWEST, HIGHEST = 26, 242
-"""Levels of 255 between which a threshold may lie (0.10 and 0.95): beyond them few pixels decide."""
+LOWEST, HIGHEST = 8, 242
+"""Levels of 255 between which a threshold may lie (0.03 and 0.95): beyond them few pixels decide.
+Calibrated probabilities of a rare class that is hard to tell hardly rise above 0.2."""
 FEW = 10
 """With fewer defects than this a class's own threshold is drawn towards the one of all classes."""
 PLATEAU = 0.995

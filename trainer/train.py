@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,16 +27,16 @@ from trainer.checkpoint import (
     save_network,
 )
 from trainer.config import FitConfig, to_toml
+from trainer.escapes import Trade
+from trainer.finish import Aim, finish
 from trainer.losses import batch_dice, weighted_cross_entropy
-from trainer.metrics import defect_figures
 from trainer.optimize import Optimizer, autocast_of, freeze_norm, reestimate_norm
 from trainer.prefetch import Prefetch
 from trainer.sampler import Batch, Stock, TileSampler
 from trainer.schedule import Schedule
-from trainer.thresholds import FEW, ClassChoice
+from trainer.thresholds import ClassChoice
 from trainer.unet import UNet
-from trainer.validate import Shown, Validation, count_defects, escape_curve, validate
-from trainer.vector_scaling import calibrated
+from trainer.validate import Shown, Validation, validate
 
 VALIDATIONS = 12
 """Validations in one run."""
@@ -141,50 +141,23 @@ class Training:
         unjudged = self._schedule.progress(mark.step) >= 1.0 > mark.validated_at
         if unjudged or not (self._out / BEST).exists():
             self._validate(report)
-        return self._count_best()
+        return self._finish()
 
-    def _count_best(self) -> Validation:
-        """Count the defects that the best network finds, keep the counts with it, return its figures."""
+    def _finish(self) -> Validation:
+        """Keep the best network as it is served, and return its figures."""
         best = load_run(self._out)
         best.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        best = self._with_escape_target(self._scaled(best))
+        aim = Aim(self._prior(), self._config.escape_target)
+        best = finish(best, self._frames, aim, self._autocast, self._log_trades)
+        save_network(self._out / BEST, best)
         figures = best.metrics["validation"]
-        matches = count_defects(best, self._frames, self._autocast)
-        figures |= {"per_defect": defect_figures(matches, len(self._frames))}
-        save_network(self._out / BEST, replace(best, metrics={**best.metrics, "validation": figures}))
-        choices = tuple(ClassChoice(**figures["classes"][name]) for name in best.classes)
-        return Validation(figures["score"], choices)
+        return Validation(figures["score"], tuple(ClassChoice(**figures["classes"][n]) for n in best.classes))
 
-    def _scaled(self, best: TrainedNetwork) -> TrainedNetwork:
-        """The network with calibrated probabilities, and thresholds to match."""
-        best = calibrated(best, self._frames, self._autocast)
-        found = self._judge(best.net)
-        figures = best.metrics["validation"] | self._figures(found)
-        return replace(
-            best,
-            thresholds=tuple(choice.threshold for choice in found.choices),
-            metrics={**best.metrics, "validation": figures},
-        )
+    def _log_trades(self, name: str, trades: Sequence[Trade]) -> None:
+        self._log("escape curve", name=name, trades=[asdict(trade) for trade in trades])
 
-    def _with_escape_target(self, best: TrainedNetwork) -> TrainedNetwork:
-        """The network with the thresholds that keep the config's escape target, if it has one."""
-        target = self._config.escape_target
-        if target is None:
-            return best
-        curve = escape_curve(best, self._frames, self._autocast)
-        for name in best.classes:
-            self._log("escape curve", name=name, trades=[asdict(trade) for trade in curve.trades(name)])
-        figures = best.metrics["validation"]
-        classes = dict(figures["classes"])
-        for name, trade in zip(best.classes, curve.choose(target, FEW), strict=True):
-            if trade is not None:
-                classes[name] = classes[name] | {"threshold": trade.threshold, "iou": trade.iou}
-        return replace(
-            best,
-            thresholds=tuple(classes[name]["threshold"] for name in best.classes),
-            metrics={**best.metrics, "validation": figures | {"classes": classes}},
-            escape_target=target,
-        )
+    def _prior(self) -> Sequence[float | None]:
+        return self._origin.thresholds or [None] * len(self._config.classes)
 
     def _step(self, batch: Batch, progress: float) -> float:
         mark, config = self._mark, self._config
@@ -250,7 +223,14 @@ class Training:
         mark, began = self._mark, self._schedule.elapsed_s()
         net = UNet(self._config.unet()).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         net.load_state_dict(self._average)
-        found = self._judge(net.eval())
+        found = validate(
+            net.eval(),
+            self._frames,
+            Geometry(self._config.depth),
+            self._stock.normalisation,
+            self._prior(),
+            self._autocast,
+        )
         mark.validation_s = self._schedule.elapsed_s() - began
         mark.validated_at = self._schedule.progress(mark.step)
         better = found.score >= mark.best
@@ -261,22 +241,9 @@ class Training:
         report.validated(mark.step, found, better)
         self._save_last()
 
-    def _judge(self, net: UNet) -> Validation:
-        return validate(
-            net,
-            self._frames,
-            Geometry(self._config.depth),
-            self._stock.normalisation,
-            self._origin.thresholds or [None] * len(self._config.classes),
-            self._autocast,
-        )
-
-    def _figures(self, found: Validation) -> dict[str, Any]:
-        classes = {n: asdict(c) for n, c in zip(self._config.classes, found.choices, strict=True)}
-        return {"score": found.score, "classes": classes}
-
     def _trained(self, net: UNet, found: Validation) -> TrainedNetwork:
         config = self._config
+        figures = {name: asdict(c) for name, c in zip(config.classes, found.choices, strict=True)}
         return TrainedNetwork(
             net=net,
             config=config.unet(),
@@ -287,7 +254,7 @@ class Training:
             mm_per_px=config.mm_per_px,
             data_sha256=self._origin.data_sha256,
             seed=config.seed,
-            metrics={"validation": {**self._figures(found), "frames": len(self._frames)}},
+            metrics={"validation": {"score": found.score, "frames": len(self._frames), "classes": figures}},
             step=self._mark.step,
             fit_config=to_toml(config),
         )

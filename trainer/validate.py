@@ -11,11 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from inspector.defects import MatchCounts, mask_of, match_defects
 from inspector.tiling import Geometry, cheapest_plan, cut_tile, paste_tile
 from inspector.types import Image, Mask, ProbMap
-from trainer.checkpoint import TrainedNetwork
-from trainer.escapes import EscapeCurve
 from trainer.sampler import Normalisation, network_input
 from trainer.thresholds import ClassChoice, ProbabilityHistogram
 
@@ -50,30 +47,6 @@ def validate(
         with torch.inference_mode(), autocast:
             histogram.add(segment_frame(net, image, geometry, normalisation), mask)
     return Validation(histogram.score(), histogram.choose(prior))
-
-
-def escape_curve(trained: TrainedNetwork, frames: Iterable[Shown], autocast: torch.autocast) -> EscapeCurve:
-    """What each threshold would find and invent on these frames."""
-    curve, geometry = EscapeCurve(trained.classes), Geometry(trained.config.depth)
-    for image, truth, instances in frames:
-        with torch.inference_mode(), autocast:
-            curve.add(segment_frame(trained.net, image, geometry, trained.normalisation), truth, instances)
-    return curve
-
-
-def count_defects(
-    trained: TrainedNetwork, frames: Iterable[Shown], autocast: torch.autocast
-) -> dict[str, MatchCounts]:
-    """True defects found and false alarms by class, with the network's own thresholds and the line's mask."""
-    geometry = Geometry(trained.config.depth)
-    matches = {name: MatchCounts() for name in trained.classes}
-    for image, truth, instances in frames:
-        with torch.inference_mode(), autocast:
-            probs = segment_frame(trained.net, image, geometry, trained.normalisation)
-        predicted = mask_of(probs, trained.thresholds)
-        for name, counts in match_defects(truth, instances, predicted, trained.classes).items():
-            matches[name] += counts
-    return matches
 
 
 def segment_frame(net: nn.Module, image: Image, geometry: Geometry, normalisation: Normalisation) -> ProbMap:

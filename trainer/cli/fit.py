@@ -61,6 +61,12 @@ class FitOptions:
     help="Loss between instances.  [default: weight with instances/ or --recipe paper, else none]",
 )
 @click.option(
+    "--augmentation",
+    type=click.Choice(["usual", "strong"]),
+    help="How far training tiles differ from your pictures; strong: for few pictures from many places."
+    "  [default: usual]",
+)
+@click.option(
     "--quarter-turns/--no-quarter-turns",
     default=None,
     help="Turn tiles by 90 degrees as well: right where damage runs in any direction."

@@ -1,0 +1,108 @@
+"""The end of a run: the best network calibrated, its thresholds chosen, its defects counted.
+
+The validation frames pass the network twice, for the scaling and under it; all figures after that
+are read from the same kept probabilities.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+import torch
+
+from inspector.defects import MatchCounts, mask_of, match_defects
+from inspector.tiling import Geometry
+from inspector.types import ProbMap
+from trainer.checkpoint import TrainedNetwork
+from trainer.escapes import EscapeCurve, Trade
+from trainer.metrics import defect_figures
+from trainer.thresholds import FEW, ClassChoice, ProbabilityHistogram
+from trainer.validate import Shown, segment_frame
+from trainer.vector_scaling import calibrated
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """What the thresholds are chosen for."""
+
+    prior: Sequence[float | None]
+    """Thresholds towards which classes with few defects are drawn; see ProbabilityHistogram.choose."""
+    escape_target: float | None
+    """Share of defects that may be missed; None: the best IoU."""
+
+
+class KeptMaps:
+    """Probabilities of the validation frames, packed: most pixels of most classes are nearly 0."""
+
+    def __init__(self, trained: TrainedNetwork, frames: Sequence[Shown], autocast: torch.autocast) -> None:
+        self._frames, self._classes = frames, len(trained.classes)
+        geometry, self._packed = Geometry(trained.config.depth), []
+        for image, _, _ in frames:
+            with torch.inference_mode(), autocast:
+                probs = segment_frame(trained.net, image, geometry, trained.normalisation)
+            self._packed.append(zlib.compress(probs.tobytes(), 1))
+
+    def __iter__(self) -> Iterator[tuple[ProbMap, Shown]]:
+        """uint8 (H, W, K) and the frame it belongs to, in order."""
+        for packed, frame in zip(self._packed, self._frames, strict=True):
+            flat = np.frombuffer(zlib.decompress(packed), np.uint8)
+            yield flat.reshape(*frame[0].shape[:2], self._classes), frame
+
+
+LogTrades = Callable[[str, tuple[Trade, ...]], None]
+"""Called with each class's escape curve."""
+
+
+def finish(
+    best: TrainedNetwork, frames: Sequence[Shown], aim: Aim, autocast: torch.autocast, log: LogTrades
+) -> TrainedNetwork:
+    """The network as it is served: calibrated, with its thresholds and what they find on these frames."""
+    best = calibrated(best, frames, autocast)
+    maps = KeptMaps(best, frames, autocast)
+    histogram = ProbabilityHistogram(len(best.classes))
+    for probs, (_, truth, _) in maps:
+        histogram.add(probs, truth)
+    choices = histogram.choose(aim.prior)
+    if aim.escape_target is not None:
+        choices = _for_escapes(choices, maps, best.classes, aim.escape_target, log)
+    thresholds = tuple(choice.threshold for choice in choices)
+    counts = defect_figures(_matches(maps, best.classes, thresholds), len(frames))
+    figures = best.metrics["validation"] | {
+        "score": histogram.score(),
+        "classes": {name: asdict(choice) for name, choice in zip(best.classes, choices, strict=True)},
+        "per_defect": counts,
+    }
+    return replace(
+        best,
+        thresholds=thresholds,
+        metrics={**best.metrics, "validation": figures},
+        escape_target=aim.escape_target,
+    )
+
+
+def _for_escapes(
+    choices: Sequence[ClassChoice], maps: KeptMaps, classes: Sequence[str], target: float, log: LogTrades
+) -> tuple[ClassChoice, ...]:
+    """The choices with the thresholds that keep the target, for classes with enough defects to tell."""
+    curve = EscapeCurve(classes)
+    for probs, (_, truth, instances) in maps:
+        curve.add(probs, truth, instances)
+    for name in classes:
+        log(name, curve.trades(name))
+    return tuple(
+        choice if trade is None else replace(choice, threshold=trade.threshold, iou=trade.iou)
+        for choice, trade in zip(choices, curve.choose(target, FEW), strict=True)
+    )
+
+
+def _matches(maps: KeptMaps, classes: Sequence[str], thresholds: Sequence[float]) -> dict[str, MatchCounts]:
+    """True defects found and false alarms by class, with the line's own mask."""
+    matches = {name: MatchCounts() for name in classes}
+    for probs, (_, truth, instances) in maps:
+        predicted = mask_of(probs, thresholds)
+        for name, counts in match_defects(truth, instances, predicted, classes).items():
+            matches[name] += counts
+    return matches
