@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from inspector.engine.cache import cache_folder
+from inspector.engine.cache import cache_folder, write_whole
 from inspector.engine.parity import Parity, measure
 from inspector.engine.protocol import Engine, EngineInfo
 from inspector.errors import CertificateError
@@ -300,14 +299,9 @@ def _refuse_other_key(kept: Certificate, engine: Engine, package: ModelPackage, 
 def _write(path: Path, certificate: Certificate) -> None:
     """Whole or not at all. A cache that cannot be written is said aloud; the next load measures again."""
     text = json.dumps({**certificate.model_dump(mode="json"), "id": certificate.id()}, indent=2)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(path)
+        write_whole(path, f"{text}\n".encode())
     except OSError as error:
         _LOG.warning(
             "The certificate cannot be kept in %s (%s); it is made again at each load."
