@@ -83,7 +83,7 @@ def import_labels(source: Path, out: Path, as_json: bool, **chosen: Unpack[Chose
     for note in done.notes:
         click.echo(note, err=True)
     classes = ", ".join(f"{number} {name}" for number, name in done.classes.items())
-    click.echo(f"{out}: {done.frames} frames with {done.objects} objects; classes {classes}")
+    click.echo(f"{out}: frames {done.frames}, objects {done.objects}, classes {classes}")
     if as_json:
         click.echo(json.dumps({"out": str(out), **done.json()}))
     return 0

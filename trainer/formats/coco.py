@@ -19,7 +19,7 @@ from trainer.folder import IGNORE
 from trainer.formats.ours import OurSet
 from trainer.formats.polygons import filled, outlines
 from trainer.formats.regions import IGNORE_NAME, Region, Size, cropped
-from trainer.formats.runs import pixels_of, unpacked
+from trainer.formats.runs import column_counts, pixels_of, unpacked
 from trainer.formats.source import (
     SIDECAR,
     LabelledPicture,
@@ -100,8 +100,9 @@ def _annotation(region: Region, size: Size, polygons: bool) -> dict[str, Any]:
             for outline in outlines(region.pixels, region.top, region.left)
         ]
     else:
-        runs = coco_mask.encode(np.asfortranarray(region.full(size).astype(np.uint8)))
-        segmentation = {"size": list(size), "counts": runs["counts"].decode("ascii")}
+        runs = {"size": list(size), "counts": column_counts(region, size)}
+        packed = coco_mask.frPyObjects(runs, *size)["counts"]
+        segmentation = {"size": list(size), "counts": packed.decode("ascii")}
     return {
         "segmentation": segmentation,
         "area": int(np.count_nonzero(region.pixels)),

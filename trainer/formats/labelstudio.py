@@ -70,7 +70,7 @@ def read(where: Path, options: ReadOptions) -> Source:
 def write(ours: OurSet, out: Path, *, polygons: bool) -> None:
     """images/, tasks.json to be imported, and labeling.xml, the interface that its labels need.
 
-    The tasks refer to the pictures as local files: serve the folder above `out` to Label Studio.
+    The tasks refer to the pictures as local files: make `out` Label Studio's folder of local files.
     """
     (out / "images").mkdir()
     tasks = []

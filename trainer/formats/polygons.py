@@ -46,11 +46,20 @@ def filled(polygons: Sequence[Sequence[Point]], size: Size) -> NDArray[np.bool_]
     """The pixels (H, W) in any of the polygons, as pycocotools fills them."""
     for points in polygons:
         checked_points(points, size)
-    flat = [[float(value) for point in points for value in point] for points in polygons]
-    if not flat:
-        return np.zeros(size, bool)
-    runs = coco_mask.merge(coco_mask.frPyObjects(flat, *size))["counts"]
-    return pixels_of(unpacked(runs.decode("ascii")), size, "columns")
+    plane = np.zeros(size, bool)
+    if not polygons:
+        return plane
+    # Filled within their own box: a whole picture of run lengths for each polygon would take seconds.
+    xs, ys = zip(*(point for points in polygons for point in points), strict=True)
+    left, top = max(0, math.floor(min(xs))), max(0, math.floor(min(ys)))
+    right, bottom = min(size[1], math.ceil(max(xs)) + 1), min(size[0], math.ceil(max(ys)) + 1)
+    if left >= right or top >= bottom:
+        return plane
+    box = (bottom - top, right - left)
+    flat = [[value for x, y in points for value in (float(x - left), float(y - top))] for points in polygons]
+    runs = coco_mask.merge(coco_mask.frPyObjects(flat, *box))["counts"]
+    plane[top:bottom, left:right] = pixels_of(unpacked(runs.decode("ascii")), box, "columns")
+    return plane
 
 
 def outlines(pixels: NDArray[np.bool_], top: int = 0, left: int = 0) -> list[list[Corner]]:

@@ -126,13 +126,15 @@ def paint(regions: Sequence[Region], size: Size, ids: Mapping[str, int]) -> Pain
         mask[inside][region.pixels] = value
         number = index if region.group is None else numbers.setdefault((region.name, region.group), index)
         objects[inside][region.pixels] = number if region.counted and value != IGNORE else 0
-    kept, renumbered = np.unique(objects, return_inverse=True)
-    if len(kept) > MOST_INSTANCES:
+    shown = np.bincount(objects.ravel(), minlength=len(regions) + 1) > 0
+    shown[0] = False
+    if (count := np.count_nonzero(shown)) > MOST_INSTANCES:
         raise DatasetError(
-            f"A picture has {len(kept)} objects, and instance ids go to {MOST_INSTANCES}; cut it in pieces."
+            f"A picture has {count} objects, and instance ids go to {MOST_INSTANCES}; cut it in pieces."
         )
-    first = 0 if kept[0] == 0 else 1
-    return Painted(mask, (renumbered.reshape(size) + first).astype(np.uint16), overlapped)
+    # Those that later ones cover have no id, so that ids go without gaps.
+    table = np.where(shown, np.cumsum(shown), 0).astype(np.uint16)
+    return Painted(mask, table[objects], overlapped)
 
 
 def _value(name: str, ids: Mapping[str, int]) -> int:

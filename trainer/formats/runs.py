@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inspector.errors import DatasetError
-from trainer.formats.regions import Size
+from trainer.formats.regions import Region, Size
 
 _FIRST = 48
 """Packed counts are characters from `0` on, five bits each and a sixth for `goes on`."""
@@ -67,3 +67,14 @@ def counts_of(pixels: NDArray[np.bool_]) -> list[int]:
     ends = np.flatnonzero(np.diff(flat)) + 1
     counts = np.diff(np.concatenate([[0], ends, [flat.size]]))
     return ([0] if flat.size and flat[0] else []) + [int(count) for count in counts]
+
+
+def column_counts(region: Region, size: Size) -> list[int]:
+    """Run lengths by columns of a region in a picture of that size, beginning with background."""
+    columns, rows = np.nonzero(region.pixels.T)
+    places = (columns + region.left) * size[0] + rows + region.top
+    gaps = np.flatnonzero(np.diff(places) > 1)
+    starts, ends = np.append(0, gaps + 1), np.append(gaps, len(places) - 1)
+    bounds = np.stack([places[starts], places[ends] + 1], axis=1).ravel()
+    counts = np.diff(np.concatenate([[0], bounds, [size[0] * size[1]]]))
+    return [int(count) for count in (counts if counts[-1] else counts[:-1])]

@@ -148,7 +148,9 @@ def _edges(facts: list[FrameFacts], names: dict[int, str], report: Report) -> No
         if len(seen) < FEWEST_LABELS or not (fat or (row.ratio <= THIN_RATIO and row.excess_px <= -FAT_PX)):
             continue
         order = sorted(seen, key=lambda found: -(found[2] or 0.0) if fat else (found[2] or 0.0))
-        worst = dict.fromkeys(f"{stem}: {px:+.1f} px on each side" for stem, _, px, _ in order)
+        worst: dict[str, str] = {}
+        for stem, _, px, _ in order:
+            worst.setdefault(stem, f"{stem}: {px:+.1f} px on each side")
         report.add(
             "warning",
             "fat-label" if fat else "thin-label",
@@ -157,7 +159,7 @@ def _edges(facts: list[FrameFacts], names: dict[int, str], report: Report) -> No
             " an edge).",
             "Draw to the visible edge: areas and widths in millimetres are learned from the label. It"
             " measures contrast, so look at the worst before correcting.",
-            tuple(worst),
+            tuple(worst.values()),
         )
 
 

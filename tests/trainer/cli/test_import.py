@@ -46,7 +46,7 @@ def test_out_and_back_with_figures_as_the_last_line(parts: Path, tmp_path: Path)
     said = json.loads(out.stdout.splitlines()[-1])
     assert (said["frames"], said["objects"], said["changed_px"]) == (1, 1, 0)
     back = typed(tmp_path / "cvat", tmp_path / "back", "--from", "cvat")
-    assert "1 frames with 1 objects; classes 1 scratch" in back.stdout
+    assert "frames 1, objects 1, classes 1 scratch" in back.stdout
 
 
 def test_what_polygons_lose_is_said(parts: Path, tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from inspector.errors import DatasetError
 from trainer.formats.brush import brush_pixels, brush_stroke
 from trainer.formats.labelme import drawn
 from trainer.formats.polygons import filled, outlines
-from trainer.formats.regions import Region, paint, regions_of
-from trainer.formats.runs import counts_of, pixels_of, unpacked
+from trainer.formats.regions import Region, cropped, paint, regions_of
+from trainer.formats.runs import column_counts, counts_of, pixels_of, unpacked
 
 planes = hnp.arrays(np.bool_, hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=17))
 blocky = planes.map(lambda plane: np.repeat(np.repeat(plane, 3, 0), 5, 1))
@@ -37,6 +37,8 @@ def test_packed_runs_are_read_as_pycocotools_writes_them(plane: NDArray[np.bool_
     runs = coco_mask.encode(np.asfortranarray(plane.astype(np.uint8)))
     counts = unpacked(runs["counts"].decode())
     assert np.array_equal(pixels_of(counts, plane.shape, "columns"), plane)
+    if (region := cropped("a", plane)) is not None:
+        assert column_counts(region, plane.shape) == counts
     again = coco_mask.frPyObjects({"size": list(plane.shape), "counts": counts}, *plane.shape)
     assert again == runs
 
