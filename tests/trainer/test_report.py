@@ -208,3 +208,27 @@ def test_the_sample_of_a_frame_is_read_again_for_its_picture(result: EvaluationR
     frame = result.figures["frames"].frames[0]  # type: ignore[attr-defined]
     assert isinstance(frame.sample, Sample) and frame.predicted.shape == (60, 80)
     assert Path(frame.sample.image_path).exists()
+
+
+def test_touching_instances_that_were_not_parted_show_a_line(tmp_path: Path) -> None:
+    for kind in ("images", "masks", "instances"):
+        (tmp_path / kind).mkdir()
+    ids = np.zeros((40, 40), np.uint16)
+    ids[10:30, 5:25], ids[10:30, 25:35] = 1, 2
+    cv2.imwrite(str(tmp_path / "images" / "a.png"), np.full(ids.shape, 100, np.uint8))
+    cv2.imwrite(str(tmp_path / "masks" / "a.png"), (ids > 0).astype(np.uint8))
+    cv2.imwrite(str(tmp_path / "instances" / "a.png"), ids)
+    data = load_dataset([tmp_path])
+
+    def marked(mask: np.ndarray) -> np.ndarray:
+        def says(image: np.ndarray) -> np.ndarray:
+            return (255 * mask).astype(np.uint8)[..., None]
+
+        found = evaluate(data.samples, says, data.classes, (0.5,), halo=20, also=["frames"])
+        (frame,) = found.figures["frames"].frames  # type: ignore[attr-defined]
+        return picture(overlay(frame, data.classes).marked)
+
+    joined, parted = marked(ids > 0), marked((ids > 0) & (np.arange(40) != 24))
+    blend = (0.45 * 100 + 0.55 * rgb(INVENTED)).astype(np.uint8)
+    assert (joined[12:28, 24] == blend).all(), "the larger one would have given the ridge"
+    assert (parted[12:28, 24] == 100).all()

@@ -5,25 +5,32 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from inspector.defects import match_defects
 from inspector.types import Image, Mask
 from trainer.metrics_frames import FrameResult
 from trainer.metrics_segments import components
 from trainer.report.style import FOUND, INVENTED, MISSED
-from trainer.weights import IGNORE, instances_of
+from trainer.weights import IGNORE, instances_of, open_touching
 
 LONGEST_PX = 1000
 """Longest side of a picture on the page."""
 SMALL_PX = 400
 """Pictures up to this are shown with their pixels."""
+MOST_BOXES = 60
+"""More boxes of one kind would hide the picture; the colours alone say enough then."""
+NEAR_PX = 3
+"""How far the matching rule looks around a prediction."""
 GAP_PX = 4
 """Between a defect and its box."""
 _OPACITY = 0.55
+Box: TypeAlias = tuple[slice, slice]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +50,12 @@ def overlay(frame: FrameResult, classes: Sequence[str]) -> Overlay:
     valid = truth != IGNORE
     bgr = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if image.ndim == 2 else image
     drawn = np.asarray(bgr, np.float32)
-    true, said = (truth > 0) & valid, (predicted > 0) & valid
-    right = true & (truth == predicted)
+    shown = truth
+    if instances is not None:
+        # Where instances touch, the ridge between them is what parts them: said to be damage, it is wrong.
+        shown, _ = open_touching(truth, instances_of(truth, instances))
+    true, said = (shown > 0) & valid, (predicted > 0) & valid
+    right = true & (shown == predicted)
     for region, colour in ((said & ~right, INVENTED), (true & ~right, MISSED), (right, FOUND)):
         drawn[region] = (1 - _OPACITY) * drawn[region] + _OPACITY * _bgr(colour)
     marked = np.asarray(drawn, np.uint8)
@@ -52,43 +63,46 @@ def overlay(frame: FrameResult, classes: Sequence[str]) -> Overlay:
         (_false_alarms(truth, instances, predicted, classes), INVENTED),
         (_missed(truth, instances, predicted, classes), MISSED),
     ):
-        for y0, x0, y1, x1 in boxes:
-            corners = (x0 - GAP_PX, y0 - GAP_PX), (x1 + GAP_PX - 1, y1 + GAP_PX - 1)
-            cv2.rectangle(marked, *corners, _bgr(colour).tolist(), 2 if max(marked.shape) > SMALL_PX else 1)
+        for rows, columns in boxes if len(boxes) <= MOST_BOXES else ():
+            first = columns.start - GAP_PX, rows.start - GAP_PX
+            last = columns.stop + GAP_PX - 1, rows.stop + GAP_PX - 1
+            thick = 2 if max(marked.shape) > SMALL_PX else 1
+            cv2.rectangle(marked, first, last, _bgr(colour).tolist(), thick)
     return Overlay(_uri(np.asarray(bgr, np.uint8)), _uri(marked), max(marked.shape[:2]) <= SMALL_PX)
 
 
 def _missed(
     truth: Mask, instances: NDArray[np.uint16] | None, predicted: Mask, classes: Sequence[str]
-) -> list[tuple[int, int, int, int]]:
+) -> list[Box]:
     """Boxes of true defects that the matching rule does not find, asked one by one."""
     ids = instances_of(truth, instances)
     boxes = []
-    for number in range(1, int(ids.max(initial=0)) + 1):
-        alone = np.where((ids == number) | (truth == IGNORE), truth, 0).astype(np.uint8)
-        counts = match_defects(alone, np.where(ids == number, ids, 0), predicted, classes).values()
-        if sum(c.total - c.found for c in counts):
-            boxes.append(_box(ids == number))
+    for number, box in enumerate(ndimage.find_objects(ids), start=1):
+        if box is None:
+            continue
+        own = ids[box] == number
+        alone = np.where(own, truth[box], 0).astype(np.uint8)
+        counts = match_defects(alone, own.astype(np.int32), predicted[box], classes).values()
+        if any(c.found < c.total for c in counts):
+            boxes.append(box)
     return boxes
 
 
 def _false_alarms(
     truth: Mask, instances: NDArray[np.uint16] | None, predicted: Mask, classes: Sequence[str]
-) -> list[tuple[int, int, int, int]]:
+) -> list[Box]:
     """Boxes of predicted defects that the matching rule calls false alarms, asked one by one."""
     boxes = []
     for class_id in range(1, len(classes) + 1):
         pieces = components(predicted == class_id, 8)
-        for number in range(1, int(pieces.max(initial=0)) + 1):
-            alone = np.where(pieces == number, class_id, 0).astype(np.uint8)
-            if any(c.false_alarms for c in match_defects(truth, instances, alone, classes).values()):
-                boxes.append(_box(pieces == number))
+        for number, box in enumerate(ndimage.find_objects(pieces), start=1):
+            rows, columns = (slice(max(0, s.start - NEAR_PX), s.stop + NEAR_PX) for s in box)
+            near = rows, columns
+            alone = np.where(pieces[near] == number, class_id, 0).astype(np.uint8)
+            ids = None if instances is None else instances[near]
+            if any(c.false_alarms for c in match_defects(truth[near], ids, alone, classes).values()):
+                boxes.append(box)
     return boxes
-
-
-def _box(region: NDArray[np.bool_]) -> tuple[int, int, int, int]:
-    x, y, width, height = cv2.boundingRect(region.astype(np.uint8))
-    return y, x, y + height, x + width
 
 
 def _bgr(colour: str) -> NDArray[np.float32]:

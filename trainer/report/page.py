@@ -9,7 +9,7 @@ from typing import Any
 from trainer.metrics_frames import FrameList, FrameResult
 from trainer.report.html import facts, matrix
 from trainer.report.identity import Identity
-from trainer.report.overlays import overlay
+from trainer.report.overlays import MOST_BOXES, overlay
 from trainer.report.sections import curves, defects, instances, pixels, topology, widths
 from trainer.report.style import CSS, FOUND, INVENTED, MISSED
 from trainer.report.trade import trade
@@ -106,7 +106,8 @@ def _frames(frames: FrameList, classes: Sequence[str]) -> Iterator[str]:
     key = (
         f'<p class="key"><i style="background:{FOUND}"></i>found <i style="background:{MISSED}"></i>missed'
         f' or of another class <i style="background:{INVENTED}"></i>not in the truth. Boxes: defects that'
-        " count as missed, and predictions that count as false alarms.</p>"
+        f" count as missed, and predictions that count as false alarms, if at most {MOST_BOXES} of a kind."
+        " Between touching instances, a line that is not in the truth means that they were not parted.</p>"
     )
     if worst:
         yield "<h2>Worst frames</h2>"

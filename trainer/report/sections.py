@@ -100,8 +100,8 @@ def curves(figures: dict[str, Any]) -> str:
     rows = [[name, rate(value), interval(bounds)] for name, value, bounds in means]
     words = (
         "Each curve runs over the thresholds, low ones to the right. By pixel: each class against all the"
-        " rest. By defect: precision is the share of predictions that are no false alarms; the ring is"
-        " where the model serves."
+        " rest, shaded the 95 % interval where parts differ. By defect: precision is the share of"
+        " predictions that are no false alarms; the ring is where the model serves."
     )
     table = rows_table(("class", "mean precision of pixels", "95 % interval"), rows)
     return (
@@ -112,8 +112,13 @@ def curves(figures: dict[str, Any]) -> str:
 def _pixel_curve(name: str, curve: dict[str, Any], colour: str, shaded: bool) -> Series:
     known = [p for p in curve["points"] if p["precision"] is not None]
     points = tuple((p["recall"], p["precision"]) for p in known)
-    bounds = (p["precision_95"] if p["precision_95"][0] is not None else [p["precision"]] * 2 for p in known)
+    bounds = (p["precision_95"] if _differs(p) else [p["precision"]] * 2 for p in known)
     return Series(name, colour, points, tuple((low, high) for low, high in bounds) if shaded else ())
+
+
+def _differs(point: dict[str, Any]) -> bool:
+    """Whether parts differ at this point; else its interval is a bound of another kind."""
+    return 0 < point["precision"] < 1 and point["precision_95"][0] is not None
 
 
 def _defect_curve(name: str, figures: dict[str, Any], colour: str) -> Series:

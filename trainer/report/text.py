@@ -56,16 +56,21 @@ def _pixels(rows: dict[str, Any]) -> Iterator[str]:
 
 def _defects(figures: dict[str, Any]) -> Iterator[str]:
     yield f"{'defects':<{_WIDE}} {'found':>12} {'recall':>22} {'false alarms':>13} {'a frame':>22}"
-    for name, row in {**figures["classes"], "all": figures}.items():
+    for name, row in _with_all(figures["classes"], figures).items():
         recall = f"{rate(row['recall'])} ({_short(row['recall_95'])})"
         alarms = f"{rate(row['false_alarms_per_frame'])} ({_short(row['false_alarms_per_frame_95'])})"
         found = f"{row['found']}/{row['total']}"
         yield (f"{name[:_WIDE]:<{_WIDE}} {found:>12} {recall:>22} {row['false_alarms']:>13,} {alarms:>22}")
 
 
+def _with_all(classes: dict[str, Any], every: Any) -> dict[str, Any]:
+    """The rows by class, with one for all where there are several."""
+    return {**classes, "all": every} if len(classes) > 1 else classes
+
+
 def _widths(widths: dict[str, Any]) -> Iterator[str]:
     yield f"{'defects by width':<{_WIDE}} {'width':>14} {'found':>12} {'recall':>22}"
-    for name, rows in {**widths["classes"], "all": widths["all"]}.items():
+    for name, rows in _with_all(widths["classes"], widths["all"]).items():
         for row in rows:
             recall = f"{rate(row['recall'])} ({_short(row['recall_95'])})"
             found = f"{row['found']}/{row['total']}"

@@ -21,7 +21,8 @@ def trade(figures: dict[str, Any]) -> str:
     escapes = figures["escape"]
     said = (
         f"The target: miss no more than {100 * escapes['target']:g} % of the defects. Each point is one"
-        " threshold, from 0.10 to 0.996; a lower one misses fewer defects and raises more false alarms."
+        " threshold for all classes, from 0.10 to 0.996; a lower one misses fewer defects and raises more"
+        " false alarms."
         " These frames only show the trade; thresholds are chosen on validation frames, by trainer fit"
         " with --escape-target."
     )
