@@ -27,13 +27,13 @@ from scipy.stats import chi2
 from benchmarks.rows import append_row, verdict
 from inspector.config import ModelConfig
 from inspector.db.figures import wilson
-from inspector.defects import MatchCounts, find_defects, mask_of, match_defects
+from inspector.defects import MatchCounts, find_defects, match_defects
 from inspector.engine.open import choose_plan, open_engine
-from inspector.engine.segment import segment
+from inspector.engine.segment import find_damage
 from inspector.errors import InspectionError, UsageError
 from inspector.inputs import to_input
 from inspector.package import ModelPackage, load_package
-from inspector.types import Mask, ProbMap
+from inspector.types import Mask, Segmentation
 from trainer.synth.defects import CLASSES
 from trainer.synth.line import LineSpec, still_frames
 from trainer.synth.scene import Rendered, Scene
@@ -83,8 +83,9 @@ class Tally:
         self.frames = self.clean = self.not_counted = self.alarms = self.large_alarms = 0
         self.by_class = {name: MatchCounts() for name in CLASSES}
 
-    def add(self, frame: Rendered, probs: ProbMap, predicted: Mask) -> None:
+    def add(self, frame: Rendered, said: Segmentation) -> None:
         """Match one frame: found and missed on what counts, false alarms against every true defect."""
+        predicted = said.mask
         self.frames += 1
         self.clean += not frame.defects
         self.not_counted += sum(not counts(defect) for defect in frame.defects)
@@ -92,7 +93,7 @@ class Tally:
             self.by_class[name] += found
         self.alarms += alarms(frame, predicted)
         large = np.zeros_like(predicted)
-        for defect in find_defects(predicted, probs, CLASSES):
+        for defect in find_defects(said, CLASSES):
             if defect.length_px >= MIN_LENGTH_PX or defect.area_px >= MIN_AREA_PX:
                 y0, x0, y1, x1 = defect.box
                 box = predicted[y0:y1, x0:x1]
@@ -115,10 +116,10 @@ def measure(package: ModelPackage, frames: int, seeds: Sequence[int]) -> tuple[T
     try:
         for frame in unseen_frames(frames, seeds):
             began = time.perf_counter()
-            probs = segment(to_input(frame.image, package.manifest.channels), plan, engine)
-            predicted = mask_of(probs, package.thresholds)
+            image = to_input(frame.image, package.manifest.channels)
+            said = find_damage(image, plan, engine, package.thresholds)
             took += time.perf_counter() - began
-            tally.add(frame, probs, predicted)
+            tally.add(frame, said)
             if tally.frames % 20 == 0:
                 print(f"{tally.frames}/{frames} frames", file=sys.stderr)
     finally:

@@ -1,10 +1,12 @@
-"""A 12 MP frame within 1 GB: whole it is refused, in tiles it runs, with the same result.
+"""Frames of 12 and of 100 megapixels within 1.0 and 1.5 GB, and said of them what is said in one piece.
 
-    python -m benchmarks.memory [--precision f32] [--limit-mb 1000]
+    python -m benchmarks.memory [--case 100] [--precision f32]
 
-Each figure is the largest resident memory of a process of its own. The result in tiles is held
-against the whole frame, computed in another process without the limit. Also printed: predicted
-against measured bytes, so that the memory model stays honest.
+`inspector run` itself, in a process of its own, on a folder of pictures, every second one with a
+crack from corner to corner: the largest resident memory that the kernel saw of it. Each result is
+held against the same frame in one piece, without a limit: of 12 megapixels the whole frame is one
+tile; of 100, which would take 27 GB, larger tiles, but one map of all probabilities, one mask and
+one band of regions. Also printed: what the planner predicted, so that the memory model stays honest.
 """
 
 from __future__ import annotations
@@ -13,128 +15,204 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
+import cv2
 import numpy as np
 
-from benchmarks.networks import pictures, seeing_package
+from benchmarks.networks import seeing_package
 from benchmarks.rows import append_row, verdict
-from inspector.config import LineConfig, ModelConfig
-from inspector.engine.memory import MB, MemoryModel
-from inspector.engine.open import choose_plan
+from inspector.config import ModelConfig
+from inspector.engine.memory import MB
+from inspector.engine.planner import choose_plan, predicted_mb
 from inspector.errors import MemoryLimitError
-from inspector.package import load_package
+from inspector.inputs import read_image
+from inspector.package import ModelPackage, load_package
+from inspector.png import png_parts
+from inspector.types import Defect, Image, Segmentation
 
-FRAME = (3000, 4000)
 BASE, DEPTH = 16, 4
 
 
-FRAMES = 16
-"""Enough to fill the recorder's memory of recent frames."""
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Frames of one size, and what may be resident."""
+
+    frame: tuple[int, int]
+    limit_mb: int
+    frames: int
+    """Enough of 12 megapixels to fill the recorder's memory of recent frames."""
+    reference: ModelConfig
+    """How the one piece is computed."""
 
 
-def line_in_limit(package: Path, limit_mb: int, precision: str) -> dict[str, Any]:
-    """In this process: the whole line (ledger, evidence) on 12 MP frames within the limit."""
-    from inspector.cli.bench import LineBench, Resident
+CASES = {
+    "12": Case((3000, 4000), 1000, 16, ModelConfig(memory_mb=100_000, tile="whole")),
+    "100": Case((10_000, 10_000), 1500, 4, ModelConfig(memory_mb=5000)),
+}
 
-    config = LineConfig(
-        model=ModelConfig.model_validate({"package": package, "memory_mb": limit_mb, "precision": precision})
+
+def picture(frame: tuple[int, int], seed: int, damaged: bool) -> Image:
+    """Mid gray with fine noise; damaged: a dark crack across the frame, and bright specks in two corners."""
+    noise = np.random.default_rng(seed).normal(128, 6, (500, frame[1])).clip(100, 156).astype(np.uint8)
+    image = np.tile(noise, (-(-frame[0] // 500), 1))[: frame[0]].copy()
+    if damaged:
+        cv2.line(image, (20, 30), (frame[1] - 30, frame[0] - 40), 20, 7)
+        for y, x in ((0, 0), (frame[0] - 9, frame[1] - 12)):
+            image[y : y + 9, x : x + 12] = 240
+    return image
+
+
+def run_line(case: Case, package: Path, precision: str, folder: Path) -> dict[str, Any]:
+    """`inspector run` on the pictures in folder/in; its largest resident memory and its summary."""
+    config = folder / "line.toml"
+    config.write_text(
+        f'[camera]\nsource = "{folder / "in"}"\n[model]\npackage = "{package}"\nprecision = "{precision}"\n'
+        f'memory_mb = {case.limit_mb}\n[recording]\ndb = "sqlite:///{folder / "ledger.db"}"\n'
+        f'[[outputs]]\nkind = "jsonl"\npath = "{folder / "out.jsonl"}"\n'
     )
-    with Resident() as resident, tempfile.TemporaryDirectory() as folder:
-        bench = LineBench(config, load_package(package), FRAME)
-        summary, _ = bench.line(FRAMES, Path(folder), reject_every=4)
-    return {"rss_mb": resident.peak / MB, "tile": bench.plan.input, "tiles": len(bench.plan.tiles),
-            "frames": summary.grabbed, "verdicts": summary.json()["verdicts"]}  # fmt: skip
+    command = [sys.executable, "-m", "inspector", "run", "--config", str(config), "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as line:
+        status, peak_kb = Path(f"/proc/{line.pid}/status"), 0
+        while line.poll() is None:
+            peak_kb = max(peak_kb, _high_water_kb(status))  # it only grows, so little can be missed
+            time.sleep(0.02)
+        said = line.stdout.read() if line.stdout is not None else ""
+    if line.returncode:
+        raise SystemExit(f"inspector run failed with exit code {line.returncode}.")
+    summary = json.loads(said.splitlines()[-1])
+    return {"rss_mb": round(peak_kb * 1024 / MB, 1), "frames": summary["grabbed"],
+            "verdicts": summary["verdicts"], "engine": summary["engine"], "fps": summary["fps"],
+            "stages_ms": summary["stages_ms"]}  # fmt: skip
 
 
-def segmented(package: Path, limit_mb: int, precision: str, out: Path) -> dict[str, Any]:
-    """In this process: one 12 MP frame through the engine; the probabilities go to `out`."""
-    from inspector.cli.bench import Resident
+def _high_water_kb(status: Path) -> int:
+    try:
+        lines = status.read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("VmHWM")), 0)
+
+
+def in_one_piece(package: ModelPackage, settings: ModelConfig, image: Path, out: Path) -> dict[str, Any]:
+    """In this process: the frame without bands and bounds. The mask goes to `out`."""
+    from inspector import defects, regions
     from inspector.engine.open import open_engine
     from inspector.engine.segment import segment
 
-    one = load_package(package)
-    settings = ModelConfig.model_validate({"memory_mb": limit_mb, "precision": precision})
-    image = pictures(1, FRAME, 1)[0, :, :, 0]
-    with Resident() as resident:
-        plan = choose_plan(one, FRAME, settings)
-        engine = open_engine(one, plan, settings)
-        probs = segment(image, plan, engine)
-    np.save(out, probs)
-    model = MemoryModel(one, engine.info.precision)
-    return {"rss_mb": resident.peak / MB, "tile": plan.input, "tiles": len(plan.tiles),
-            "predicted_mb": model.resident_bytes(FRAME, plan.input) / MB}  # fmt: skip
+    pixels = read_image(image)
+    plan = choose_plan(package, (pixels.shape[0], pixels.shape[1]), settings)
+    engine = open_engine(package, plan, settings)
+    probs = segment(pixels, plan, engine)
+    engine.close()
+    mask = defects.mask_of(probs, package.thresholds)
+    certainty = np.take_along_axis(probs, np.maximum(mask, 1)[..., None] - 1, axis=2)[..., 0]
+    certainty[mask == 0] = 0
+    defects.regions = partial(regions.regions, band_px=mask.size)  # type: ignore[attr-defined]
+    found = defects.find_defects(Segmentation(mask, certainty), package.classes)
+    np.save(out, mask)
+    return {
+        "tile": plan.input,
+        "tiles": len(plan.tiles),
+        "rss_mb": round(_high_water_kb(Path("/proc/self/status")) * 1024 / MB, 1),
+        "defects": [_rounded(one) for one in found],
+    }
 
 
-def in_own_process(*arguments: object) -> dict[str, Any]:
-    """The JSON that this module prints when it is run again as a child."""
-    command = [sys.executable, "-m", "benchmarks.memory", "--child", json.dumps([str(a) for a in arguments])]
-    found: dict[str, Any] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
-    return found
+def _rounded(defect: Defect) -> list[Any]:
+    """As the line's output has it."""
+    lengths = [round(value, 2) for value in (defect.length_px, defect.width_px)]
+    return [defect.class_name, list(defect.box), defect.area_px, *lengths, round(defect.confidence, 4)]
 
 
-def child(arguments: list[str]) -> dict[str, Any]:
-    """One of the two measurements above, by name."""
-    what, package, limit_mb, precision, *rest = arguments
-    if what == "line":
-        return line_in_limit(Path(package), int(limit_mb), precision)
-    return segmented(Path(package), int(limit_mb), precision, Path(rest[0]))
+def compared(case: Case, package: Path, precision: str, folder: Path) -> dict[str, Any]:
+    """What the line wrote of the last damaged picture against the one piece, in a process of its own."""
+    said = [json.loads(line) for line in (folder / "out.jsonl").read_text().splitlines()]
+    last = next(line for line in reversed(said) if line["defects"])
+    settings = case.reference.model_copy(update={"precision": precision})
+    task = {"package": str(package), "settings": settings.model_dump(mode="json"),
+            "image": str(folder / "in" / last["source"]), "out": str(folder / "mask.npy")}  # fmt: skip
+    command = [sys.executable, "-m", "benchmarks.memory", "--child", json.dumps(task)]
+    piece = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    (stored,) = folder.glob(f"evidence/*/{last['frame']:08d}.mask.png")
+    keys = ("class", "box", "area_px", "length_px", "width_px", "confidence")
+    mine = [[one[key] for key in keys] for one in last["defects"]]
+    return {
+        "mask_pixels_changed": int(np.count_nonzero(read_image(stored) != np.load(folder / "mask.npy"))),
+        "defects": len(mine),
+        "defects_equal": mine == piece.pop("defects"),
+        "in_one_piece": piece,
+    }
 
 
-def measured(limit_mb: int, precision: str) -> dict[str, Any]:
-    """The refusal of the whole frame, the line within the limit, and tiled against whole."""
-    with tempfile.TemporaryDirectory() as folder:
-        package = seeing_package(Path(folder) / "base16", BASE, DEPTH)
-        asked = ModelConfig.model_validate({"memory_mb": limit_mb, "tile": "whole", "precision": precision})
-        try:
-            choose_plan(package, FRAME, asked)
-            refusal = ""
-        except MemoryLimitError as error:
-            refusal = str(error)
-        line = in_own_process("line", package.path, limit_mb, precision)
-        results = [Path(folder) / name for name in ("tiled.npy", "whole.npy")]
-        tiled = in_own_process("segment", package.path, limit_mb, precision, results[0])
-        whole = in_own_process("segment", package.path, 100_000, precision, results[1])
-        first, second = (np.load(path) for path in results)
-    levels = int(np.abs(first.astype(np.int16) - second).max())
-    return {"refusal": refusal, "line": line, "tiled": tiled, "whole": whole, "levels": levels,
-            "probabilities": first.size}  # fmt: skip
+def measured(case: Case, package: ModelPackage, precision: str, folder: Path) -> dict[str, Any]:
+    """The refusal of the whole frame as a tile, the line within the limit, and the comparison."""
+    settings = ModelConfig.model_validate({"memory_mb": case.limit_mb, "precision": precision})
+    try:
+        choose_plan(package, case.frame, settings.model_copy(update={"tile": "whole"}))
+        refusal = ""
+    except MemoryLimitError as error:
+        refusal = str(error)
+    (folder / "in").mkdir()
+    for number in range(case.frames):
+        with (folder / "in" / f"{number:02d}.png").open("wb") as file:
+            file.writelines(png_parts(picture(case.frame, number, number % 2 == 1)))
+    line = run_line(case, package.path, precision, folder)
+    plan = choose_plan(package, case.frame, settings)
+    row = {"frame": case.frame, "limit_mb": case.limit_mb, "refusal": refusal, "line": line,
+           "predicted_mb": predicted_mb(package, plan, settings)}  # fmt: skip
+    row |= compared(case, package.path, precision, folder)
+    same = row["mask_pixels_changed"] == 0 and row["defects_equal"]
+    good = line["verdicts"]["PASS"] == line["verdicts"]["REJECT"] == case.frames // 2
+    return row | {"holds": bool(refusal) and line["rss_mb"] <= case.limit_mb and same and good}
+
+
+def tell(name: str, row: dict[str, Any]) -> None:
+    """The figures of one case, for people."""
+    line, piece = row["line"], row["in_one_piece"]
+    print(f"{name} MP ({row['frame'][0]}x{row['frame'][1]} gray), limit {row['limit_mb']} MB")
+    print(f"  whole as one tile: {'refused: ' + row['refusal'] if row['refusal'] else 'NOT REFUSED'}")
+    print(
+        f"  inspector run, {line['frames']} frames on {line['engine']['name']} {line['engine']['precision']}:"
+        f" largest resident {line['rss_mb']:.0f} MB, predicted {row['predicted_mb']} MB at most"
+    )
+    print(
+        f"  against one piece ({piece['tiles']} tiles of {piece['tile']}, {piece['rss_mb']:.0f} MB):"
+        f" {row['mask_pixels_changed']} pixels of the mask differ, {row['defects']} defects"
+        f" {'equal' if row['defects_equal'] else 'NOT EQUAL'}"
+    )
+    print(f"  bar: {verdict(row['holds'])}")
 
 
 @click.command()
-@click.option("--limit-mb", default=1000)
+@click.option("--case", "names", multiple=True, type=click.Choice(list(CASES)), help="Megapixels; both.")
 @click.option("--precision", default="f32", type=click.Choice(["auto", "f32", "bf16"]))
 @click.option("--keep/--no-keep", default=True, help="Append the row to benchmarks/results.")
-@click.option("--child", "arguments", hidden=True)
-def main(limit_mb: int, precision: str, keep: bool, arguments: str | None) -> None:
+@click.option("--child", "task", hidden=True)
+def main(names: tuple[str, ...], precision: str, keep: bool, task: str | None) -> None:
     """Refuse whole, run in tiles, compare."""
-    if arguments is not None:
-        print(json.dumps(child(json.loads(arguments))))
+    if task is not None:
+        given = json.loads(task)
+        settings = ModelConfig.model_validate(given["settings"])
+        package = load_package(Path(given["package"]))
+        print(json.dumps(in_one_piece(package, settings, Path(given["image"]), Path(given["out"]))))
         return
-    row = measured(limit_mb, precision)
-    line = row["line"]
-    print(f"{FRAME[0]}x{FRAME[1]} gray, base {BASE}, depth {DEPTH}, {precision}, limit {limit_mb} MB")
-    print(f"whole: {'refused: ' + row['refusal'] if row['refusal'] else 'NOT REFUSED'}")
-    print(
-        f"line in {line['tiles']} tiles of {line['tile']}: {line['frames']} frames,"
-        f" largest resident {line['rss_mb']:.0f} MB"
-    )
-    for name in ("tiled", "whole"):
-        one = row[name]
-        print(
-            f"{name}, engine process alone: {one['tiles']} tile(s), predicted for a station"
-            f" {one['predicted_mb']:.0f} MB, measured {one['rss_mb']:.0f} MB"
-        )
-    print(
-        f"tiled against whole: {row['levels']} of 256 levels apart over {row['probabilities']} probabilities"
-    )
-    holds = bool(row["refusal"]) and line["rss_mb"] <= limit_mb and row["levels"] <= 1
-    print(f"bar: refused, within {limit_mb} MB, same result: {verdict(holds)}")
+    rows: dict[str, Any] = {}
+    for name in names or CASES:
+        with tempfile.TemporaryDirectory() as folder:
+            package = seeing_package(Path(folder) / "base16", BASE, DEPTH)
+            rows[name] = measured(CASES[name], package, precision, Path(folder))
+        tell(name, rows[name])
     if keep:
-        setting = {"frame": FRAME, "base": BASE, "depth": DEPTH, "precision": precision, "limit_mb": limit_mb}
-        append_row("memory", {**setting, **row, "holds": holds})
+        holds = all(row["holds"] for row in rows.values())
+        append_row(
+            "memory", {"base": BASE, "depth": DEPTH, "precision": precision, "cases": rows, "holds": holds}
+        )
 
 
 if __name__ == "__main__":

@@ -5,17 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-import cv2
-
 from inspector.db.recover import stored_path
 from inspector.db.writes import Stored
+from inspector.png import png_parts
 from inspector.types import Image, Inspection, Mask
-
-_FAST_PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1]
 
 
 class EvidenceFolder:
@@ -48,11 +45,18 @@ class EvidenceFolder:
         sync_folder(self.path)
 
     def _write(self, name: str, pixels: Image | Mask) -> tuple[str, str]:
-        data = cv2.imencode(".png", pixels, _FAST_PNG)[1].tobytes()
-        target = self.path / name
-        write_durably(target, data)
-        self.bytes += len(data)
-        return stored_path(target, self._ledger_folder), hashlib.sha256(data).hexdigest()
+        target, digest, size = self.path / name, hashlib.sha256(), 0
+
+        def parts() -> Iterator[bytes]:
+            nonlocal size
+            for part in png_parts(pixels):
+                digest.update(part)
+                size += len(part)
+                yield part
+
+        write_durably(target, parts())
+        self.bytes += size
+        return stored_path(target, self._ledger_folder), digest.hexdigest()
 
     def delete(self, stored: Iterable[str]) -> None:
         """Delete files that no row names any more; one that is gone already is fine."""
@@ -73,10 +77,13 @@ class RecentFrames:
         self._frames: OrderedDict[int, Inspection] = OrderedDict()
 
     def add(self, inspection: Inspection) -> None:
-        """Remember a frame with a picture; the oldest ones go when the bytes are over the limit."""
+        """Remember a frame with a picture; the oldest ones go when the bytes are over the limit.
+
+        The last one stays, however large: somebody may be looking at it.
+        """
         self._frames[inspection.frame.number] = inspection
         self._bytes += _weight(inspection)
-        while self._bytes > self._max_bytes:
+        while self._bytes > self._max_bytes and len(self._frames) > 1:
             self._bytes -= _weight(self._frames.popitem(last=False)[1])
 
     def numbers(self) -> list[int]:
@@ -90,15 +97,17 @@ class RecentFrames:
         return inspection
 
 
-def write_durably(target: Path, data: bytes) -> None:
+def write_durably(target: Path, parts: Iterable[bytes]) -> None:
     """The whole file on the disk under its name, or nothing: temporary file, fsync, rename.
 
-    The folder is for the caller to sync, once for many files. Raises OSError.
+    parts: what it holds, one after the other. The folder is for the caller to sync, once for many
+    files. Raises OSError.
     """
     temporary = target.with_name(target.name + ".tmp")
     try:
         with temporary.open("wb") as file:
-            file.write(data)
+            for part in parts:
+                file.write(part)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(target)

@@ -170,7 +170,7 @@ def _write_dataset(
     if not provenance:
         raise LedgerError(f"None of the flagged frames can be exported. {missing[0]}")
     _write_json(folder / "classes.json", {str(k): name for k, name in enumerate(classes, 1)})
-    write_durably(folder / "README.txt", _hint(classes).encode())
+    write_durably(folder / "README.txt", [_hint(classes).encode()])
     _write_json(folder / "parts.json", parts)
     _write_json(folder / "provenance.json", {"frames": provenance, "missing": missing})
     return Exported(tuple(provenance), tuple(missing))
@@ -190,9 +190,9 @@ def _write_frame(folder: Path, stem: str, row: queries.Row | None) -> str | None
         mask = _whole(row.mask_path, row.mask_sha256)
     if mask is None:  # an empty one in its place would say that the part is good
         return f"{row.mask_path} is missing or was changed since it was recorded"
-    write_durably(folder / "images" / f"{stem}.png", image)
-    write_durably(folder / "masks" / f"{stem}.png", mask)
-    write_durably(folder / "previews" / f"{stem}.png", _preview(image, mask))
+    write_durably(folder / "images" / f"{stem}.png", [image])
+    write_durably(folder / "masks" / f"{stem}.png", [mask])
+    write_durably(folder / "previews" / f"{stem}.png", [_preview(image, mask)])
     return None
 
 
@@ -246,4 +246,4 @@ def _provenance(row: queries.Row, flags: Sequence[queries.Flag]) -> dict[str, An
 
 
 def _write_json(path: Path, content: object) -> None:
-    write_durably(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+    write_durably(path, [(json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()])

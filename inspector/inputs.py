@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from inspector.errors import DatasetError, ShapeMismatch
 from inspector.types import Image
 
+_AT_ONCE = 1 << 20
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"})
 
 
@@ -50,7 +51,7 @@ def to_input(image: NDArray[Any], channels: int, shift_16bit: int = 8) -> Image:
     Raises ShapeMismatch for a dtype or channel count that no rule covers.
     """
     if image.dtype == np.uint16:
-        image = np.minimum(image >> shift_16bit, 255).astype(np.uint8)
+        image = _without_low_bits(image, shift_16bit)
     planes = image.shape[2] if image.ndim == 3 else 1
     if image.dtype != np.uint8 or image.ndim not in (2, 3) or planes not in (1, 3, 4):
         raise ShapeMismatch(
@@ -66,3 +67,12 @@ def to_input(image: NDArray[Any], channels: int, shift_16bit: int = 8) -> Image:
     elif channels == 3 and image.ndim == 2:
         image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
     return np.ascontiguousarray(image)
+
+
+def _without_low_bits(image: NDArray[np.uint16], bits: int) -> NDArray[np.uint8]:
+    """The upper bits, saturated; a few rows at a time, since pictures may be large."""
+    upper = np.empty(image.shape, np.uint8)
+    step = max(1, _AT_ONCE // max(1, image[:1].size))
+    for top in range(0, len(image), step):
+        upper[top : top + step] = np.minimum(image[top : top + step] >> bits, 255)
+    return upper

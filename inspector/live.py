@@ -24,6 +24,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from inspector.types import Image, Inspection, Mask, VerdictWord
 
@@ -78,14 +79,26 @@ def shrink(image: Image, mask: Mask | None, max_side: int) -> tuple[Image, Mask 
         return image, mask, scale
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
-    if mask is None:
-        return small, None, scale
-    small_mask: Mask = np.zeros(small.shape[:2], np.uint8)
-    counts = cv2.calcHist([mask], [0], None, [256], [0, 256]).ravel()  # bincount would copy it eight-fold
-    for class_id in np.flatnonzero(counts[1:]) + 1:
-        share = cv2.resize((mask == class_id).astype(np.float32), size, interpolation=cv2.INTER_AREA)
-        small_mask[np.asarray(share) > 0] = class_id
-    return small, small_mask, scale
+    return small, None if mask is None else _shrunk(mask, (size[1], size[0])), scale
+
+
+def _shrunk(mask: Mask, size: tuple[int, int]) -> Mask:
+    """The highest class that lies, if only in part, under each pixel of the smaller (height, width)."""
+    small: Mask = np.zeros(size, np.uint8)
+    _, y, _, height = cv2.boundingRect(mask)
+    columns = np.stack(_under(mask.shape[1], size[1]), axis=1).ravel()
+    line = np.zeros(mask.shape[1] + 1, np.uint8)  # one more, so that the last column may end there
+    for row, (first, past) in enumerate(zip(*_under(mask.shape[0], size[0]), strict=True)):
+        if first < y + height and past > y:
+            line[:-1] = mask[first:past].max(axis=0)
+            small[row] = np.maximum.reduceat(line, columns)[::2]
+    return small
+
+
+def _under(n: int, cells: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """First and past the last of n pixels that lie, if only in part, under each of `cells` larger ones."""
+    ends = np.arange(cells + 1) * n
+    return ends[:-1] // cells, -(-ends[1:] // cells)
 
 
 class PictureWriter:

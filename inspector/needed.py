@@ -8,15 +8,14 @@ the zones is found exactly as if all tiles had been computed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inspector.defects import mask_of
 from inspector.errors import ShapeMismatch
 from inspector.tiling import Tile, TilePlan
-from inspector.types import ProbMap
+from inspector.types import Mask
 
 
 def needed_tiles(plan: TilePlan, counted: NDArray[np.bool_]) -> tuple[Tile, ...]:
@@ -37,20 +36,14 @@ def inspected_pixels(plan: TilePlan, tiles: Iterable[Tile]) -> NDArray[np.bool_]
     return inspected
 
 
-def reached_tiles(
-    probs: ProbMap, thresholds: Sequence[float], skipped: Iterable[Tile], reach_px: int
-) -> tuple[Tile, ...]:
+def reached_tiles(mask: Mask, skipped: Iterable[Tile], reach_px: int) -> tuple[Tile, ...]:
     """The skipped tiles that have a defect pixel at most reach_px outside what they own.
 
-    probs: uint8 (H, W, K), 0 where nothing was computed. reach_px: join_gap_px + 1, the largest
+    mask: uint8 (H, W), 0 where nothing was computed. reach_px: join_gap_px + 1, the largest
     step between two pixels of one defect, along y and along x. It does not matter whether that
     defect counts: one tile too many costs time, one too few an escape.
     """
-    return tuple(
-        tile
-        for tile in skipped
-        if any(mask_of(probs[strip], thresholds).any() for strip in _rim(tile.owns, reach_px))
-    )
+    return tuple(tile for tile in skipped if any(mask[strip].any() for strip in _rim(tile.owns, reach_px)))
 
 
 def _rim(owns: tuple[int, int, int, int], reach: int) -> Iterable[tuple[slice, slice]]:

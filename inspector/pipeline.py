@@ -9,15 +9,15 @@ from difflib import get_close_matches
 import numpy as np
 
 from inspector.config import Recipe
-from inspector.defects import find_defects, mask_of
+from inspector.defects import find_defects
 from inspector.engine.protocol import Engine, EngineInfo
-from inspector.engine.segment import segment
+from inspector.engine.segment import find_damage
 from inspector.errors import ConfigError, EngineError, Refused, ShapeMismatch
 from inspector.inputs import to_input
 from inspector.needed import inspected_pixels, needed_tiles, reached_tiles
 from inspector.package import ModelPackage
 from inspector.tiling import TilePlan
-from inspector.types import Fault, Frame, Image, Inspection, ProbMap, Reason, Verdict, VerdictWord
+from inspector.types import Fault, Frame, Image, Inspection, Reason, Segmentation, Verdict, VerdictWord
 from inspector.verdict import judge
 from inspector.zones import Zones
 
@@ -74,9 +74,10 @@ class Pipeline:
             return None
         return Reason(Fault.FORMAT.value, words)
 
-    def segment(self, frame: Frame) -> ProbMap:
-        """Probabilities uint8 (H, W, K) of the frame; 0 in tiles outside the zones that no defect reaches.
+    def segment(self, frame: Frame) -> Segmentation:
+        """Where the frame is damaged; nothing is marked in tiles outside the zones that no defect reaches.
 
+        Beside the frame this takes 2 bytes a pixel and one tile, whatever the size of the frame.
         Raises ShapeMismatch for a frame that `check` finds fault with, EngineError when the
         engine fails.
         """
@@ -86,28 +87,27 @@ class Pipeline:
         self._colours = frame.image.shape[2] if frame.image.ndim == 3 else 1
         return self._segment(to_input(frame.image, self._package.manifest.channels))
 
-    def _segment(self, image: Image) -> ProbMap:
+    def _segment(self, image: Image) -> Segmentation:
         """The needed tiles first, then, as long as damage leads into a skipped one, those as well."""
-        if not self._tiles:  # the zones leave nothing to inspect; coverage 0 says so
-            return np.zeros((*self._plan.frame, len(self._package.classes)), np.uint8)
-        probs = segment(image, self._plan, self._engine, self._tiles)
-        skipped, reach = self._skipped, self._recipe.join_gap_px + 1
-        while more := reached_tiles(probs, self._thresholds, skipped, reach):
-            segment(image, self._plan, self._engine, more, probs)
-            skipped = tuple(tile for tile in skipped if tile not in more)
-        return probs
+        found = Segmentation.of_nothing(self._plan.frame)
+        tiles, skipped, reach = self._tiles, self._skipped, self._recipe.join_gap_px + 1
+        while tiles:  # none at all when the zones leave nothing to inspect; coverage 0 says so
+            find_damage(image, self._plan, self._engine, self._thresholds, tiles, found)
+            tiles = reached_tiles(found.mask, skipped, reach)
+            skipped = tuple(tile for tile in skipped if tile not in tiles)
+        return found
 
-    def judge(self, frame: Frame, probs: ProbMap, stages_ms: dict[str, float] | None = None) -> Inspection:
+    def judge(
+        self, frame: Frame, found: Segmentation, stages_ms: dict[str, float] | None = None
+    ) -> Inspection:
         """The inspection of a segmented frame; UNINSPECTED(late) past the recipe's deadline.
 
         stages_ms: what was measured before; the result adds `defects` and `judge`.
-        Raises ShapeMismatch when probs do not fit the plan and the classes.
+        Raises ShapeMismatch when what was found does not fit the plan and the classes.
         """
         started = time.perf_counter()
-        mask = mask_of(probs, self._thresholds)
         defects = find_defects(
-            mask,
-            probs,
+            found,
             self._package.classes,
             scale=self._recipe.scale,
             join_gap_px=self._recipe.join_gap_px,
@@ -121,7 +121,7 @@ class Pipeline:
             "defects": 1000 * (measured - started),
             "judge": 1000 * (time.perf_counter() - measured),
         }
-        return Inspection(frame, verdict, defects, mask, self._coverage, time.monotonic_ns(), stages)
+        return Inspection(frame, verdict, defects, found.mask, self._coverage, time.monotonic_ns(), stages)
 
     def inspect(self, frame: Frame) -> Inspection:
         """Segment and judge; every fault and engine failure becomes UNINSPECTED, never an error."""
@@ -130,10 +130,10 @@ class Pipeline:
             return refused(frame, wrong)
         started = time.perf_counter()
         try:
-            probs = self.segment(frame)
+            found = self.segment(frame)
         except EngineError as error:
             return refused(frame, Fault.ENGINE, str(error))
-        return self.judge(frame, probs, {"infer": 1000 * (time.perf_counter() - started)})
+        return self.judge(frame, found, {"infer": 1000 * (time.perf_counter() - started)})
 
     def _late(self, frame: Frame) -> Reason | None:
         deadline_ms = self._recipe.deadline_ms

@@ -22,6 +22,7 @@ from inspector.db.recover import close_run, fill_missing
 from inspector.db.schema import RunRow
 from inspector.db.transactions import WRITE, told, writing
 from inspector.db.writes import RunFacts
+from inspector.engine.memory import MOST_WAITING
 from inspector.errors import InspectionError, LedgerError
 from inspector.evidence import EvidenceFolder
 from inspector.keeping import Keeping, Kept, evidence_error, in_time
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 
 __all__ = ["HealthBeat", "Recorded", "Recorder", "RunStart"]
 
-BATCH = 32
-"""Records that wait, and records that one commit takes at most."""
 TICK_S = 0.25
 MISSING_WORDS = "The station stopped before this frame was judged"
 
@@ -87,7 +86,7 @@ class Recorder:
         publish: Callable[[tuple[Recorded, ...]], None],
         *,
         recent_mb: int = 128,
-        waiting: int = BATCH,
+        waiting: int = MOST_WAITING,
     ) -> None:
         """Begin the run and start the writer thread.
 

@@ -218,7 +218,13 @@ def paste_tile(probs: NDArray[Pixel], plan: TilePlan, tile: Tile, onto: NDArray[
             f" {plan.out} tiles on {plan.frame}; the engine was compiled for another tile."
         )
     y0, x0, y1, x1 = tile.owns
-    onto[y0:y1, x0:x1] = probs[y0 - tile.y : y1 - tile.y, x0 - tile.x : x1 - tile.x]
+    onto[y0:y1, x0:x1] = owned(probs, tile)
+
+
+def owned(probs: NDArray[Pixel], tile: Tile) -> NDArray[Pixel]:
+    """The part of the tile's output, (out_h, out_w, ...), that this tile alone writes; a view."""
+    y0, x0, y1, x1 = tile.owns
+    return probs[y0 - tile.y : y1 - tile.y, x0 - tile.x : x1 - tile.x]
 
 
 def _check_frame(frame: tuple[int, int]) -> None:

@@ -1,5 +1,7 @@
 """The words of the line as types: Frame -> Tiles -> ProbMap -> Mask -> Defects -> Verdict.
 
+A ProbMap is as large as a tile on the line; of the whole frame a Segmentation is kept.
+
 Coordinates are (y, x), sizes (height, width), intervals half-open, all in pixels of the
 full frame. Times end in `_ns`; UTC for people, monotonic for differences.
 """
@@ -19,6 +21,20 @@ ProbMap: TypeAlias = NDArray[np.uint8]
 """uint8 (H, W, K), one plane for each defect class (background left out); 255 = certain."""
 Mask: TypeAlias = NDArray[np.uint8]
 """uint8 (H, W) of class ids; 0 = good, k = defect class k (plane k - 1 of the ProbMap)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segmentation:
+    """What segmenting a frame leaves of it, whatever the number of classes: 2 bytes a pixel."""
+
+    mask: Mask
+    certainty: NDArray[np.uint8]
+    """uint8 (H, W): probability of each pixel's own class in the mask, 255 = certain; 0 where good."""
+
+    @classmethod
+    def of_nothing(cls, frame: tuple[int, int]) -> Segmentation:
+        """A frame of (height, width) without damage. Large ones take memory only where damage is written."""
+        return cls(np.zeros(frame, np.uint8), np.zeros(frame, np.uint8))
 
 
 class VerdictWord(StrEnum):

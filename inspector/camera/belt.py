@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from inspector.types import Image
 
 PARTS = 6
+DRAWN_PX = 1 << 22
+"""Belts for larger pictures are drawn smaller, and each of their pixels becomes several."""
 _LIGHT, _BELT = 168.0, 46.0
 """Mean gray of a plate and of the belt between two plates."""
 
@@ -23,15 +25,19 @@ class Belt:
     def __init__(self, size: tuple[int, int], seed: int) -> None:
         """size: (height, width) of the pictures in pixels."""
         self.size = size
-        self._step = max(1, size[1] // 11)
-        self._strip = _draw(size, np.random.default_rng(seed))
+        self._times = max(1, int(np.ceil(np.sqrt(size[0] * size[1] / DRAWN_PX))))
+        self._drawn = -(-size[0] // self._times), -(-size[1] // self._times)
+        self._step = max(1, self._drawn[1] // 11)
+        self._strip = _draw(self._drawn, np.random.default_rng(seed))
 
     def picture(self, number: int) -> Image:
         """Picture of that number, counted from 1: uint8 (H, W, 3)."""
-        height, width = self.size
+        width, times = self._drawn[1], self._times
         period = self._strip.shape[1] - width
         at = (number - 1) * self._step % period
-        window = np.ascontiguousarray(self._strip[:height, at : at + width])
+        window = np.ascontiguousarray(self._strip[:, at : at + width])
+        if times > 1:
+            window = window.repeat(times, axis=0).repeat(times, axis=1)[: self.size[0], : self.size[1]]
         return np.repeat(window[:, :, None], 3, axis=2)
 
 

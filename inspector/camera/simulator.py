@@ -43,7 +43,9 @@ class Simulator:
         self._seq = 0
         self._lost = 0
         self._epoch: float | None = None
+        self._freezes = any(one.kind == "frozen" for one in spec.faults)
         self._before: Grab | None = None
+        """The last picture without a fault, kept only where a later frame is to repeat it."""
         self._happened: set[SimFault] = set()
         self._gone_until = 0.0
 
@@ -105,7 +107,7 @@ class Simulator:
         handed = self._spoil(grab, fault)
         self._note(number, "emitted", fault, handed)
         self._lost = 0
-        if fault is None or self._before is None:
+        if self._freezes and (fault is None or self._before is None):
             self._before = grab
         return handed
 

@@ -150,7 +150,6 @@ class LineBench:
         opened = Opened(
             run_id=str(ULID()),
             camera=MemoryCamera(self.pictures, frames, size=self.size),
-            early=(),
             package=self.package,
             serving=Serving(self.size, scripted, pipeline),
             ledger=open_ledger(recording.db),

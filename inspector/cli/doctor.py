@@ -106,6 +106,7 @@ def line_findings(config: LineConfig) -> Iterator[Finding]:
     for output in config.outputs:
         yield _output(output.path)
     yield _model(config)
+    yield from _largest_frame(config)
 
 
 def _ledger(url: str, folder: Path) -> Finding:
@@ -186,6 +187,28 @@ def _model(config: LineConfig) -> Finding:
     info = engine.info
     found = f"{package.manifest.name} {package.manifest.version} serves on {info.name} in {info.precision}"
     return Finding("model", "ok", found)
+
+
+def _largest_frame(config: LineConfig) -> Iterator[Finding]:
+    """What the memory limit means for a camera; nothing on a GPU, where the tiles lie in its own memory."""
+    from inspector.engine.memory import MB
+    from inspector.engine.planner import memory_model
+    from inspector.package import load_package
+    from inspector.zones import Zones
+
+    if config.model.package is None or config.model.engine == "tensorrt":
+        return
+    try:
+        package = load_package(config.model.package)
+    except InspectionError:
+        return  # said of the model
+    model = memory_model(package, config.model, Zones((1, 1), config.recipe.areas))
+    limit = config.model.memory_mb
+    megapixels = model.frame_px_within(limit * MB) / 1e6
+    words = f"up to {megapixels:.0f} megapixels fit model.memory_mb = {limit}"
+    low = megapixels < 1
+    remedy = "raise model.memory_mb" if low else ""
+    yield Finding("frames", "warn" if low else "ok", words, remedy)
 
 
 def camera_findings(config: LineConfig) -> Iterator[Finding]:

@@ -75,6 +75,7 @@ def contract(facts: LineFacts, config: LineConfig, package: ModelPackage) -> dic
     """What `inspector plan --json` prints, with frames measured on this machine."""
     from inspector.engine.measured import measured_plan
     from inspector.engine.open import open_engine
+    from inspector.engine.planner import predicted_mb
     from inspector.needed import needed_tiles
     from inspector.zones import Zones
 
@@ -91,6 +92,7 @@ def contract(facts: LineFacts, config: LineConfig, package: ModelPackage) -> dic
     frame_ms = tile_ms * len(tiles)
     found = (*conditions(facts, frame_ms), *scale_condition(facts, package))
     info = engine.info
+    memory = predicted_mb(package, plan, config.model, zones)
     return {
         "holds": all(one.state != "fail" for one in found),
         "conditions": [asdict(one) for one in found],
@@ -104,6 +106,7 @@ def contract(facts: LineFacts, config: LineConfig, package: ModelPackage) -> dic
         "period_ms": round(facts.period_ms, 3),
         "margin": round(1 - frame_ms / facts.period_ms, 4),
         "largest_speed_mm_s": _rounded(facts.largest_speed_mm_s(frame_ms)),
+        "memory_mb": {"predicted": memory, "limit": config.model.memory_mb},
         "engine": {"name": info.name, "precision": info.precision, "device": info.device,
                    "package": info.package, "certificate": info.certificate},
     }  # fmt: skip
@@ -137,6 +140,8 @@ def contract_text(facts: LineFacts, figures: dict[str, Any]) -> str:
         ("time", f"{figures['frame_ms']:.4g} ms a frame, from {figures['measured_tiles']} tiles measured here"
                  f" on {engine['name']} {engine['precision']}"),
         ("margin", f"{figures['margin']:.1%} of the {facts.period_ms:.4g} ms between two frames"),
+        ("memory", f"at most {figures['memory_mb']['predicted']} MB resident, the limit model.memory_mb is"
+                   f" {figures['memory_mb']['limit']}"),
         ("line", "no speed limits it" if most is None else f"at most {most:.5g} mm/s"),
     ]  # fmt: skip
     if some:

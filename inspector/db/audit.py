@@ -188,7 +188,8 @@ def _check_files(connection: Connection, audit: RunAudit, evidence: Path, folder
 def _hash_of(file: Path) -> str | None:
     """sha256 of a file, None where there is none (any more). Raises LedgerError when it cannot be read."""
     try:
-        return hashlib.sha256(file.read_bytes()).hexdigest()
+        with file.open("rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
     except FileNotFoundError:
         return None
     except OSError as error:

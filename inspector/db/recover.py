@@ -135,8 +135,8 @@ def _crash_row(run: Row[Any], number: int, words: str, folder: Path) -> dict[str
 
 def _adopted(file: Path, folder: Path) -> tuple[str, str] | tuple[None, None]:
     """Path and sha256 of a file as a row names it, two None where there is none that can be read."""
-    with suppress(OSError):
-        return stored_path(file, folder), hashlib.sha256(file.read_bytes()).hexdigest()
+    with suppress(OSError), file.open("rb") as opened:
+        return stored_path(file, folder), hashlib.file_digest(opened, "sha256").hexdigest()
     return None, None
 
 

@@ -37,7 +37,7 @@ def choose_plan(
     if settings.engine == "tensorrt":  # its maps lie on the GPU, and compiling saw that they fit
         chosen = settings.tile == "auto"
         return plan_for_compiled(package, frame) if chosen else _asked_plan(package, frame, settings.tile)
-    model = memory_model(package, settings)
+    model = memory_model(package, settings, zones)
     limit = settings.memory_mb * MB
     on_gpu = _torch_gpu_tile_px(package) if settings.engine == "torch" else None
     if settings.tile == "auto":
@@ -90,7 +90,7 @@ def candidate_plans(
     """
     settings = settings.model_copy(update={"tile": "auto"})
     first = choose_plan(package, frame, settings, zones)
-    model = memory_model(package, settings)
+    model = memory_model(package, settings, zones)
     largest = first.input[0] * first.input[1]
     if settings.hint == "latency" and largest * model.bytes_per_input_px <= cache_bytes:
         return [first]  # neither halo nor cache is left to be gained
@@ -128,10 +128,22 @@ def tiles_at_once(package: ModelPackage, plan: TilePlan, settings: ModelConfig, 
     return max(1, min(settings.threads or cores, len(plan.tiles), room))
 
 
-def memory_model(package: ModelPackage, settings: ModelConfig) -> MemoryModel:
+def memory_model(package: ModelPackage, settings: ModelConfig, zones: Zones | None = None) -> MemoryModel:
     """What has to fit: in precision auto f32, in which the engine may have to run."""
     precision = settings.precision if settings.precision in ("bf16", "int8") else "f32"
-    return MemoryModel(package, precision, "torch" if settings.engine == "torch" else "openvino")
+    engine = "torch" if settings.engine == "torch" else "openvino"
+    areas = 0 if zones is None else len(zones.areas)
+    return MemoryModel(package, precision, engine, areas)
+
+
+def predicted_mb(
+    package: ModelPackage, plan: TilePlan, settings: ModelConfig, zones: Zones | None = None
+) -> int:
+    """The most resident memory of a station that runs this plan, in MB; what lies on a GPU is not counted."""
+    model = memory_model(package, settings, zones)
+    on_gpu = settings.engine == "tensorrt" or (settings.engine == "torch" and _torch_gpu_tile_px(package))
+    everything = model.fixed_bytes(plan.frame) if on_gpu else model.resident_bytes(plan.frame, plan.input)
+    return round(everything / MB)
 
 
 def _torch_gpu_tile_px(package: ModelPackage) -> int | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable
 
 from inspector.camera.protocol import Camera
 from inspector.errors import CameraError, CameraStalled
@@ -50,9 +49,9 @@ class GrabStage:
         self._number = 0
         self._lost_since: float | None = None
 
-    def begin_with(self, grabs: Iterable[Grab]) -> None:
-        """Take these, read before the run existed, first."""
-        self._early.extend(grabs)
+    def begin_with(self, grabs: deque[Grab]) -> None:
+        """Take these, read before the run existed, first; they are taken out of `grabs`."""
+        self._early = grabs
 
     def work(self) -> None:
         """The stage's loop."""
@@ -60,10 +59,16 @@ class GrabStage:
             if self._control.paused.is_set() and not self._camera.live:
                 self._control.stop.wait(0.1)
                 continue
-            grab = self._early.popleft() if self._early else self._read()
-            if grab is None:
+            if self._inbox.wait_for_room(self._control.stop) and not self._one():
                 return self._ended()
-            self._take(grab)
+
+    def _one(self) -> bool:
+        """Read and pass on one frame, of which nothing is kept here; False at the end of the source."""
+        grab = self._early.popleft() if self._early else self._read()
+        if grab is None:
+            return False
+        self._take(grab)
+        return True
 
     def _take(self, grab: Grab) -> None:
         frame = self._intake.frame(grab)

@@ -14,7 +14,7 @@ from inspector.pipeline import Pipeline, refused
 from inspector.recorder import Recorder
 from inspector.station.control import Control, submit_last
 from inspector.station.mailbox import Mailbox
-from inspector.types import Fault, Frame, ProbMap
+from inspector.types import Fault, Frame, Segmentation
 
 if TYPE_CHECKING:
     from inspector.config import LineConfig
@@ -41,7 +41,7 @@ class Segmented:
     """A frame that went through the engine, for the judge."""
 
     frame: Frame
-    probs: ProbMap
+    found: Segmentation
     stages_ms: dict[str, float]
     pipeline: Pipeline
 
@@ -59,6 +59,8 @@ class InferStage:
     ) -> None:  # fmt: skip
         """open_for: makes a Serving for a frame size (height, width)."""
         self.outbox: queue.Queue[Segmented | None] = queue.Queue(1)
+        self.alone = False
+        """Begin a frame only after the one before was judged: for frames so large that two are many."""
         self.serving = serving
         self._open_for = open_for
         self._stale_ms, self._deadline_ms = config.camera.stale_ms, config.recipe.deadline_ms
@@ -97,14 +99,16 @@ class InferStage:
             words = f"The frame was {age:.0f} ms old before it was computed, limit {self._deadline_ms:g} ms."
             return self._refuse(frame, Fault.LATE, words)
         try:
-            probs = self._segment(frame)
+            found = self._segment(frame)
         except EngineError as error:
             return self._failed(frame, error)
         self._failures = 0
         stages = {"wait": age, "infer": (time.monotonic_ns() - began) / 1e6}
-        self.outbox.put(Segmented(frame, probs, stages, self.serving.pipeline))  # the judge always takes on
+        self.outbox.put(Segmented(frame, found, stages, self.serving.pipeline))  # the judge always takes on
+        if self.alone:
+            self.outbox.join()
 
-    def _segment(self, frame: Frame) -> ProbMap:
+    def _segment(self, frame: Frame) -> Segmentation:
         image = frame.image
         if image is not None and image.shape[:2] != self.serving.size:
             # The camera had announced another size than its first picture has.

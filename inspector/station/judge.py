@@ -1,4 +1,4 @@
-"""The judge stage: probabilities to verdicts, beside the engine's next frame."""
+"""The judge stage: damage to verdicts, beside the engine's next frame."""
 
 from __future__ import annotations
 
@@ -21,12 +21,23 @@ class JudgeStage:
 
     def work(self) -> None:
         """The stage's loop."""
-        while (item := self._inbox.get()) is not None:
+        while self._one():
+            pass
+
+    def _one(self) -> bool:
+        """Judge what comes next, of which nothing is kept here; False for None."""
+        item = self._inbox.get()
+        try:
+            if item is None:
+                self._finished = True
+                return False
             self._current = item
             self._recorder.serve(item.pipeline.served_by)
-            self._recorder.submit(item.pipeline.judge(item.frame, item.probs, item.stages_ms))
+            self._recorder.submit(item.pipeline.judge(item.frame, item.found, item.stages_ms))
             self._current = None
-        self._finished = True
+            return True
+        finally:
+            self._inbox.task_done()  # the infer stage may be waiting for it
 
     def end(self) -> None:
         """After a failure: refuse what is under way, and go on taking, so that nobody waits."""
@@ -36,4 +47,5 @@ class JudgeStage:
                 words = "The judge stopped before this frame."
                 submit_last(self._recorder, refused(item.frame, Fault.ENGINE, words))
             item = self._inbox.get()
+            self._inbox.task_done()
             self._finished = item is None

@@ -10,11 +10,12 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from inspector.db.connect import ledger_folder
-from inspector.engine.memory import MB
+from inspector.engine.memory import MB, UnderWay
+from inspector.engine.planner import memory_model
 from inspector.errors import InspectionError, LedgerError
 from inspector.live import LivePicture, PictureWriter, picture_path
 from inspector.outputs import JsonLines
-from inspector.recorder import BATCH, Recorded, Recorder, RunStart
+from inspector.recorder import Recorded, Recorder, RunStart
 from inspector.station.beat import beat_of
 from inspector.station.budget import BudgetWatch
 from inspector.station.control import Control, Stage
@@ -27,14 +28,13 @@ from inspector.station.opening import Opened, open_line, open_serving
 from inspector.station.requests import HANGS_S, RequestDesk
 from inspector.station.summary import RunSummary, Tally
 from inspector.types import VerdictWord
+from inspector.zones import Zones
 
 if TYPE_CHECKING:
     from inspector.config import LineConfig
 
 log = logging.getLogger("inspector.station")
 
-FILE_ROOM = 2
-"""Frames of a file that are read ahead of the engine."""
 PROGRESS_S = 10.0
 """How often a run that nobody sees says how far it is."""
 STOP_S = 10.0
@@ -94,7 +94,7 @@ class _Line:
         self.budget = BudgetWatch(config.recipe.deadline_ms, live=opened.camera.live)
         channels = opened.package.manifest.channels
         start = _run_start(config, opened)
-        waiting = waiting_frames(opened.serving.size, channels, config.model.memory_mb)
+        room = _frames_under_way(config, opened)
         with ExitStack() as on_failure:
             self.outputs: list[JsonLines] = []
             for output in config.outputs:
@@ -103,11 +103,13 @@ class _Line:
             self.live = _live_picture(opened)
             if self.live is not None:
                 on_failure.callback(self.live.close)
-            self.recorder = Recorder(opened.ledger, start, config.recording, self.publish, waiting=waiting)
+            self.recorder = Recorder(
+                opened.ledger, start, config.recording, self.publish, waiting=room.waiting
+            )
             on_failure.pop_all()
         live = opened.camera.live
-        room = config.camera.queue if config.camera.policy == "queue" else 1
-        self.inbox = Mailbox(room if live else FILE_ROOM, "newest" if live else "wait")
+        queue = config.camera.queue if config.camera.policy == "queue" else 1
+        self.inbox = Mailbox(queue if live else room.ahead, "newest" if live else "wait")
         intake = Intake(
             self.recorder.counter, opened.camera.camera_id, config.camera, channels=channels, live=live
         )
@@ -116,6 +118,7 @@ class _Line:
             opened.serving, lambda size: open_serving(config, opened.package, size), config,
             self.inbox, self.recorder, self.control,
         )  # fmt: skip
+        self.infer.alone = room.judging == 1
         self.judge = JudgeStage(self.infer.outbox, self.recorder)
         self.desk = RequestDesk(opened.ledger, self.recorder, self.control)
         self.stages = [
@@ -232,10 +235,11 @@ class _Line:
         self.recorder.health(beat_of(self, "failed" if error is not None else "ended", words))
 
 
-def waiting_frames(size: tuple[int, int], channels: int, memory_mb: int) -> int:
-    """How many frames may wait for the recorder: with their masks a sixteenth of the memory limit."""
-    frame_bytes = size[0] * size[1] * (channels + 1)
-    return max(2, min(BATCH, memory_mb * MB // 16 // frame_bytes))
+def _frames_under_way(config: LineConfig, opened: Opened) -> UnderWay:
+    """How many frames the memory limit leaves room for beside the tiles that were planned."""
+    serving, zones = opened.serving, Zones(opened.serving.size, config.recipe.areas)
+    model = memory_model(opened.package, config.model, zones)
+    return model.under_way(serving.size, serving.engine.info.tile, config.model.memory_mb * MB)
 
 
 def _run_start(config: LineConfig, opened: Opened) -> RunStart:

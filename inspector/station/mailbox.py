@@ -39,6 +39,18 @@ class Mailbox:
             self._changed.notify_all()
             return displaced
 
+    def wait_for_room(self, stop: threading.Event) -> bool:
+        """Whether a frame can be left now; waits for it where the policy is `wait` and `stop` not set.
+
+        A sender that asks before it reads holds no frame while it waits.
+        """
+        with self._changed:
+            while self._policy == "wait" and len(self._frames) >= self._room and not self._ended:
+                if stop.is_set():
+                    return False
+                self._changed.wait(0.05)
+            return True
+
     def get(self, timeout_s: float) -> Frame | None:
         """The frame that waited longest, or None when none came within the time or ever will."""
         deadline = time.monotonic() + timeout_s

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -41,11 +42,11 @@ class Opened:
 
     run_id: str
     camera: Camera
-    early: tuple[Grab, ...]
-    """Read to learn the size of the pictures; the first frames of the run."""
     package: ModelPackage
     serving: Serving
     ledger: sqlalchemy.Engine
+    early: deque[Grab] = field(default_factory=deque)
+    """Read to learn the size of the pictures; the first frames of the run, which takes them out."""
     warnings: tuple[str, ...] = ()
     """What is wrong with the config and does not keep the line from running."""
 
@@ -54,7 +55,7 @@ class Opened:
 class _Seen:
     camera: Camera
     size: tuple[int, int]
-    early: list[Grab] = field(default_factory=list)
+    early: deque[Grab] = field(default_factory=deque)
     known: bool = True
     """False where no picture came and the size is the fallback: no zone is held against that one."""
 
@@ -85,9 +86,7 @@ def open_line(config: LineConfig) -> Opened:
             log.warning("%s", warning)
         serving = open_serving(config, package, seen.size)
         undo.callback(serving.engine.close)
-        opened = Opened(
-            str(ULID()), camera, tuple(seen.early), package, serving, ledger.result(), tuple(warnings)
-        )
+        opened = Opened(str(ULID()), camera, package, serving, ledger.result(), seen.early, tuple(warnings))
         undo.pop_all()  # all is well: nothing is closed here
         return opened
 

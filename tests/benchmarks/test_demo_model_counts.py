@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.demo_model import Tally, counts, poisson
-from inspector.types import Mask
-from trainer.synth.defects import CLASSES
+from inspector.types import Mask, Segmentation
 from trainer.synth.line import LineSpec, still_frames
 from trainer.synth.scene import Rendered, Scene
 
@@ -22,7 +21,7 @@ def frame() -> Rendered:
 
 def tally(frame: Rendered, predicted: Mask) -> Tally:
     total = Tally()
-    total.add(frame, np.full((*predicted.shape, len(CLASSES)), 255, np.uint8), predicted)
+    total.add(frame, Segmentation(predicted, np.full_like(predicted, 255)))
     return total
 
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inspector.defects import MatchCounts, find_defects, mask_of, match_defects
+from inspector.defects import MatchCounts, find_defects, mark_damage, mask_of, match_defects
 from inspector.errors import ShapeMismatch, UsageError
-from inspector.types import Defect, Scale
+from inspector.types import Defect, Scale, Segmentation
 from inspector.zones import Area, Zones, fill_polygon
 
 CLASSES = ("scratch", "dent", "stain")
@@ -19,12 +19,12 @@ def blank(height: int = 60, width: int = 80) -> np.ndarray:
     return np.zeros((height, width), np.uint8)
 
 
-def probs_of(mask: np.ndarray, level: int = 200) -> np.ndarray:
-    return np.where(mask[..., None] == np.arange(1, 1 + len(CLASSES)), level, 3).astype(np.uint8)
+def segmentation(mask: np.ndarray, level: int = 200) -> Segmentation:
+    return Segmentation(mask, np.where(mask > 0, level, 0).astype(np.uint8))
 
 
 def found(mask: np.ndarray, **options: object) -> tuple[Defect, ...]:
-    return find_defects(mask, probs_of(mask), CLASSES, **options)  # type: ignore[arg-type]
+    return find_defects(segmentation(mask), CLASSES, **options)  # type: ignore[arg-type]
 
 
 def one(mask: np.ndarray, **options: object) -> Defect:
@@ -51,6 +51,22 @@ def test_the_mask_is_the_argmax_of_p_over_t_where_it_reaches_one(seed: int, leve
             ):
                 best = k
         assert mask[y, x] in {best, *equal_to(probs[y, x], levels, best)}
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 700_000, 1), (900, 700, 2), (40, 60, 5)])
+def test_marking_keeps_the_certainty_of_the_chosen_class_in_whole_and_in_views(shape: tuple[int, int, int]):
+    rng = np.random.default_rng(0)
+    probs = rng.integers(0, 256, shape, dtype=np.uint8)
+    probs[rng.random(shape[:2]) < 0.9] = 0
+    thresholds = [0.3 + 0.1 * k for k in range(shape[2])]
+    whole = Segmentation.of_nothing((shape[0] + 4, shape[1] + 6))
+    view = Segmentation(whole.mask[1:-3, 2:-4], whole.certainty[1:-3, 2:-4])
+    mark_damage(probs, thresholds, view)
+    mask = mask_of(probs, thresholds)
+    chosen = np.take_along_axis(probs, np.maximum(mask, 1)[..., None] - 1, axis=2)[..., 0]
+    assert np.array_equal(view.mask, mask)
+    assert np.array_equal(view.certainty, np.where(mask > 0, chosen, 0))
+    assert np.count_nonzero(whole.mask) == np.count_nonzero(mask)
 
 
 def equal_to(values: np.ndarray, levels: list[int], best: int) -> set[int]:
@@ -141,10 +157,9 @@ def test_millimetres_follow_the_scale_of_each_axis():
 def test_confidence_is_the_95th_percentile_of_the_own_class():
     mask = blank()
     mask[0, :21] = 3
-    probs = probs_of(mask)
-    probs[0, :21, 2] = np.arange(100, 121)
-    probs[..., 0] = 250
-    (defect,) = find_defects(mask, probs, CLASSES)
+    certainty = np.full_like(mask, 250)
+    certainty[0, :21] = np.arange(100, 121)
+    (defect,) = find_defects(Segmentation(mask, certainty), CLASSES)
     assert defect.confidence == pytest.approx(119 / 255)
 
 
@@ -241,12 +256,16 @@ def test_partly_excluded_partly_outside_does_not_count():
 
 
 def test_arrays_that_do_not_fit_are_refused():
-    with pytest.raises(ShapeMismatch):
-        find_defects(blank(), np.zeros((60, 81, 3), np.uint8), CLASSES)
-    with pytest.raises(ShapeMismatch):
-        find_defects(blank(), np.zeros((60, 80, 2), np.uint8), CLASSES)
-    with pytest.raises(ShapeMismatch):
-        find_defects(blank(), probs_of(blank()), CLASSES, zones=Zones((60, 79)))
+    with pytest.raises(ShapeMismatch, match="certainty"):
+        find_defects(Segmentation(blank(), blank(60, 81)), CLASSES)
+    unnamed = blank()
+    unnamed[3, 3] = len(CLASSES) + 1
+    with pytest.raises(ShapeMismatch, match="class 4 does not fit 3"):
+        found(unnamed)
+    with pytest.raises(ShapeMismatch, match="Zones"):
+        found(blank(), zones=Zones((60, 79)))
+    with pytest.raises(ShapeMismatch, match="do not fit a mask"):
+        mark_damage(np.zeros((60, 80, 3), np.uint8), [0.5] * 3, segmentation(blank(60, 81)))
 
 
 # ---------------------------------------------------------------- matching

@@ -29,6 +29,13 @@ def test_sixteen_bits_are_shifted_and_saturated_never_stretched():
     assert to_input(picture, 1, shift_16bit=8).tolist() == [[0, 0, 1, 15, 255]]
 
 
+@pytest.mark.parametrize("shape", [(1500, 1100), (3, 2_000_000), (800, 700, 3)])
+def test_large_pictures_of_sixteen_bits_are_shifted_band_by_band(shape):
+    picture = np.random.default_rng(0).integers(0, 1 << 16, shape, np.uint16)
+    found = to_input(picture, 1 if len(shape) == 2 else 3, shift_16bit=6)
+    assert (found == np.minimum(picture >> 6, 255)).all()
+
+
 @pytest.mark.parametrize(
     "picture", [np.zeros((3, 4), np.float32), np.zeros((3, 4, 2), np.uint8), np.zeros(5, np.uint8)]
 )

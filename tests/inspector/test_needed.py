@@ -14,7 +14,7 @@ from test_pipeline import package
 from inspector import pipeline as pipeline_module
 from inspector.config import Recipe
 from inspector.engine.fake import FakeEngine
-from inspector.engine.segment import segment
+from inspector.engine.segment import find_damage
 from inspector.errors import ShapeMismatch
 from inspector.needed import inspected_pixels, needed_tiles, reached_tiles
 from inspector.pipeline import Pipeline
@@ -100,7 +100,7 @@ def test_verdict_and_defects_are_those_of_the_full_computation(
     fake = engine()
     judged = line(fake, *zones, join_gap_px=gap, min_coverage=least, rules=[rule])
     said = judged.inspect(frame(image))
-    full = judged.judge(frame(image), segment(image, PLAN, engine()))
+    full = judged.judge(frame(image), find_damage(image, PLAN, engine(), (0.5, 0.5)))
     assert said.verdict == full.verdict
     assert said.defects == full.defects
     assert fake.computed <= len(PLAN.tiles)
@@ -116,7 +116,7 @@ def test_tiles_outside_the_zones_are_not_computed_and_are_zero() -> None:
     assert (fake.computed, len(PLAN.tiles)) == (4, 42)
     assert (said.verdict.word, said.coverage, said.defects) == (VerdictWord.PASS, 1.0, ())
     assert said.mask is not None and not said.mask.any()
-    assert not judged.segment(frame(image))[32:].any()
+    assert not judged.segment(frame(image)).mask[32:].any()
 
 
 def test_a_defect_that_leaves_the_zone_is_followed_and_measured_whole() -> None:
@@ -179,13 +179,13 @@ def test_needed_tiles_own_every_counted_pixel_and_no_other_tile_owns_one() -> No
 
 @pytest.mark.parametrize("corner", [(15, 15), (32, 32), (15, 32), (32, 15)])
 def test_reach_goes_around_corners(corner: tuple[int, int]) -> None:
-    probs = np.zeros((*SIZE, 1), np.uint8)
+    mask = np.zeros(SIZE, np.uint8)
     tile = Tile(0, 16, 16, (16, 16, 32, 32))
-    probs[corner] = 255
-    assert reached_tiles(probs, (0.5,), [tile], 1) == (tile,)
-    moved = np.roll(probs, [1 if c > 20 else -1 for c in corner], (0, 1))
-    assert reached_tiles(moved, (0.5,), [tile], 1) == ()
-    assert reached_tiles(moved, (0.5,), [tile], 2) == (tile,)
+    mask[corner] = 1
+    assert reached_tiles(mask, [tile], 1) == (tile,)
+    moved = np.roll(mask, [1 if c > 20 else -1 for c in corner], (0, 1))
+    assert reached_tiles(moved, [tile], 1) == ()
+    assert reached_tiles(moved, [tile], 2) == (tile,)
 
 
 @settings(max_examples=60, deadline=None)

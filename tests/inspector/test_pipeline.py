@@ -1,6 +1,7 @@
 """Frame -> Inspection with an engine that sees what is dark as a scratch and what is bright as a dent."""
 
 import time
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -197,3 +198,22 @@ def test_a_package_of_another_scale_is_refused(here: tuple[float, float], refuse
     else:
         Pipeline(trained, engine, PLAN, Recipe(mm_per_px=here))
     Pipeline(trained, engine, PLAN, Recipe())
+
+
+def test_memory_beside_the_frame_is_two_bytes_a_pixel_a_tile_and_a_band() -> None:
+    """Six megapixels and twelve classes, whose probabilities alone would be 72 MB."""
+    names = tuple(f"class {k}" for k in range(12))
+    plan = plan_tiles((2400, 2500), (252, 252), GEOMETRY)
+    manifest = package().manifest.model_copy(
+        update={"classes": names, "thresholds": dict.fromkeys(names, Threshold(value=0.5))}
+    )
+    many = ModelPackage(Path("many"), manifest, manifest.package_id())
+    line = Pipeline(many, FakeEngine(12, GEOMETRY, plan.input), plan, Recipe())
+    image = np.full(plan.frame, 128, np.uint8)
+    image[3:40, 5:50] = image[-9:, -7:] = 0
+    tracemalloc.start()
+    said = line.inspect(frame(image))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert [defect.area_px for defect in said.defects] == [37 * 45, 9 * 7]
+    assert peak < 2 * image.size + 20e6

@@ -22,8 +22,9 @@ from inspector.db import queries, writes
 from inspector.db.audit import audit_ledger
 from inspector.db.connect import open_ledger, sqlite_module
 from inspector.db.health import HealthBeat
+from inspector.engine.memory import MOST_WAITING
 from inspector.errors import LedgerError
-from inspector.recorder import BATCH, Recorded, Recorder
+from inspector.recorder import Recorded, Recorder
 from inspector.types import Frame, Inspection, Verdict, VerdictWord
 
 PASS, REJECT = VerdictWord.PASS, VerdictWord.REJECT
@@ -216,6 +217,19 @@ def test_a_flagged_frame_is_kept_without_loss_though_it_passed(ledger: Engine) -
     assert audit_ledger(ledger).problems == []
     others = [row.image_path for row in queries.recent(ledger, recorder.run_id, 9) if row.number != 2]
     assert others == [None] * 4
+
+
+def test_the_last_frame_can_be_flagged_however_large_it_is(ledger: Engine) -> None:
+    heard = Heard()
+    recorder = Recorder(ledger, sample_start(), RecordingConfig(), heard, recent_mb=0)
+    record(recorder, 3, PASS)
+    wait_for(lambda: len(heard.numbers) == 3)
+    for number in (2, 3):
+        writes.add_flag(ledger, recorder.run_id, number, "anna", "missed")
+    recorder.close()
+    kept = [row.number for row in queries.recent(ledger, recorder.run_id, 9) if row.image_path]
+    assert kept == [3]
+    assert audit_ledger(ledger).problems == []
 
 
 def test_the_oldest_evidence_goes_first_and_flagged_frames_stay(ledger: Engine, tmp_path: Path) -> None:
@@ -413,7 +427,7 @@ def test_an_event_gives_up_on_a_recorder_that_takes_nothing(ledger: Engine) -> N
     recorder = Recorder(ledger, sample_start(), RecordingConfig(), publish)
     record(recorder, 1)
     wait_for(lambda: heard.numbers)
-    record(recorder, BATCH)  # the queue is full and nobody takes from it
+    record(recorder, MOST_WAITING)  # the queue is full and nobody takes from it
     with pytest.raises(LedgerError, match="took nothing"):
         recorder.event("stopped", "told to stop", timeout_s=0.3)
     gate.set()

@@ -25,6 +25,8 @@ import pytest
 from inspector.cli.main import inspector as group
 from inspector.config import LineConfig
 from inspector.errors import LedgerError
+from inspector.inputs import read_image
+from inspector.png import png_parts
 
 _PARTS = Path(__file__).parent / "station" / "line_parts.py"
 _SPEC = importlib.util.spec_from_file_location("line_parts", _PARTS)
@@ -459,3 +461,30 @@ def test_when_the_terminal_hangs_up_the_line_goes_on(workplace: Path) -> None:
     while parts.rows(workplace, "SELECT end FROM runs") != [("closed",)]:
         assert time.monotonic() < deadline, "the line does not hear SIGTERM any more"
         time.sleep(0.05)
+
+
+def test_a_line_scan_of_30_megapixels_is_judged_and_kept_within_its_memory(workplace: Path) -> None:
+    picture = np.full((5000, 6000), 128, np.uint8)
+    cv2.line(picture, (20, 30), (5980, 4960), 0, 5)
+    picture[0, 0] = picture[-1, -1] = 0
+    (workplace / "in").mkdir()
+    (workplace / "in" / "scan.png").write_bytes(b"".join(png_parts(picture)))
+    (workplace / "line.toml").write_text('[model]\npackage = "package"\nengine = "fake"\nmemory_mb = 900\n')
+    done = subprocess.run([*PROGRAM, "--camera", "in", "--json"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout.splitlines()[-1])
+    assert (summary["grabbed"], summary["verdicts"]["REJECT"], summary["coverage"]) == (1, 1, 1.0)
+    image, mask = sorted((workplace / "evidence").rglob("*.png"), key=lambda file: "mask" in file.name)
+    assert np.array_equal(read_image(image), picture)
+    assert np.array_equal(read_image(mask), picture == 0)
+    found = parts.rows(workplace, "SELECT area_px FROM defects ORDER BY area_px DESC")
+    assert found == [(int(np.count_nonzero(picture == 0)) - 2,), (1,), (1,)]
+
+
+def test_a_limit_below_what_the_frame_needs_is_refused_with_the_way_out(workplace: Path) -> None:
+    (workplace / "line.toml").write_text('[model]\npackage = "package"\nengine = "fake"\nmemory_mb = 900\n')
+    command = [*PROGRAM, "--camera", "sim:?size=10000x10000", "--frames", "1", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 3, done.stderr
+    assert re.search(r"10000x10000 need \d+ MB .* model.memory_mb = 900 leaves no room", done.stderr)
+    assert "raise it" in done.stderr

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from inspector.camera.belt import Belt
+from inspector.camera.belt import DRAWN_PX, Belt
 from inspector.camera.simspec import SimFault, parse_sim
 from inspector.camera.simulator import Simulator
 from inspector.errors import CameraError, CameraStalled, UsageError
@@ -179,3 +179,12 @@ def test_a_path_is_replayed_as_a_live_camera(tmp_path: Path) -> None:
 def test_a_path_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is not there"):
         simulator(f"sim:{tmp_path / 'none'}").open()
+
+
+def test_belts_beyond_four_megapixels_are_drawn_smaller_and_enlarged() -> None:
+    belt = Belt((2601, 3333), seed=2)
+    first, again, later = belt.picture(1), Belt((2601, 3333), seed=2).picture(1), belt.picture(4)
+    assert first.shape == (2601, 3333, 3) and np.array_equal(first, again)
+    assert not np.array_equal(first, later)
+    assert np.array_equal(first[0::2][:1300], first[1::2][:1300])
+    assert sum(part.nbytes for part in vars(belt).values() if isinstance(part, np.ndarray)) < 6 * DRAWN_PX

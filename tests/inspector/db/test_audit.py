@@ -2,6 +2,7 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 from sqlalchemy import Connection, Engine, delete, update
@@ -99,17 +100,17 @@ def test_a_picture_that_cannot_be_read_is_one_sentence(filled: Filled) -> None:
 def test_a_picture_that_is_evicted_while_it_is_looked_at_is_no_problem(
     filled: Filled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    evicted, real = evidence_of(filled)[0], Path.read_bytes
+    evicted, real = evidence_of(filled)[0], Path.open
 
-    def read(path: Path) -> bytes:
+    def read(path: Path, *given: Any, **named: Any) -> IO[Any]:
         if path == evicted and path.exists():  # the living line deletes just now
             row = update(InspectionRow).where(InspectionRow.image_path.like(f"%{evicted.name}"))
             with writing(filled[0]) as connection:
                 connection.execute(row.values(image_path=None, mask_path=None))
             path.unlink()
-        return real(path)
+        return real(path, *given, **named)
 
-    monkeypatch.setattr(Path, "read_bytes", read)
+    monkeypatch.setattr(Path, "open", read)
     audit = audit_one(filled[0])
     assert not evicted.exists() and (audit.missing_files, audit.problems) == ([], [])
 

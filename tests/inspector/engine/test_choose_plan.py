@@ -3,7 +3,7 @@ import re
 import pytest
 
 from inspector.config import ModelConfig
-from inspector.engine.memory import MB, MemoryModel
+from inspector.engine.memory import MB, MOST_WAITING, MemoryModel, UnderWay
 from inspector.engine.open import choose_plan
 from inspector.errors import MemoryLimitError, ShapeMismatch
 from inspector.package import ModelPackage
@@ -50,3 +50,29 @@ def test_more_channels_pixels_and_precision_cost_more(tiny_package: ModelPackage
     assert f32.resident_bytes(LARGE, (500, 500)) > bf16.resident_bytes(LARGE, (500, 500))
     assert f32.resident_bytes(LARGE, (500, 500)) > f32.resident_bytes((1000, 1000), (500, 500))
     assert f32.tile_px_within(LARGE, 64 * MB) == 0
+
+
+def test_zones_are_planes_of_the_frame(tiny_package: ModelPackage) -> None:
+    none, two = MemoryModel(tiny_package, "f32"), MemoryModel(tiny_package, "f32", areas=2)
+    assert two.fixed_bytes(LARGE) - none.fixed_bytes(LARGE) == 3 * LARGE[0] * LARGE[1]
+
+
+def test_what_lies_under_way_takes_what_the_limit_leaves(tiny_package: ModelPackage) -> None:
+    model, tile = MemoryModel(tiny_package, "f32"), (500, 500)
+    least = model.resident_bytes(LARGE, tile)
+    tight = model.under_way(LARGE, tile, least + MB)
+    assert tight == UnderWay() and tight.judging == 1
+    usual = model.under_way(LARGE, tile, 2 * least)
+    assert (usual.ahead, usual.judging) == (2, 3) and 1 < usual.waiting < MOST_WAITING
+    added = usual.bytes_per_px(1, 1.0) - tight.bytes_per_px(1, 0.25)
+    assert least + added * LARGE[0] * LARGE[1] <= 2 * least
+    assert model.under_way((480, 640), tile, 4096 * MB).waiting == MOST_WAITING
+
+
+def test_the_largest_frame_is_the_last_that_is_planned(tiny_package: ModelPackage) -> None:
+    px = MemoryModel(tiny_package, "f32").frame_px_within(1500 * MB)
+    assert 50e6 < px < 200e6
+    choose_plan(tiny_package, (1000, px // 1000), ModelConfig(memory_mb=1500))
+    with pytest.raises(MemoryLimitError, match=r"before the first tile.*memory_mb = 1500"):
+        choose_plan(tiny_package, (1000, 2 * px // 1000), ModelConfig(memory_mb=1500))
+    assert MemoryModel(tiny_package, "f32").frame_px_within(64 * MB) == 0

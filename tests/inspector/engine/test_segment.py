@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from inspector.defects import mask_of
 from inspector.engine.fake import FakeEngine
-from inspector.engine.segment import segment
+from inspector.engine.segment import find_damage, segment
 from inspector.errors import EngineError, ShapeMismatch
 from inspector.tiling import Geometry, plan_tiles, whole_plan
 
@@ -18,6 +19,15 @@ def test_tiles_give_what_the_whole_frame_gives() -> None:
     assert len(TILED.tiles) > 4
     assert np.array_equal(found, expected)
     assert np.array_equal(found[..., 0], np.clip(2 * (128 - IMAGE.astype(int)), 0, 255))
+
+
+def test_damage_is_marked_tile_by_tile_as_the_whole_map_says() -> None:
+    probs = segment(IMAGE, TILED, FakeEngine(2, GEOMETRY, TILED.input))
+    found = find_damage(IMAGE, TILED, FakeEngine(2, GEOMETRY, TILED.input), (0.5, 0.8))
+    mask = mask_of(probs, (0.5, 0.8))
+    assert set(np.unique(mask)) == {0, 1, 2}
+    assert np.array_equal(found.mask, mask)
+    assert np.array_equal(found.certainty, np.choose(mask, [np.zeros_like(mask), *np.moveaxis(probs, 2, 0)]))
 
 
 def test_a_frame_of_another_size_is_refused() -> None:

@@ -65,3 +65,24 @@ def test_after_the_end_nothing_enters_and_what_waits_can_be_taken() -> None:
     assert box.put(frame(2), stop).number == 2
     assert box.get(5).number == 1
     assert box.done and box.get(5) is None
+
+
+def test_who_asks_for_room_first_never_waits_with_a_frame_in_hand() -> None:
+    box, stop = Mailbox(1, "wait"), threading.Event()
+    assert box.wait_for_room(stop)
+    box.put(frame(1), stop)
+    taken = threading.Timer(0.1, box.get, [0.0])
+    taken.start()
+    assert box.wait_for_room(stop)
+    taken.join()
+    box.put(frame(2), stop)
+    stop.set()
+    assert not box.wait_for_room(stop)
+    box.end()
+    assert box.wait_for_room(threading.Event()), "an ended one refuses what is put, and who puts it hears so"
+
+
+def test_a_live_sender_always_has_room() -> None:
+    box, stop = Mailbox(1, "newest"), threading.Event()
+    box.put(frame(1), stop)
+    assert box.wait_for_room(stop)

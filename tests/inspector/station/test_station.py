@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -16,8 +18,9 @@ from inspector.db.figures import figures
 from inspector.db.queries import events, gaps, health, is_alive
 from inspector.db.writes import add_request
 from inspector.errors import ConfigError
-from inspector.recorder import BATCH
+from inspector.pipeline import Pipeline
 from inspector.station import RunSummary, line, opening, run_station
+from inspector.types import Frame, Inspection, Segmentation
 
 KEYS = {
     "grabbed",
@@ -143,17 +146,40 @@ def test_faults_of_the_simulator_arrive_as_reasons(tmp_path: Path) -> None:
     ledger.dispose()
 
 
-@pytest.mark.parametrize(
-    ("size", "channels", "memory_mb", "frames"),
-    [
-        ((480, 640), 1, 4096, BATCH),
-        ((3000, 4000), 1, 1000, 2),
-        ((3000, 4000), 3, 4096, 5),
-        ((9999, 9999), 3, 64, 2),
-    ],
-)
-def test_what_waits_for_the_recorder_takes_a_share_of_the_memory(size, channels, memory_mb, frames) -> None:
-    assert line.waiting_frames(size, channels, memory_mb) == frames
+def test_frames_that_fill_the_memory_go_from_engine_to_recorder_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_engine(monkeypatch)
+    order: list[str] = []
+    segment, judge = Pipeline.segment, Pipeline.judge
+
+    def slow_judge(self: Pipeline, frame: Frame, *given: Any) -> Inspection:
+        time.sleep(0.02)
+        said = judge(self, frame, *given)
+        order.append(f"judged {frame.number}")
+        return said
+
+    def noted_segment(self: Pipeline, frame: Frame) -> Segmentation:
+        order.append(f"begun {frame.number}")
+        return segment(self, frame)
+
+    monkeypatch.setattr(Pipeline, "judge", slow_judge)
+    monkeypatch.setattr(Pipeline, "segment", noted_segment)
+    source = gray_folder(tmp_path / "in", [128, 0, 128, 128, 0])
+    summary = run_station(line_config(tmp_path, str(source), model={"memory_mb": 64}))
+    assert order == [f"{what} {n}" for n in range(1, 6) for what in ("begun", "judged")]
+    assert summary.json()["verdicts"]["REJECT"] == 2
+
+
+def test_a_judge_that_dies_holds_nobody_where_frames_go_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_engine(monkeypatch)
+    monkeypatch.setattr(Pipeline, "judge", lambda *_: (_ for _ in ()).throw(ValueError("broken")))
+    source = gray_folder(tmp_path / "in", [128] * 4)
+    summary = run_station(line_config(tmp_path, str(source), model={"memory_mb": 64}))
+    assert summary.error is not None
+    assert [word for _, word, _ in rows(tmp_path)] == ["UNINSPECTED"] * summary.grabbed
 
 
 def test_stop_refuses_what_waits_and_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
