@@ -18,7 +18,7 @@ from inspector.errors import UsageError
 from trainer.formats.convert import Conversion, ImportRequest, export_labels, import_labels
 from trainer.formats.pictures import find_picture, plain_name
 from trainer.formats.source import ReadOptions
-from trainer.formats.voc import palette
+from trainer.formats.voc_masks import palette
 
 HEIGHT, WIDTH = 12, 16
 
@@ -200,6 +200,14 @@ def test_voc_by_index_without_names_and_by_colour_with(tmp_path: Path) -> None:
     names = "# label:color_rgb:parts:actions\nbackground:0,0,0::\ndent:10,200,30::\n"
     done, out = imported("voc", voc(tmp_path / "colour", rgb, names))
     assert np.array_equal(mask_of(out), np.where(wanted == 2, 1, wanted)) and done.classes == {1: "dent"}
+
+
+def test_voc_in_gray_counts_by_the_order_of_the_list(tmp_path: Path) -> None:
+    names = "background:0,0,0::\nscratch:128,0,0::\ndent:0,128,0::\n"
+    folder = voc(tmp_path / "gray", names=names)
+    PIL.Image.fromarray(box(2)).save(folder / "SegmentationClass" / "a.png")
+    done, out = imported("voc", folder)
+    assert np.array_equal(mask_of(out), box(2)) and done.classes == {1: "scratch", 2: "dent"}
 
 
 def test_ignore_is_255_in_every_tool(tmp_path: Path) -> None:
