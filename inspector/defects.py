@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inspector.errors import ShapeMismatch, UsageError
-from inspector.regions import regions
+from inspector.regions import damaged_box, regions
 from inspector.ruler import Ruler
 from inspector.types import Defect, Mask, ProbMap, Scale, Segmentation
 from inspector.zones import Zones
 
-_MARK_PX = 1 << 18
+_MARK_PX = 1 << 16
 """Pixels that are marked at once."""
 
 
@@ -94,10 +94,10 @@ def find_defects(
     Raises ShapeMismatch when mask, certainty, classes or zones do not fit each other.
     """
     _check_fit(found, classes, zones)
-    defects = []
+    box, defects = damaged_box(found.mask), []
     for class_id, name in enumerate(classes, start=1):
         ruler = Ruler(found, class_id, scale, zones)
-        for pieces in regions(found.mask, class_id, join_gap_px, ruler.measure):
+        for pieces in regions(found.mask, box, class_id, join_gap_px, ruler.measure):
             defect = ruler.defect(name, pieces)
             if defect is not None:
                 defects.append(defect)

@@ -24,7 +24,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from inspector.types import Image, Inspection, Mask, VerdictWord
 
@@ -84,21 +83,15 @@ def shrink(image: Image, mask: Mask | None, max_side: int) -> tuple[Image, Mask 
 
 def _shrunk(mask: Mask, size: tuple[int, int]) -> Mask:
     """The highest class that lies, if only in part, under each pixel of the smaller (height, width)."""
-    small: Mask = np.zeros(size, np.uint8)
-    _, y, _, height = cv2.boundingRect(mask)
-    columns = np.stack(_under(mask.shape[1], size[1]), axis=1).ravel()
-    line = np.zeros(mask.shape[1] + 1, np.uint8)  # one more, so that the last column may end there
-    for row, (first, past) in enumerate(zip(*_under(mask.shape[0], size[0]), strict=True)):
-        if first < y + height and past > y:
-            line[:-1] = mask[first:past].max(axis=0)
-            small[row] = np.maximum.reduceat(line, columns)[::2]
+    small: Mask = mask
+    for axis, cells in enumerate(size):
+        ends = np.arange(cells + 1) * mask.shape[axis]
+        first, last = ends[:-1] // cells, -(-ends[1:] // cells) - 1
+        under = small.take(first, axis)
+        for further in range(1, int((last - first).max()) + 1):
+            np.maximum(under, small.take(np.minimum(first + further, last), axis), out=under)
+        small = under
     return small
-
-
-def _under(n: int, cells: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """First and past the last of n pixels that lie, if only in part, under each of `cells` larger ones."""
-    ends = np.arange(cells + 1) * n
-    return ends[:-1] // cells, -(-ends[1:] // cells)
 
 
 class PictureWriter:

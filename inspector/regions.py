@@ -47,8 +47,15 @@ class _Border(Generic[Measured]):
     """For each column of the last row: 0, or 1 + the index of the group that ends there."""
 
 
+def damaged_box(mask: Mask) -> Box:
+    """The tight box of all damage in a mask, uint8 (H, W); empty where there is none."""
+    x, y, width, height = cv2.boundingRect(mask)
+    return y, x, y + height, x + width
+
+
 def regions(
     mask: Mask,
+    box: Box,
     class_id: int,
     join_gap_px: int,
     measure: Callable[[Piece], Measured],
@@ -56,14 +63,15 @@ def regions(
 ) -> Iterator[list[Measured]]:
     """Each 8-connected region of one class as the measures of its pieces, as soon as it is complete.
 
-    mask: uint8 (H, W). join_gap_px: pieces with at most so many pixels between them, along y and
-    along x, are one region. measure: called once a piece; nothing else of it is kept. band_px:
-    pixels of a band; the regions do not depend on it.
+    mask: uint8 (H, W). box: where its damage is; see damaged_box. join_gap_px: pieces with at most
+    so many pixels between them, along y and along x, are one region. measure: called once a
+    piece; nothing else of it is kept. band_px: pixels of a band; the regions do not depend on it.
     """
-    x, y, width, height = cv2.boundingRect(mask)
+    y, x = box[:2]
+    window = mask[y : box[2], x : box[3]]
+    height, width = window.shape
     if not width:
         return
-    window = mask[y : y + height, x : x + width]
     step = max(1, band_px // width)
     border: _Border[Measured] = _Border([], np.zeros(width, np.intp))
     for top in range(0, height, step):

@@ -1,8 +1,9 @@
 """How wide regions are: the largest circle that fits in, from distances to the background.
 
 Small regions are measured at once. Large ones go block by block with some context around each,
-which is exact as long as no circle reaches beyond the context; only what is wider than that is
-measured on a coarser grid. So memory does not grow with the region.
+which is exact as long as no circle reaches beyond the context, and quick for what is long and
+thin. Only large regions that are wider than that are measured on a coarser grid. So memory does
+not grow with the region.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from inspector.regions import Box, Piece
+from inspector.regions import Box, Piece, damaged_box
 from inspector.types import Mask, Scale
 
 MARGIN_PX = 64
@@ -34,6 +35,7 @@ class Widths:
     def __init__(self, mask: Mask, class_id: int, scale: Scale) -> None:
         self._mask, self._class_id, self._scale = mask, class_id, scale
         self._square = scale.y == scale.x
+        self._surely = 2 * MARGIN_PX * min(scale.y, scale.x)
 
     def largest(self, piece: Piece) -> float:
         """Diameter of the largest circle around a pixel of the piece inside its region.
@@ -41,18 +43,26 @@ class Widths:
         Measured on half pixels: there the distance to the background is the width itself, for
         stripes of even and of odd width.
         """
-        if not piece.cut and 4 * piece.inside.size <= _CELLS[self._square]:
-            return float(self._distances(_halves(np.pad(piece.inside, 1)), 0.5).max()) * 2
-        surely, widest = 2 * MARGIN_PX * min(self._scale.y, self._scale.x), 0.0
+        at_once = not piece.cut and 4 * piece.inside.size <= _CELLS[self._square]
+        small = piece.inside.size <= _BLOCK_PX**2
+        width = None if at_once and small else self._in_blocks(piece)
+        if width is not None:
+            return width
+        if at_once:
+            return 2 * float(self._distances(_halves(np.pad(piece.inside, 1)), 0.5).max())
+        return max(self._surely, self._coarse_width(piece))
+
+    def _in_blocks(self, piece: Piece) -> float | None:
+        """None where the background that ends the circle may lie beyond the context."""
+        widest, edge = 0.0, 2 * MARGIN_PX
         for inside, y, x in _blocks(piece):
             context = self._around((y, x, y + inside.shape[0], x + inside.shape[1]))
             if context.all():
-                return max(surely, self._coarse_width(piece))
-            edge = 2 * MARGIN_PX
+                return None
             own = self._distances(_halves(context), 0.5)[edge:-edge, edge:-edge][_halves(inside) > 0]
-            widest = max(widest, float(own.max()) * 2)
-            if widest > surely:  # the background that ends the circle may lie beyond the context
-                return max(surely, self._coarse_width(piece))
+            widest = max(widest, 2 * float(own.max()))
+            if widest > self._surely:
+                return None
         return widest
 
     def _around(self, box: Box) -> NDArray[np.bool_]:
@@ -92,7 +102,8 @@ class Widths:
     @cached_property
     def _coarse(self) -> tuple[tuple[int, int], int, NDArray[np.floating]]:
         """(y, x) of the first cell, side of a cell in pixels, and the distances of all cells."""
-        x, y, width, height = cv2.boundingRect(self._mask)
+        y, x, bottom, right = damaged_box(self._mask)
+        height, width = bottom - y, right - x
         size = max(1, int(np.ceil(np.sqrt(width * height / _CELLS[self._square]))))
         rows, columns = -(-height // size), -(-width // size)
         cells = np.zeros((rows + 2, columns + 2), np.uint8)  # with a rim of background

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from inspector import widths as widths_module
 from inspector.defects import find_defects
-from inspector.regions import Piece, regions
+from inspector.regions import Piece, damaged_box, regions
 from inspector.types import Defect, Mask, Scale, Segmentation
 from inspector.widths import MARGIN_PX, Widths
 
@@ -78,14 +78,14 @@ def test_pieces_hold_each_pixel_once_in_tight_boxes(mask: Mask, gap: int, band_p
         again[y0:y1, x0:x1] += piece.inside
         return int(piece.inside.sum())
 
-    total = sum(sum(sizes) for sizes in regions(mask, 1, gap, keep, band_px))
+    total = sum(sum(sizes) for sizes in regions(mask, damaged_box(mask), 1, gap, keep, band_px))
     assert np.array_equal(again, mask == 1)
     assert total == np.count_nonzero(mask == 1)
 
 
 def piece_of(mask: Mask, cut: bool = False) -> Piece:
-    x, y, width, height = cv2.boundingRect(mask)
-    return Piece(mask[y : y + height, x : x + width] == 1, (y, x, y + height, x + width), cut)
+    y0, x0, y1, x1 = damaged_box(mask)
+    return Piece(mask[y0:y1, x0:x1] == 1, (y0, x0, y1, x1), cut)
 
 
 @pytest.mark.parametrize("scale", [PIXEL, Scale(0.5, 0.25)])
