@@ -114,8 +114,10 @@ def test_doctor_finds_a_machine_fit_and_a_dead_camera(
 ) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.chdir(tmp_path)
     fit = CliRunner().invoke(doctor, ["--model", str(tiny_package.path), "--json"], standalone_mode=False)
-    states = {one["check"]: one["state"] for one in last_json(fit.stdout)["findings"]}  # type: ignore[index,attr-defined]
+    findings = last_json(fit.stdout)["findings"]
+    states = {one["check"]: one["state"] for one in findings}
     assert fit.return_value == 0
+    assert any("megapixels fit model.memory_mb = 4096" in one["found"] for one in findings)
     assert {"python", "opencv", "openvino", "sqlite", "cache", "ledger", "model"} <= set(states)
     dead = CliRunner().invoke(doctor, ["--camera", str(tmp_path / "no.mp4")], standalone_mode=False)
     assert dead.return_value == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -48,6 +49,7 @@ def test_a_contract_that_holds_on_the_real_engine(tiny_package: ModelPackage) ->
     assert found["measured_tiles"] >= 3 and 0 < found["frame_ms"] < 5000
     assert found["margin"] == pytest.approx(1 - found["frame_ms"] / 5000, abs=1e-3)
     assert found["engine"]["name"] == "openvino" and found["engine"]["certificate"] != "none"
+    assert 300 < found["memory_mb"]["predicted"] < found["memory_mb"]["limit"] == 4096
     assert {one["name"] for one in found["conditions"]} == {"defect", "blur", "belt", "exposure", "time"}
 
 
@@ -64,6 +66,7 @@ def test_a_thin_defect_is_a_warning_that_holds(tiny_package: ModelPackage) -> No
     result = call(tiny_package, *options, "--engine", "fake")
     assert result.return_value == 0
     assert "warn  defect    the smallest defect is 2.0 px wide" in result.stdout
+    assert re.search(r"memory  at most \d+ MB resident, the limit model.memory_mb is 4096", result.stdout)
     assert result.stdout.splitlines()[-1] == "The contract holds."
 
 
