@@ -32,10 +32,11 @@ def seeing_network(base: int, depth: int, channels: int = 1, seed: int = 0) -> T
     config = UNetConfig(channels=channels, classes=3, depth=depth, base=base, dropout=0.0)
     net = UNet(config).eval()
     with torch.no_grad():
-        for pair in (net.down[0], net.up[-1].convs):
-            assert isinstance(pair, ConvPair)
+        top, last = net.down[0], net.up[-1].convs
+        assert isinstance(top, ConvPair) and isinstance(last, ConvPair)
+        for pair in (top, last):
             _pass_through(pair)
-        first = net.down[0].conv1.weight
+        first = top.conv1.weight
         first[0, :, 1, 1], first[1, :, 1, 1] = -1.0 / channels, 1.0 / channels
         net.head.weight *= 0.01
         net.head.weight[:, :2] = 0.0

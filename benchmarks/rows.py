@@ -50,7 +50,11 @@ def commit() -> str:
 def command() -> str:
     """The command line as a person would type it from the repository root."""
     spec = getattr(sys.modules["__main__"], "__spec__", None)
-    program = f"python -m {spec.name}" if spec else f"python benchmarks/{Path(sys.argv[0]).name}"
+    program = (
+        f"python -m {spec.name.removesuffix('.__main__')}"
+        if spec
+        else f"python benchmarks/{Path(sys.argv[0]).name}"
+    )
     return " ".join([program, *sys.argv[1:]])
 
 

@@ -1,0 +1,1 @@
+"""How fast the line is: `python -m benchmarks.speed`."""

@@ -1,0 +1,233 @@
+"""The speed bars, made from the committed rows: `python -m benchmarks.speed.table > benchmarks/SPEED.md`.
+
+Of each group the newest row counts, whatever it says. What has no row says "not run".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from benchmarks.rows import verdict
+from benchmarks.speed.bars import BARE, EFFICIENCY, INSTALL, INT8, OURS, PEERS, TRAINED, USEFUL
+from benchmarks.speed.record import Row, newest
+
+NOT_RUN = "not run"
+_FRAMES = {"1080p": "1080p", "12mp": "12 MP"}
+_ORDER = ("1080p", "12mp")
+
+
+class Bar(NamedTuple):
+    """One line of the first table."""
+
+    what: str
+    least: str
+    figure: str
+    held: bool | None
+    """None: not run, or reported without a bar."""
+    group: str
+
+
+def bars(rows: Mapping[str, Row]) -> list[Bar]:
+    """Every bar in the order of the page."""
+    return [*_useful(rows), *_int8(rows), *_peers(rows), *_pipeline(rows), *_latency(rows), *_gpu(rows)]
+
+
+def _useful(rows: Mapping[str, Row]) -> Iterator[Bar]:
+    for (depth, name), least in USEFUL.items():
+        group = f"rate-{depth}-{name}"
+        row = rows.get(group)
+        figure = NOT_RUN
+        if row is not None:
+            useful, product = row["useful"], row["product_flop_per_s"] / 1e9
+            figure = (
+                f"{useful['line']:.3f} end to end, {useful['engine only']:.3f} engine alone"
+                f" ({row['mpx_per_s']['line']:.2f} Mpx/s x {row['flop_per_px'] / 1e3:.1f} kFLOP over"
+                f" {product:.0f} GFLOP/s in {row['product_of']})"
+            )
+        yield Bar(f"useful rate, {_FRAMES[name]}, depth {depth}", f">= {least:.2f}", figure,
+                  None if row is None else row["held"]["useful"], group)  # fmt: skip
+
+
+def _int8(rows: Mapping[str, Row]) -> Iterator[Bar]:
+    row = rows.get("int8")
+    least = f">= {INT8:g} times"
+    if row is None or "models" not in row:
+        figure = NOT_RUN if row is None else f"{NOT_RUN}: {row['not_run']['int8']}"
+        yield Bar("int8 against bf16, 1080p", least, figure, None, "int8")
+        return
+    for kind, one in row["models"].items():
+        what = f"int8 against bf16, 1080p, {kind} network {one['package']}, base {one['base']}"
+        trained = kind == TRAINED
+        yield Bar(what, least if trained else "reported", _int8_figure(one),
+                  row["held"]["int8"] if trained else None, "int8")  # fmt: skip
+
+
+def _int8_figure(one: Row) -> str:
+    if "refused" in one:
+        return f"refused: {one['refused']}"
+    ratios, speed, layers = one["ratios"], one["mpx_per_s"], one["layers"]
+    return (
+        f"{ratios['line']:.2f} times end to end, {ratios['engine only']:.2f} engine alone"
+        f" ({speed['int8']['line']:.2f} over {speed['bf16']['line']:.2f} Mpx/s) with"
+        f" {layers - len(one['float_layers'])} of {layers} convolutions in int8, as many as its certificate"
+        " allows; speed only, the IoU that it costs is measured elsewhere"
+    )
+
+
+def _peers(rows: Mapping[str, Row]) -> Iterator[Bar]:
+    row = rows.get("peers")
+    for bar, least in PEERS.items():
+        ratio = row["ratios"].get(bar) if row else None
+        figure = f"{NOT_RUN}: {row['not_run'][bar]}" if row and bar in row["not_run"] else NOT_RUN
+        if row and ratio:
+            figure = (
+                f"{ratio['ratio']:.2f} times its fastest form here, {ratio['fastest']}"
+                f" ({ratio['low']:.2f} to {ratio['high']:.2f} over the rounds)"
+            )
+        wanted = f">= {least:g} times" if least > 1 else "faster"
+        yield Bar(f"the line end to end against {bar}, 1080p", wanted, figure,
+                  row["held"][bar] if row else None, "peers")  # fmt: skip
+
+
+def _pipeline(rows: Mapping[str, Row]) -> Iterator[Bar]:
+    for name in _ORDER:
+        for depth in (4, 5):
+            row = rows.get(f"rate-{depth}-{name}")
+            figure = NOT_RUN
+            if row is not None:
+                speed = row["mpx_per_s"]
+                figure = (
+                    f"{row['efficiency']:.3f} ({speed['line']:.2f} over {speed['engine only']:.2f} Mpx/s)"
+                )
+            yield Bar(f"end to end over engine alone, {_FRAMES[name]}, depth {depth}",
+                      f">= {EFFICIENCY:.2f}", figure,
+                      None if row is None else row["held"]["efficiency"], f"rate-{depth}-{name}")  # fmt: skip
+
+
+def _latency(rows: Mapping[str, Row]) -> Iterator[Bar]:
+    for name in _ORDER:
+        row = rows.get(f"latency-{name}")
+        figure = NOT_RUN
+        if row is not None:
+            each = ", ".join(f"{key} {ms:.0f}" for key, ms in row["latency_ms"].items())
+            figure = f"{each} ms over {row['frames']} frames"
+        yield Bar(f"latency, {_FRAMES[name]}, depth 4", "reported", figure, None, f"latency-{name}")
+
+
+def _gpu(rows: Mapping[str, Row]) -> Iterator[Bar]:
+    row = rows.get("gpu")
+    said = [f"{name}: {one['mpx_per_s']:.1f} Mpx/s, {one.get('useful', 0):.2f} of its matrix product"
+            if one["outcome"] == "ran" else f"{name}: {one['outcome']}"
+            for name, one in (row or {}).get("engines", {}).items()]  # fmt: skip
+    said += [f"{NOT_RUN}: {why}" for why in (row or {}).get("not_run", {}).values()]
+    yield Bar("NVIDIA GPU, 1080p, depth 4", "reported", "; ".join(said) or NOT_RUN, None, "gpu")
+
+
+def words(row: Row) -> str:
+    """All that one row says, on one line."""
+    return "; ".join(
+        f"{bar.what} {bar.figure}" for bar in bars({row["group"]: row}) if bar.group == row["group"]
+    )
+
+
+def page(rows: Mapping[str, Row]) -> str:
+    """The whole page in Markdown."""
+    lines = [
+        "# Speed",
+        "",
+        "Made by `python -m benchmarks.speed.table` from `benchmarks/results/speed.jsonl`.",
+        "",
+        f"Machine: {_machines(rows)}.",
+        "",
+        "| bar | | figure | | group |",
+        "|---|---|---|---|---|",
+    ]
+    for bar in bars(rows):
+        if bar.held is not None:
+            held = verdict(bar.held)
+        else:
+            held = NOT_RUN if bar.figure.startswith(NOT_RUN) else ""
+        figure = bar.figure if bar.figure != NOT_RUN else f"`python -m benchmarks.speed {bar.group}`"
+        lines.append(f"| {bar.what} | {bar.least} | {figure} | {held} | {bar.group} |")
+    return "\n".join([*lines, *_explained(), *_arms(rows.get("peers")), *_provenance(rows)])
+
+
+def _machines(rows: Mapping[str, Row]) -> str:
+    named = {
+        f"{one['processor']}, {one['cores']} cores ({', '.join(one['isa'])}), {one['memory_gib']} GiB,"
+        f" Python {one['python']}, {one['system']}"
+        for one in (row["machine"] for row in rows.values())
+    }
+    return "; ".join(sorted(named)) or NOT_RUN
+
+
+def _explained() -> list[str]:
+    return [
+        "",
+        "Gray frames of 1080x1920 and 3000x4000, base 16, 3 classes with background; int8: the"
+        " packages that are named. Figures are medians of rounds in which everything that is compared ran in"
+        " turn, in one process.",
+        "",
+        "- Useful rate: megapixels a second, grab to commit, x the network's operations a pixel on an endless"
+        " frame (halo and overlap count against it) over this machine's own matrix product, which OpenVINO"
+        " multiplied in the same rounds.",
+        "- End to end: frames from memory, 5 % of them rejects whose evidence is written, each committed to a"
+        " real ledger. Engine alone: the same compiled model and tile in a bare loop. Above 1 is noise.",
+        "- Latency: grab to commit in one run. The camera is never waited for, so each frame has also waited"
+        " for those that the line already held.",
+        "- Other tools: from a uint8 frame in memory to a class or probability at each pixel; no camera, no"
+        " defects, no ledger, while the line has all of these.",
+    ]
+
+
+def _arms(row: Row | None) -> list[str]:
+    if row is None:
+        return ["", f"Other tools: {NOT_RUN}; `{INSTALL}`."]
+    lines = ["", "| 1080p, same weights | Mpx/s | version | what one frame is | pixels as the line |",
+             "|---|---|---|---|---|"]  # fmt: skip
+    for name in sorted(row["arms"], key=lambda one: -row["mpx_per_s"][one]):
+        arm = row["arms"][name]
+        equal = "" if name == OURS else f"{100 * arm['agreement']['equal']:.3f} %"
+        equal = "" if name == BARE else equal  # runs its tile only
+        lines.append(f"| {name} | {row['mpx_per_s'][name]:.2f} | {arm['version']} | {arm['how']} | {equal} |")
+    return lines
+
+
+def _provenance(rows: Mapping[str, Row]) -> list[str]:
+    lines = ["", "| group | frames | engine | command, commit, date |", "|---|---|---|---|"]
+    for group, row in rows.items():
+        where = f"`{row['command']}`, {row['commit']}, {row['date'][:10]}"
+        lines.append(f"| {group} | {_frames(row)} | {_engine(row)} | {where} |")
+    return lines
+
+
+def _frames(row: Row) -> str:
+    """How many frames stand behind the figures."""
+    rounds = row["settings"].get("rounds")
+    if not isinstance(row.get("frames"), dict):
+        return f"{row['frames']} in one run" if "frames" in row else ""
+    return f"{rounds} rounds of " + ", ".join(f"{name} {count}" for name, count in row["frames"].items())
+
+
+def _engine(row: Row) -> str:
+    """What served, with its tiles."""
+    served = [row] if "engine" in row else []
+    for one in row.get("models", {}).values():
+        served += one.get("served", {}).values()
+    return "; ".join(
+        f"{one['engine']['name']} {one['engine']['version']} {one['engine']['precision']},"
+        f" {one['tiles']} of {one['tile'][0]}x{one['tile'][1]},"
+        f" certificate {one['engine']['certificate'][:12]}"
+        + (f", {one['engine']['note']}" if one["engine"]["note"] else "")
+        for one in served
+    )
+
+
+def main() -> None:
+    """Print the page."""
+    print(page(newest()))
+
+
+if __name__ == "__main__":
+    main()
