@@ -29,7 +29,7 @@ class Piece:
     box: Box
     """Its tight box in the frame."""
     cut: bool
-    """Whether a neighbouring band may have more of the region."""
+    """Whether a neighbouring band may have more of the region, across a gap as well."""
 
     def moved(self, y: int, x: int) -> Piece:
         """The same piece, y and x pixels further down and to the right."""
@@ -116,9 +116,8 @@ def _piece(
     x, y, width, height = cv2.boundingRect(inside.view(np.uint8))  # a gap makes labels larger than pixels
     if not width:
         return None
-    top, left = top + y, left + x
-    at_border = (cut[0] and top == 0) or (cut[1] and top + height == len(binary))
-    where = (first_row + top, left, first_row + top + height, left + width)
+    at_border = (cut[0] and box[0].start == 0) or (cut[1] and box[0].stop == len(binary))
+    where = (first_row + top + y, left + x, first_row + top + y + height, left + x + width)
     return Piece(inside[y : y + height, x : x + width], where, at_border)
 
 

@@ -15,6 +15,7 @@ from inspector.defects import find_defects
 from inspector.regions import Piece, damaged_box, regions
 from inspector.types import Defect, Mask, Scale, Segmentation
 from inspector.widths import MARGIN_PX, Widths
+from inspector.zones import Area, Zones
 
 CLASSES = ("one", "two")
 PIXEL = Scale(1.0, 1.0)
@@ -38,12 +39,14 @@ def masks(draw: st.DrawFn) -> Mask:
     return mask
 
 
-def measured(mask: Mask, gap: int, scale: Scale | None, band_px: int) -> tuple[Defect, ...]:
+def measured(
+    mask: Mask, gap: int, scale: Scale | None, band_px: int, zones: Zones | None = None
+) -> tuple[Defect, ...]:
     certainty = np.where(mask > 0, np.arange(mask.size, dtype=np.uint8).reshape(mask.shape) | 1, 0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("inspector.defects.regions", lambda *given: regions(*given, band_px))
         found = Segmentation(mask, certainty.astype(np.uint8))
-        return find_defects(found, CLASSES, scale=scale, join_gap_px=gap)
+        return find_defects(found, CLASSES, scale=scale, join_gap_px=gap, zones=zones)
 
 
 @settings(max_examples=100, deadline=None)
@@ -52,17 +55,29 @@ def measured(mask: Mask, gap: int, scale: Scale | None, band_px: int) -> tuple[D
     st.integers(0, 4),
     st.integers(200, 2000),
     st.sampled_from([None, Scale(0.1, 0.1), Scale(0.1, 0.2)]),
+    st.sampled_from([(), (Area("top", ((0, 0), (0, 50), (9, 50), (9, 0))),)]),
 )
 def test_bands_of_any_height_find_and_measure_the_same(
-    mask: Mask, gap: int, band_px: int, scale: Scale | None
+    mask: Mask, gap: int, band_px: int, scale: Scale | None, areas: tuple[Area, ...]
 ) -> None:
-    whole, banded = measured(mask, gap, scale, mask.size), measured(mask, gap, scale, band_px)
+    zones = Zones(mask.shape, areas)
+    whole, banded = (measured(mask, gap, scale, px, zones) for px in (mask.size, band_px))
     assert [(d.class_id, d.box, d.area_px, d.zones) for d in banded] == [
         (d.class_id, d.box, d.area_px, d.zones) for d in whole
     ]
     for one, other in zip(banded, whole, strict=True):
         for name in ("length_px", "width_px", "confidence", *(("length_mm", "width_mm") if scale else ())):
             assert getattr(one, name) == pytest.approx(getattr(other, name), rel=1e-5), name
+
+
+def test_a_piece_beyond_a_gap_and_a_border_counts_with_the_one_in_the_zone() -> None:
+    mask: Mask = np.zeros((20, 10), np.uint8)
+    mask[0:4, 0:3] = 1
+    mask[7:11, 0:9] = 1  # wholly in the second band of 6 rows, and wholly outside the zone
+    zones = Zones(mask.shape, (Area("top", ((0, 0), (0, 10), (4, 10), (4, 0))),))
+    for band_px in (60, mask.size):
+        (defect,) = measured(mask, 3, None, band_px, zones)
+        assert (defect.area_px, defect.width_px, defect.zones) == (12 + 36, 4, ("top",))
 
 
 @settings(max_examples=60, deadline=None)
