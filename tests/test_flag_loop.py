@@ -1,7 +1,8 @@
 """The whole circle: a line judges, people doubt, masks are corrected, and the next model knows better.
 
-Parts are gray with dark holes as the only known damage. Then two new things come: printed
-codes, which the first model takes for holes, and bright scratches, which it has never seen.
+Parts are gray with dark holes as the only known damage, and bright glints that are none. Then two
+new things come: printed codes, which the first model takes for holes, and bright scratches, which
+it passes as it passes glints.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ def part(rng: np.random.Generator, *things: str) -> tuple[Image, Mask]:
         if thing == "hole":
             cv2.circle(damage, (x, y), int(rng.integers(4, 8)), 1, -1)
             image[damage == 1] = 40
+        elif thing == "glint":
+            cv2.circle(image, (x, y), int(rng.integers(3, 7)), 250, -1)
         elif thing == "code":
             block = (np.indices((18, 18)) // 3).sum(axis=0) % 2
             image[y - 9 : y + 9, x - 9 : x + 9] = np.where(block, 45, 220)
@@ -94,7 +97,8 @@ def judge(folder: Path, images: Path, package: Path) -> dict[str, VerdictWord]:
 
 def test_flagged_frames_come_back_as_a_better_model(tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
-    known = write_dataset(tmp_path / "known", [part(rng, *["hole"] * (i % 3)) for i in range(24)])
+    shown = [("hole",), ("hole", "glint"), ("glint", "hole", "hole"), ("glint",), ()]
+    known = write_dataset(tmp_path / "known", [part(rng, *shown[i % 5]) for i in range(25)])
     train(tmp_path / "run1", tmp_path / "first", known)
 
     things = ["code", "scratch"] * 4 + ["hole", ""] * 2
