@@ -1,12 +1,16 @@
 """What a RUN folder holds, and the trained network that it gives back.
 
-last.pt (everything that resuming needs)   best.pt (what is served)   config.toml   log.jsonl
+last.pt (everything that resuming needs)   previous.pt (the last.pt before it)
+best.pt (what is served)   config.toml   log.jsonl   tensorboard/ (where asked for)
 """
 
 from __future__ import annotations
 
 import os
 import pickle
+import struct
+import zipfile
+import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +21,20 @@ from torch import Tensor
 from inspector.errors import UsageError
 from trainer.unet import UNet, UNetConfig
 
-LAST, BEST = "last.pt", "best.pt"
+LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
+ASIDE = "last.aside.pt"
+"""The last.pt that somebody chose not to go on from."""
+
+
+class BrokenCheckpoint(UsageError):
+    """A checkpoint that cannot be read as it was written."""
+
+
+_UNREADABLE = (
+    OSError, RuntimeError, EOFError, LookupError, ValueError, OverflowError, NotImplementedError,
+    pickle.UnpicklingError, zipfile.BadZipFile, zlib.error, struct.error,
+)  # fmt: skip
+"""What a broken archive makes the readers of archives raise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +95,7 @@ def load_run(path: Path) -> TrainedNetwork:
         raise UsageError(f"{path} is not a folder that `trainer fit` wrote; name its --out folder.")
     if not (path / BEST).exists():
         raise UsageError(f"{path} holds no {BEST} yet; let `trainer fit` reach its first validation.")
-    content = load_checkpoint(path / BEST)
+    content = _load_best(path)
     config = UNetConfig(**content["unet"])
     net = UNet(config)
     net.load_state_dict(content["net"])
@@ -102,6 +119,60 @@ def load_run(path: Path) -> TrainedNetwork:
     )
 
 
+def _load_best(run: Path) -> dict[str, Any]:
+    try:
+        return load_checkpoint(run / BEST)
+    except BrokenCheckpoint as error:
+        if not (run / LAST).exists():
+            raise
+        why = str(error).split(";")[0]
+        raise BrokenCheckpoint(
+            f"{why}; trainer fit DATA --out {run} --resume judges the network of {LAST} in its place."
+        ) from None
+
+
+def save_last(run: Path, content: dict[str, Any]) -> None:
+    """Write last.pt, atomically; the one before it becomes previous.pt."""
+    last, previous = run / LAST, run / PREVIOUS
+    if last.exists():
+        link = previous.with_suffix(".tmp")
+        link.unlink(missing_ok=True)
+        try:
+            os.link(last, link)
+            link.replace(previous)
+        except OSError:
+            # A file system without hard links: for a moment there is only previous.pt.
+            last.replace(previous)
+    save_atomically(last, content)
+
+
+def load_last(run: Path, previous: bool = False) -> dict[str, Any]:
+    """The content of last.pt, or of previous.pt.
+
+    Raises UsageError when there is none, BrokenCheckpoint when it is broken; both say what to
+    type where the other one can be read.
+    """
+    path, other = (run / PREVIOUS, run / LAST) if previous else (run / LAST, run / PREVIOUS)
+    try:
+        if not path.exists():
+            raise UsageError(f"{run} holds no {path.name} to resume from; start without --resume.")
+        return load_checkpoint(path)
+    except UsageError as error:
+        try:
+            step = load_checkpoint(other)["mark"]["step"]
+        except UsageError:
+            raise error from None
+        why = str(error).split(";")[0]
+        way = "--resume" if previous else "--resume --previous"
+        raise type(error)(f"{why}; {other}, of step {step}, is whole: go on from it with {way}.") from None
+
+
+def set_last_aside(run: Path) -> None:
+    """Keep last.pt under another name, so that it does not take previous.pt's place."""
+    if (run / LAST).exists():
+        (run / LAST).replace(run / ASIDE)
+
+
 def save_atomically(path: Path, content: dict[str, Any]) -> None:
     """torch.save that leaves the old file or the whole new one, whatever happens meanwhile."""
     temporary = path.with_suffix(".tmp")
@@ -110,15 +181,30 @@ def save_atomically(path: Path, content: dict[str, Any]) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """A checkpoint's content; no code in it is ever run. Raises UsageError when it cannot be read."""
+    """A checkpoint's content, on the CPU; no code in it is ever run.
+
+    Raises BrokenCheckpoint when it cannot be read or a byte of it has changed.
+    """
     try:
+        # torch itself reads over changed weights: it does not compare the archive's checksums.
+        with zipfile.ZipFile(path) as archive:
+            changed = archive.testzip()
+        if changed is not None:
+            raise zipfile.BadZipFile(f"{changed} does not match its checksum")
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError) as error:
-        raise UsageError(
-            f"{path} is not a checkpoint that can be read; train again or restore it."
+    except _UNREADABLE as error:
+        words = error.strerror if isinstance(error, OSError) else str(error)
+        reason = (words or type(error).__name__).splitlines()[0]
+        raise BrokenCheckpoint(
+            f"{path} is not a checkpoint that can be read ({reason}); train again or restore it."
         ) from error
     return content
 
