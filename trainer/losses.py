@@ -26,14 +26,28 @@ def batch_dice(logits: Tensor, mask: Tensor) -> Tensor:
     Sums run over the whole batch, so that a tile without the class does not push on its own.
     Shapes as above. Pixels labelled 255 take no part.
     """
+    return dice_loss(dice_sums(logits, mask))
+
+
+def dice_sums(logits: Tensor, mask: Tensor) -> Tensor:
+    """What batch Dice is made of, float32 (3, K - 1): probability on true pixels, on all, and true pixels.
+
+    Sums of two halves of a batch add up to those of the batch.
+    """
     valid = mask != IGNORE
     probabilities = torch.softmax(logits.float(), 1)
-    losses = []
+    sums = []
     for class_id in range(1, logits.shape[1]):
         truth = mask == class_id
-        if not bool(truth.any()):
-            continue
         p = probabilities[:, class_id] * valid
-        shared = (p * truth).sum()
-        losses.append(1 - (2 * shared + 1) / (p.sum() + truth.sum() + 1))
-    return torch.stack(losses).mean() if losses else logits.sum() * 0.0
+        sums.append(torch.stack(((p * truth).sum(), p.sum(), truth.sum().to(p.dtype))))
+    return torch.stack(sums, 1)
+
+
+def dice_loss(sums: Tensor) -> Tensor:
+    """1 - Dice of `dice_sums`, averaged over the classes that have true pixels."""
+    shared, said, true = sums
+    shown = true > 0
+    losses = 1 - (2 * shared + 1) / (said + true + 1)
+    mean: Tensor = (losses * shown).sum() / shown.sum().clamp(min=1)
+    return mean

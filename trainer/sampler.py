@@ -1,6 +1,7 @@
 """Training tiles: decoded pictures in memory, class-first draws, batches ready for the network.
 
-Batch n is a pure function of data, config, seed, n and progress, so a run can be resumed exactly.
+Batch n is a pure function of data, config, seed, n and progress, so a run can be resumed exactly. So is
+each of its tiles, so that several processes can share a batch.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from inspector.errors import DatasetError
+from inspector.errors import DatasetError, UsageError
 from inspector.tiling import Geometry
 from inspector.types import Image, Mask
 from trainer.appearance import change_appearance
@@ -102,7 +103,7 @@ def balanced_weights(counts: NDArray[np.int64], config: FitConfig) -> NDArray[np
 
 
 class TileSampler:
-    """Draws the tiles of each step. `batch` may be called from any one thread."""
+    """Draws the tiles of each step. `batch` may be called from several threads at once."""
 
     def __init__(self, stock: Stock, config: FitConfig) -> None:
         self._stock, self._config = stock, config
@@ -127,12 +128,20 @@ class TileSampler:
             for group in self._groups
         ]
 
-    def batch(self, number: int, progress: float) -> Batch:
-        """The tiles of step `number` at `progress` (0 to 1) through the run."""
-        rng = np.random.default_rng([self._config.seed, number])
+    def batch(self, number: int, progress: float, rank: int = 0, world: int = 1) -> Batch:
+        """The tiles of step `number` at `progress` (0 to 1) through the run; every `world`-th from `rank` on.
+
+        Raises UsageError when there are fewer tiles than processes.
+        """
+        if world > self.tiles:
+            raise UsageError(
+                f"A step has {self.tiles} tiles of {self.out[0]}x{self.out[1]} px, too few for {world}"
+                f" processes; raise step_px (now {self._config.step_px}) in a file for --config."
+            )
         start, end = self._config.defect_share
         share = start + (end - start) * progress
-        drawn = [self._tile(rng, share) for _ in range(self.tiles)]
+        seeds = [[self._config.seed, number, tile] for tile in range(rank, self.tiles, world)]
+        drawn = [self._tile(np.random.default_rng(seed), share) for seed in seeds]
         return Batch(
             network_input([image for image, _, _ in drawn], self._stock.normalisation),
             torch.from_numpy(np.stack([mask for _, mask, _ in drawn]).astype(np.int64)),
