@@ -186,12 +186,8 @@ def fit_config(recipe: RecipeName, going_on: bool = False, **settings: Any) -> F
     values: dict[str, Any] = {"recipe": recipe, **(PAPER if recipe == "paper" else {})}
     if going_on:
         values |= CONTINUE
-    values |= {name: value for name, value in settings.items() if value is not None}
-    changed = STRONG if values.pop("augmentation", "usual") == "strong" else {}
-    if "quarter_turns" in values:
-        changed = {**changed, "quarter_turns": values.pop("quarter_turns")}
-    if changed:
-        values["augment"] = values.get("augment", AugmentConfig()).model_copy(update=changed)
+    values |= {name: value for name, value in settings.items() if value is not None and name != "augment"}
+    values["augment"] = _augment(values, settings.get("augment") or {})
     if (values.get("minutes") is None) == (values.get("steps") is None):
         raise ConfigError("Either --minutes or --steps ends a training; give exactly one of them.")
     try:
@@ -202,6 +198,20 @@ def fit_config(recipe: RecipeName, going_on: bool = False, **settings: Any) -> F
         raise ConfigError(f"{name} = {first['input']!r} cannot be used: {first['msg'].lower()}.") from error
     config.unet()
     return config
+
+
+def _augment(values: dict[str, Any], given: AugmentConfig | dict[str, Any]) -> AugmentConfig:
+    """The recipe's augmentation, changed by what a file gives of it, then by the options.
+
+    Takes the options, which are no fields of FitConfig, out of `values`.
+    """
+    changed = given.model_dump() if isinstance(given, AugmentConfig) else dict(given)
+    if values.pop("augmentation", "usual") == "strong":
+        changed |= STRONG
+    if "quarter_turns" in values:
+        changed["quarter_turns"] = values.pop("quarter_turns")
+    base: AugmentConfig = values.get("augment", AugmentConfig())
+    return base.model_copy(update=changed)
 
 
 def to_toml(config: FitConfig) -> str:

@@ -15,19 +15,24 @@ import torch
 from numpy.typing import NDArray
 
 from inspector.errors import UsageError
-from inspector.package import ModelPackage, load_package
+from inspector.package import load_package
 from inspector.tiling import Geometry
-from trainer.checkpoint import LAST, load_checkpoint
-from trainer.config import FitConfig, RecipeName, fit_config, from_toml, to_toml
+from trainer.board import Board, summary_writer
+from trainer.config import FitConfig, RecipeName, fit_config, to_toml
+from trainer.config_file import read_settings
 from trainer.dataset import Dataset, load_dataset, one_thread
+from trainer.device import autocast_of
 from trainer.folder import uncorrected
 from trainer.golden import golden_tiles, save_tiles
-from trainer.initial import Start, start_from
-from trainer.mining import find_false_alarms, load_false_alarms, save_false_alarms, with_false_alarms
-from trainer.optimize import autocast_of
+from trainer.initial import Start, kept_settings, start_from
+from trainer.journal import Journal
+from trainer.judge import Material, Origin
+from trainer.learner import channels_last
+from trainer.mining import find_false_alarms, save_false_alarms, with_false_alarms
+from trainer.ranks import ALONE, Ranks
 from trainer.sampler import Stock, load_stock
 from trainer.schedule import Schedule
-from trainer.train import Origin, Report, Training
+from trainer.train import Report, Setting, Training
 from trainer.unet import UNet
 from trainer.validate import Validation
 
@@ -43,10 +48,14 @@ class Request:
 
     data: tuple[Path, ...]
     out: Path
-    recipe: RecipeName = "modern"
+    recipe: RecipeName | None = None
     init: Path | None = None
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
     """Fields of FitConfig that were given; None counts as not given."""
+    config: Path | None = None
+    """A TOML file with settings; those above win."""
+    tensorboard: bool = False
+    ranks: Ranks = ALONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +67,8 @@ class Prepared:
     frames: int
     """Training pictures."""
     validation_frames: int
+    neighbours: int = 1
+    """Processes of the run on this host, which share its cores."""
 
 
 def prepare(request: Request) -> Prepared:
@@ -66,48 +77,82 @@ def prepare(request: Request) -> Prepared:
     Raises UsageError when the folder exists, DatasetError for data that cannot be used,
     ConfigError for settings, PackageError for the package to go on from.
     """
-    if request.out.exists():
+    ranks = request.ranks
+    if ranks.first and request.out.exists():
         raise UsageError(
             f"{request.out} exists already and a run never overwrites another; give a new --out, or --resume."
         )
-    package = None if request.init is None else load_package(request.init)
-    start = None if package is None else start_from(package)
-    settings = dict(request.settings)
-    if package is not None and start is not None:
-        settings |= _kept_from(package, start, settings)
-    dataset = load_dataset(
-        request.data, channels=settings.get("channels"), classes=package.classes if package else None
-    )
-    dataset.refuse_exam_frames()
-    _warn_of_uncorrected(request.data)
-    settings |= {"channels": dataset.channels, "classes": dataset.classes}
-    if request.recipe == "modern" and settings.get("border") is None and _has_instances(dataset):
-        settings["border"] = "weight"
-    config = fit_config(request.recipe, going_on=start is not None, **settings)
+    if request.tensorboard:
+        summary_writer()
+    start = None if request.init is None else start_from(load_package(request.init))
+    dataset, config = _data_and_config(request, start)
     schedule = Schedule(config)
     train, held_out = dataset.validation(config.validation, config.seed)
     stock, frames = load_stock(train, config), [sample.read() for sample in held_out]
-    # From validation pictures first, from training ones for classes that lack there.
-    golden = golden_tiles((*held_out, *train), len(dataset.classes), Geometry(config.depth))
-    if package is not None:
-        norm = package.manifest.normalisation
-        stock = dataclasses.replace(stock, normalisation=(tuple(norm.mean), tuple(norm.std)))
-    origin = Origin(dataset.sha256(), start.state if start else None, package.thresholds if package else None)
-    _make_folder(request.out, config, golden)
-    if package is not None and start is not None and config.false_alarm_share > 0:
-        stock = _mined(stock, config, start, package.thresholds, request.out)
-    training = Training(config, stock, frames, request.out, origin, schedule)
-    return Prepared(training, config, len(train), len(held_out))
+    data_sha256 = dataset.sha256()
+    ranks.refuse_other_data(data_sha256)
+    if ranks.first:
+        # From validation pictures first, from training ones for classes that lack there.
+        golden = golden_tiles((*held_out, *train), len(dataset.classes), Geometry(config.depth))
+        _make_folder(request.out, config, golden)
+    origin = Origin(data_sha256)
+    if start is not None:
+        origin = Origin(data_sha256, start.state, start.package.thresholds)
+        stock = _as_the_package_sees_it(stock, config, start, request)
+    setting = setting_of(request.out, schedule, ranks, request.tensorboard)
+    training = Training(config, Material(stock, frames), origin, setting)
+    return Prepared(training, config, len(train), len(held_out), ranks.neighbours)
 
 
-def _mined(stock: Stock, config: FitConfig, start: Start, thresholds: Sequence[float], out: Path) -> Stock:
-    """The stock with the false alarms that the package sees in it, kept in the RUN folder as well."""
+def setting_of(out: Path, schedule: Schedule, ranks: Ranks, tensorboard: bool, step: int = 0) -> Setting:
+    """The setting with its journal; what TensorBoard shows goes on at `step`."""
+    board = Board(out, step) if tensorboard and ranks.first else None
+    journal = Journal(out if ranks.first else None, schedule.elapsed_s, board)
+    return Setting(out, schedule, journal, ranks)
+
+
+def _data_and_config(request: Request, start: Start | None) -> tuple[Dataset, FitConfig]:
+    settings = read_settings(request.config) if request.config is not None else {}
+    given = {name: value for name, value in request.settings.items() if value is not None}
+    if given.keys() & {"minutes", "steps"}:
+        # One of the two ends a run; the one on the command line, not also the other one of the file.
+        settings = {name: value for name, value in settings.items() if name not in ("minutes", "steps")}
+    settings |= given
+    recipe = request.recipe or settings.get("recipe") or "modern"
+    if start is not None:
+        settings |= kept_settings(start, settings)
+    dataset = load_dataset(
+        request.data,
+        channels=settings.get("channels"),
+        classes=start.package.classes if start is not None else settings.get("classes"),
+    )
+    dataset.refuse_exam_frames()
+    _warn_of_uncorrected(request.data)
+    settings |= {"recipe": recipe, "channels": dataset.channels, "classes": dataset.classes}
+    if recipe == "modern" and settings.get("border") is None and _has_instances(dataset):
+        settings["border"] = "weight"
+    return dataset, fit_config(going_on=start is not None, **settings)
+
+
+def _as_the_package_sees_it(stock: Stock, config: FitConfig, start: Start, request: Request) -> Stock:
+    """The stock with the package's normalisation and, where asked for, the false alarms that it sees there.
+
+    These are kept in the RUN folder as well.
+    """
+    norm, ranks = start.package.manifest.normalisation, request.ranks
+    stock = dataclasses.replace(stock, normalisation=(tuple(norm.mean), tuple(norm.std)))
+    if config.false_alarm_share == 0:
+        return stock
     net = UNet(start.config)
     net.load_state_dict(start.state)
-    net.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    found = find_false_alarms(net, stock, thresholds, Geometry(config.depth), autocast_of(config))
-    save_false_alarms(out, found)
-    return with_false_alarms(stock, found)
+    channels_last(net.eval().to(ranks.device))
+    own = dataclasses.replace(stock, pictures=tuple(ranks.own(stock.pictures)))
+    autocast = autocast_of(config, ranks.device)
+    found = find_false_alarms(net, own, start.package.thresholds, Geometry(config.depth), autocast)
+    everywhere = ranks.gathered(found)
+    if ranks.first:
+        save_false_alarms(request.out, everywhere)
+    return with_false_alarms(stock, everywhere)
 
 
 def _warn_of_uncorrected(folders: Sequence[Path]) -> None:
@@ -126,44 +171,13 @@ def _warn_of_uncorrected(folders: Sequence[Path]) -> None:
         log.warning("%s", "\n".join(told))
 
 
-def prepare_resume(data: Sequence[Path], out: Path, escape_target: float | None = None) -> Prepared:
-    """The interrupted run in `out`, ready to go on where it stopped.
-
-    escape_target: another one than the run began with; of a run that has ended it only chooses the
-    thresholds anew.
-
-    Raises UsageError when there is no checkpoint or the data has changed since.
-    """
-    if not (out / LAST).exists():
-        raise UsageError(f"{out} holds no {LAST} to resume from; start without --resume.")
-    content = load_checkpoint(out / LAST)
-    config = from_toml(content["fit_config"])
-    if escape_target is not None:
-        config = config.model_copy(update={"escape_target": escape_target})
-    schedule = Schedule(config, content["elapsed_s"])
-    dataset = load_dataset(data, channels=config.channels, classes=config.classes)
-    if dataset.sha256() != content["data_sha256"]:
-        raise UsageError(f"The data is not what {out} was trained on; give the same folders, or a new --out.")
-    train, held_out = dataset.validation(config.validation, config.seed)
-    stock, frames = load_stock(train, config), [sample.read() for sample in held_out]
-    mean, std = content["normalisation"]
-    stock = dataclasses.replace(stock, normalisation=(tuple(mean), tuple(std)))
-    mined = load_false_alarms(out)
-    if mined is not None:
-        stock = with_false_alarms(stock, mined)
-    thresholds = content["prior"]
-    origin = Origin(content["data_sha256"], None, tuple(thresholds) if thresholds else None)
-    training = Training(config, stock, frames, out, origin, schedule)
-    training.resume()
-    return Prepared(training, config, len(train), len(held_out))
-
-
 def run(
     prepared: Prepared, report: Report, stop_after: Callable[[int], bool] = lambda _step: False
-) -> Validation:
-    """Train to the end; the RUN folder then holds the best network."""
+) -> Validation | None:
+    """Train to the end; the RUN folder then holds the best network. None when `stop_after` ended it."""
     one_thread()
-    torch.set_num_threads(max(1, len(os.sched_getaffinity(0))))
+    cores = len(os.sched_getaffinity(0)) // prepared.neighbours
+    torch.set_num_threads(max(1, cores))
     return prepared.training.run(report, stop_after)
 
 
@@ -180,24 +194,4 @@ def _has_instances(dataset: Dataset) -> bool:
     return any((sample.folder / "instances").is_dir() for sample in dataset.samples)
 
 
-def _kept_from(package: ModelPackage, start: Start, asked: dict[str, Any]) -> dict[str, Any]:
-    """The settings that a package decides, where training goes on from it.
-
-    Raises UsageError when the user asked for another network than the package holds.
-    """
-    for name in ("channels", "depth", "base"):
-        given, value = asked.get(name), getattr(start.config, name)
-        if given is not None and given != value:
-            raise UsageError(
-                f"--{name} {given} does not fit {package.path}, which has {value}; leave --{name} out."
-            )
-    return {
-        "channels": start.config.channels,
-        "depth": start.config.depth,
-        "base": start.config.base,
-        "skip": start.config.skip,
-        "mm_per_px": asked.get("mm_per_px") or package.manifest.mm_per_px,
-    }
-
-
-__all__ = ["Prepared", "Request", "Start", "prepare", "prepare_resume", "run"]
+__all__ = ["Prepared", "Request", "Start", "prepare", "run", "setting_of"]

@@ -1,4 +1,4 @@
-"""What moves the weights: the optimizer, the arithmetic, and batch norm's statistics."""
+"""What moves the weights: the optimizer, and batch norm's statistics."""
 
 from __future__ import annotations
 
@@ -85,13 +85,6 @@ def _adamw(parameters: Sequence[Tensor], config: FitConfig) -> torch.optim.Optim
 def _matrix(weight: Tensor) -> Tensor:
     """A convolution's weights (A, B, h, w) as (A, h w B): a view, when they lie channels last in memory."""
     return weight.permute(0, 2, 3, 1).flatten(1)
-
-
-def autocast_of(config: FitConfig) -> torch.autocast:
-    """bf16 where the processor computes it natively, or where the config insists."""
-    native = bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
-    wanted = config.precision == "bf16" or (config.precision == "auto" and native)
-    return torch.autocast("cpu", torch.bfloat16, enabled=wanted)
 
 
 def freeze_norm(net: nn.Module) -> None:

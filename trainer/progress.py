@@ -79,8 +79,22 @@ class Display:
             f"step {step}  validation IoU {found.score:.3f} ({shown}){'  best so far' if best else ''}"
         )
 
+    def alarm(self, words: str) -> None:
+        """Something looks wrong, though the run goes on."""
+        self._line(f"Look: {words}")
+
     def _line(self, text: str) -> None:
         if self._bar is not None:
             self._bar.console.print(text, highlight=False)
         else:
             print(text, file=sys.stderr, flush=True)
+
+
+class Quiet:
+    """What the other processes of a run show: nothing."""
+
+    def step(self, step: int, progress: float, left_s: float, loss: float) -> None: ...
+
+    def validated(self, step: int, found: Validation, best: bool) -> None: ...
+
+    def alarm(self, words: str) -> None: ...

@@ -17,6 +17,8 @@ LOWEST, HIGHEST = 8, 242
 Calibrated probabilities of a rare class that is hard to tell hardly rise above 0.2."""
 FEW = 10
 """With fewer defects than this a class's own threshold is drawn towards the one of all classes."""
+HALF = 128
+"""The level from which a class has more than half of the probability."""
 PLATEAU = 0.995
 """Thresholds this close to the best count as best; their middle is taken."""
 
@@ -53,6 +55,15 @@ class ProbabilityHistogram:
             self._false[k] += everything - hits
             if hits.any():
                 self._defects[k] += cv2.connectedComponents(truth.view(np.uint8), connectivity=8)[0] - 1
+
+    def counts(self) -> tuple[NDArray[np.int64], ...]:
+        """All that is counted; added up in place they are the counts of several processes' frames."""
+        return self._true, self._false, self._defects
+
+    def called(self) -> float | None:
+        """Pixels given to a class for more than half, over those that truly show one; None: none does."""
+        true = int(self._true.sum())
+        return int(self._true[:, HALF:].sum() + self._false[:, HALF:].sum()) / true if true else None
 
     def choose(self, prior: Sequence[float | None]) -> tuple[ClassChoice, ...]:
         """One choice for each class, in order.

@@ -1,42 +1,30 @@
 """The training loop: one pass through `Training.run` is a whole run.
 
 trainer fit DATA --out RUN --minutes 12
+torchrun --nproc-per-node 2 -m trainer fit DATA --out RUN --minutes 12
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+import math
+import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
-from torch import Tensor, nn
-
-from inspector.errors import InspectionError
-from inspector.tiling import Geometry
-from trainer.checkpoint import (
-    BEST,
-    LAST,
-    TrainedNetwork,
-    clone_state,
-    load_checkpoint,
-    load_run,
-    save_atomically,
-    save_network,
-)
+from trainer.checkpoint import save_last
 from trainer.config import FitConfig, to_toml
-from trainer.escapes import Trade
-from trainer.finish import Aim, finish
-from trainer.losses import batch_dice, weighted_cross_entropy
-from trainer.optimize import Optimizer, autocast_of, freeze_norm, reestimate_norm
+from trainer.failures import told_in_words
+from trainer.journal import Journal
+from trainer.judge import Judge, Material, Origin
+from trainer.learner import Learner, moved, pinned
 from trainer.prefetch import Prefetch
-from trainer.sampler import Batch, Stock, TileSampler
+from trainer.ranks import ALONE, Ranks
+from trainer.sampler import Batch, TileSampler
 from trainer.schedule import Schedule
-from trainer.thresholds import ClassChoice
-from trainer.unet import UNet
-from trainer.validate import Shown, Validation, validate
+from trainer.validate import Validation
+from trainer.watch import Diverged, LossWatch, background_only, guess_loss
 
 VALIDATIONS = 12
 """Validations in one run."""
@@ -47,6 +35,8 @@ REESTIMATE = 40
 FIRST_EXTRA_BATCH = 1 << 40
 """Numbers of those batches, beyond any step's."""
 LOG_EVERY = 20
+GPU_THREADS = 8
+"""Threads that cut tiles for a GPU, if the host has so many cores."""
 
 
 class Report(Protocol):
@@ -56,16 +46,18 @@ class Report(Protocol):
 
     def validated(self, step: int, found: Validation, best: bool) -> None: ...
 
+    def alarm(self, words: str) -> None: ...
+
 
 @dataclass(frozen=True, slots=True)
-class Origin:
-    """What a run's checkpoints say about where it came from."""
+class Setting:
+    """Where a run takes place."""
 
-    data_sha256: str
-    start: dict[str, Tensor] | None = None
-    """Weights to start from instead of random ones."""
-    thresholds: tuple[float, ...] | None = None
-    """Those of the package that the weights come from."""
+    out: Path
+    """The RUN folder; it exists on rank 0."""
+    schedule: Schedule
+    journal: Journal
+    ranks: Ranks = ALONE
 
 
 @dataclass(slots=True)
@@ -75,141 +67,126 @@ class Mark:
     step: int = 0
     best: float = -1.0
     frozen: bool = False
+    """Whether batch norm keeps its statistics by now."""
     validated_at: float = 0.0
     """Progress at the last validation."""
     validation_s: float = 0.0
     losses: list[float] = field(default_factory=list)
+    """Since the last line of the log."""
+    watch: LossWatch = field(default_factory=LossWatch)
+    alarmed: bool = False
+
+    @classmethod
+    def of(cls, kept: dict[str, Any]) -> Mark:
+        """What `asdict` made of a mark."""
+        return cls(**kept | {"watch": LossWatch(**kept.get("watch", {}))})
 
 
 class Training:
-    """One run: its network, optimizer and schedule, and the folder that it writes."""
+    """One run: its network, its schedule, and the folder that it writes."""
 
-    def __init__(
-        self,
-        config: FitConfig,
-        stock: Stock,
-        frames: Sequence[Shown],
-        out: Path,
-        origin: Origin,
-        schedule: Schedule,
-    ) -> None:
-        """frames: what validates. out: an existing folder."""
-        self._config, self._stock, self._frames, self._out, self._origin = config, stock, frames, out, origin
-        self._schedule = schedule
-        torch.manual_seed(config.seed)
-        self._net = UNet(config.unet())
-        if origin.start is not None:
-            self._net.load_state_dict(origin.start)
-        self._net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._average = clone_state(self._net.state_dict())
-        self._optimizer = Optimizer(self._net, config)
-        self._sampler = TileSampler(stock, config)
-        self._autocast = autocast_of(config)
+    def __init__(self, config: FitConfig, material: Material, origin: Origin, setting: Setting) -> None:
+        self._config, self._material, self._origin = config, material, origin
+        self._out, self._schedule, self._journal = setting.out, setting.schedule, setting.journal
+        self._ranks = setting.ranks
+        self._sampler = TileSampler(material.stock, config)
+        self._learner = Learner(config, setting.ranks, origin.start)
+        self._judge = Judge(config, material, origin, setting.out, setting.ranks)
         self._mark = Mark()
+        self._saved_at = -1
 
-    def resume(self) -> None:
-        """Take up where last.pt ended. Raises UsageError when it cannot be read."""
-        content = load_checkpoint(self._out / LAST)
-        self._net.load_state_dict(content["net"])
-        self._average = content["average"]
-        self._optimizer.load_state_dict(content["optimizer"])
-        self._mark = Mark(**content["mark"])
+    def resume(self, content: dict[str, Any]) -> None:
+        """Take up where this checkpoint ended."""
+        self._learner.load_state(content)
+        self._mark = Mark.of(content["mark"])
+        if not self._judge.has_best():
+            # Lost or broken: the next network that is judged takes its place.
+            self._mark.best = -1.0
+        self._journal.note("resumed", self._mark.step)
 
-    def run(self, report: Report, stop_after: Callable[[int], bool] = lambda _step: False) -> Validation:
+    def run(
+        self, report: Report, stop_after: Callable[[int], bool] = lambda _step: False
+    ) -> Validation | None:
         """Train to the end of the schedule and return the figures of the best network, which is served.
 
-        stop_after: asked after each step; True ends this sitting as an interruption would.
-        Writes last.pt also when interrupted, so that `resume` loses nothing.
+        stop_after: asked after each step; True, on any rank, ends this sitting on all of them
+        as an interruption would, and None is returned. Writes last.pt also when interrupted, so
+        that resuming loses nothing. Raises Diverged, the best network being served all the same.
         """
-        mark = self._mark
-        try:
-            with Prefetch(lambda n: self._sampler.batch(n, self._schedule.progress(n)), mark.step) as batches:
-                for batch in batches:
-                    progress = self._schedule.progress(mark.step)
-                    if progress >= 1.0:
-                        break
-                    self._freeze_when_due(progress)
-                    loss = self._step(batch, progress)
-                    self._note(report, progress, loss)
-                    if self._validation_due():
-                        self._validate(report)
-                    if stop_after(mark.step):
-                        break
-        finally:
-            self._save_last()
-        # By the clock a run may end between two steps, with its last steps not yet judged.
-        unjudged = self._schedule.progress(mark.step) >= 1.0 > mark.validated_at
-        if unjudged or not (self._out / BEST).exists():
-            self._validate(report)
-        return self._finish()
+        mark, ranks = self._mark, self._ranks
+        with told_in_words(self._config, ranks, self._sampler):
+            try:
+                if self._train(report, stop_after):
+                    return None
+            except Diverged as error:
+                raise self._ended_by(error) from None
+            finally:
+                # In the midst of a step, or with weights that are no numbers, the older one is better.
+                if self._learner.whole and self._saved_at != mark.step:
+                    self._save_last()
+            # By the clock a run may end between two steps, with its last steps not yet judged.
+            unjudged = ranks.agreed(self._schedule.progress(mark.step) >= 1.0 > mark.validated_at)
+            if unjudged or not self._judge.has_best():
+                self._validate(report)
+            return self._finish()
 
-    def _finish(self) -> Validation:
-        """Keep the best network as it is served, and return its figures."""
-        best = load_run(self._out)
-        best.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        aim = Aim(self._prior(), self._config.escape_target)
-        best = finish(best, self._frames, aim, self._autocast, self._log_trades)
-        save_network(self._out / BEST, best)
-        figures = best.metrics["validation"]
-        return Validation(figures["score"], tuple(ClassChoice(**figures["classes"][n]) for n in best.classes))
+    def _train(self, report: Report, stop_after: Callable[[int], bool]) -> bool:
+        """All steps from the mark on; True when it was stopped before the end."""
+        mark, ranks = self._mark, self._ranks
+        with Prefetch(self._batch, mark.step, self._threads()) as batches:
+            for batch in batches:
+                progress = ranks.agreed(self._schedule.progress(mark.step))
+                if progress >= 1.0:
+                    return False
+                self._settle_norm_when_due(progress)
+                self._step(moved(batch, ranks.device), progress, report)
+                if ranks.agreed(self._validation_due()):
+                    self._validate(report)
+                if ranks.any(stop_after(mark.step)):
+                    return True
+        return False
 
-    def _log_trades(self, name: str, trades: Sequence[Trade]) -> None:
-        self._log("escape curve", name=name, trades=[asdict(trade) for trade in trades])
-
-    def _prior(self) -> Sequence[float | None]:
-        return self._origin.thresholds or [None] * len(self._config.classes)
-
-    def _step(self, batch: Batch, progress: float) -> float:
-        mark, config = self._mark, self._config
-        # Dropout draws from torch's own generator; seeding it by step makes a resumed run equal.
-        torch.manual_seed(config.seed * 1_000_003 + mark.step)
-        self._net.train()
-        if mark.frozen:
-            freeze_norm(self._net)
-        self._optimizer.clear()
-        with self._autocast:
-            logits = self._net(batch.images)
-        loss = weighted_cross_entropy(logits, batch.mask, batch.weights) / batch.weights.sum().clamp(min=1.0)
-        if config.dice > 0:
-            loss = loss + config.dice * batch_dice(logits, batch.mask)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self._net.parameters(), config.clip_norm)
-        self._optimizer.step(self._schedule.learning_rate(progress))
+    def _step(self, batch: Batch, progress: float, report: Report) -> None:
+        mark, rate = self._mark, self._schedule.learning_rate(progress)
+        loss = self._learner.step(batch, mark.step, mark.frozen, rate)
+        if not math.isfinite(loss):
+            raise Diverged(f"The loss is no number any more at step {mark.step + 1}.")
         mark.step += 1
-        self._follow()
-        value = float(loss.detach())
-        if value != value:
-            raise InspectionError(
-                f"The loss is no number any more at step {mark.step}; use a lower learning rate."
+        if mark.watch.add(loss, guess_loss(self._config)):
+            self._learner.whole = False
+            raise Diverged(
+                f"The training has diverged: for the last steps up to {mark.step} the loss stays far above"
+                f" its best ({loss:.3g} against {mark.watch.best:.3g})."
             )
-        return value
+        mark.losses.append(loss)
+        report.step(mark.step, progress, self._schedule.left_s(mark.step), loss)
+        if len(mark.losses) == LOG_EVERY:
+            self._journal.steps(mark.step, sum(mark.losses) / LOG_EVERY, rate)
+            mark.losses.clear()
 
-    @torch.no_grad()
-    def _follow(self) -> None:
-        """Move the average towards the network: over the last tenth of the steps so far."""
-        step = self._mark.step
-        weight = 10.0 / (step + 10.0) if self._config.average else 1.0
-        for name, value in self._net.state_dict().items():
-            if value.is_floating_point():
-                self._average[name].lerp_(value, weight)
-            else:
-                self._average[name].copy_(value)
+    def _batch(self, number: int) -> Batch:
+        ranks, progress = self._ranks, self._schedule.progress(number)
+        return pinned(self._sampler.batch(number, progress, ranks.rank, ranks.world), ranks.device)
 
-    def _freeze_when_due(self, progress: float) -> None:
+    def _threads(self) -> int:
+        """How many cut tiles. Beside a network on the CPU one keeps up; a GPU is faster than one."""
+        if self._ranks.device.type == "cpu":
+            return 1
+        cores = len(os.sched_getaffinity(0)) // self._ranks.neighbours
+        return max(1, min(GPU_THREADS, cores - 1))
+
+    def _settle_norm_when_due(self, progress: float) -> None:
         """Once: take batch norm's statistics afresh over many batches, then keep them.
 
         The rest of the run then trains the very network that export folds.
         """
-        mark = self._mark
+        mark, ranks = self._mark, self._ranks
         if mark.frozen or self._config.norm == "none" or progress < self._config.freeze_norm_at:
             return
-        reestimate_norm(
-            self._net,
-            (self._sampler.batch(FIRST_EXTRA_BATCH + n, 1.0).images for n in range(REESTIMATE)),
-            self._autocast,
+        numbers = range(FIRST_EXTRA_BATCH, FIRST_EXTRA_BATCH + REESTIMATE)
+        self._learner.settle_norm(
+            self._sampler.batch(number, 1.0, ranks.rank, ranks.world).images for number in numbers
         )
-        for name, value in self._net.named_buffers():
-            self._average[name].copy_(value)
         mark.frozen = True
 
     def _validation_due(self) -> bool:
@@ -221,69 +198,55 @@ class Training:
 
     def _validate(self, report: Report) -> None:
         mark, began = self._mark, self._schedule.elapsed_s()
-        net = UNet(self._config.unet()).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        net.load_state_dict(self._average)
-        found = validate(
-            net.eval(),
-            self._frames,
-            Geometry(self._config.depth),
-            self._stock.normalisation,
-            self._prior(),
-            self._autocast,
-        )
-        mark.validation_s = self._schedule.elapsed_s() - began
+        net, autocast = self._learner.averaged(), self._learner.autocast
+        found = self._judge.score(net, autocast)
         mark.validated_at = self._schedule.progress(mark.step)
         better = found.score >= mark.best
         if better:
             mark.best = found.score
-            save_network(self._out / BEST, self._trained(net, found))
-        self._log("validation", score=found.score, best=better, classes=[asdict(c) for c in found.choices])
+            self._judge.keep(net, found, mark.step)
+        self._journal.validated(mark.step, found, better, self._config.classes)
+        if self._journal.board is not None:
+            self._judge.show(self._journal.board, net, found, autocast, mark.step)
         report.validated(mark.step, found, better)
+        self._alarm_when_blind(report, found)
+        mark.validation_s = self._schedule.elapsed_s() - began
         self._save_last()
 
-    def _trained(self, net: UNet, found: Validation) -> TrainedNetwork:
-        config = self._config
-        figures = {name: asdict(c) for name, c in zip(config.classes, found.choices, strict=True)}
-        return TrainedNetwork(
-            net=net,
-            config=config.unet(),
-            classes=config.classes,
-            channels=config.channels,
-            normalisation=self._stock.normalisation,
-            thresholds=tuple(choice.threshold for choice in found.choices),
-            mm_per_px=config.mm_per_px,
-            data_sha256=self._origin.data_sha256,
-            seed=config.seed,
-            metrics={"validation": {"score": found.score, "frames": len(self._frames), "classes": figures}},
-            step=self._mark.step,
-            fit_config=to_toml(config),
+    def _alarm_when_blind(self, report: Report, found: Validation) -> None:
+        words = None if self._mark.alarmed else background_only(found, self._mark.validated_at)
+        if words is not None:
+            self._mark.alarmed = True
+            self._journal.note("alarm", self._mark.step, words=words)
+            report.alarm(words)
+
+    def _finish(self) -> Validation:
+        def log_trades(name: str, trades: Any) -> None:
+            self._journal.escape_curve(self._mark.step, name, trades)
+
+        return self._judge.finish(self._mark.best, self._learner.autocast, log_trades)
+
+    def _ended_by(self, error: Diverged) -> Diverged:
+        """The error with what is left of the run, the best network being made ready to serve."""
+        remedy = "start again with a lower --learning-rate"
+        self._journal.note("diverged", self._mark.step, words=str(error))
+        if not self._judge.has_best():
+            return Diverged(f"{error} Nothing was learned yet; {remedy} and another --out.")
+        score = self._finish().score
+        return Diverged(
+            f"{error} {self._out} keeps the best network (IoU {score:.3f} on validation); for a better one"
+            f" {remedy} and another --out."
         )
 
-    def _note(self, report: Report, progress: float, loss: float) -> None:
-        mark = self._mark
-        mark.losses.append(loss)
-        report.step(mark.step, progress, self._schedule.left_s(mark.step), loss)
-        if len(mark.losses) == LOG_EVERY:
-            self._log("steps", loss=sum(mark.losses) / LOG_EVERY, lr=self._schedule.learning_rate(progress))
-            mark.losses.clear()
-
-    def _log(self, kind: str, **values: Any) -> None:
-        line = {"kind": kind, "step": self._mark.step, "elapsed_s": round(self._schedule.elapsed_s(), 2)}
-        with (self._out / "log.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line | values) + "\n")
-
     def _save_last(self) -> None:
-        save_atomically(
-            self._out / LAST,
-            {
-                "net": self._net.state_dict(),
-                "average": self._average,
-                "optimizer": self._optimizer.state_dict(),
+        self._saved_at = self._mark.step
+        if self._ranks.first:
+            content = {
                 "mark": asdict(self._mark),
                 "elapsed_s": self._schedule.elapsed_s(),
                 "data_sha256": self._origin.data_sha256,
-                "normalisation": [list(values) for values in self._stock.normalisation],
+                "normalisation": [list(values) for values in self._material.stock.normalisation],
                 "prior": list(self._origin.thresholds or ()),
                 "fit_config": to_toml(self._config),
-            },
-        )
+            }
+            save_last(self._out, self._learner.state() | content)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -13,8 +13,10 @@ from torch import nn
 
 from inspector.tiling import Geometry, cheapest_plan, cut_tile, paste_tile
 from inspector.types import Image, Mask, ProbMap
+from trainer.ranks import Ranks
 from trainer.sampler import Normalisation, network_input
 from trainer.thresholds import ClassChoice, ProbabilityHistogram
+from trainer.unet import UNet
 
 TILE_PX = 1_500_000
 """Largest input of one forward pass, which bounds its memory."""
@@ -31,32 +33,40 @@ class Validation:
     score: float
     """Mean over the shown classes of the best IoU that a threshold reaches."""
     choices: tuple[ClassChoice, ...]
+    called: float | None = None
+    """Pixels that it gives to a defect class for more than half, over true ones; None: no frame shows one."""
 
 
 def validate(
-    net: nn.Module,
-    frames: Iterable[Shown],
-    geometry: Geometry,
+    net: UNet,
+    frames: Sequence[Shown],
     normalisation: Normalisation,
     prior: Sequence[float | None],
     autocast: torch.autocast,
+    ranks: Ranks,
 ) -> Validation:
-    """Score a network in evaluation mode. prior: one threshold for each defect class, or None for each."""
+    """Score a network in evaluation mode; the frames are shared out among the ranks.
+
+    prior: one threshold for each defect class, or None for each.
+    """
     histogram = ProbabilityHistogram(len(prior))
-    for image, mask, _ in frames:
+    for image, mask, _ in ranks.own(frames):
         with torch.inference_mode(), autocast:
-            histogram.add(segment_frame(net, image, geometry, normalisation), mask)
-    return Validation(histogram.score(), histogram.choose(prior))
+            probs = segment_frame(net, image, Geometry(net.config.depth), normalisation)
+        histogram.add(probs, mask)
+    ranks.add_up(histogram.counts())
+    return Validation(histogram.score(), histogram.choose(prior), histogram.called())
 
 
 def segment_frame(net: nn.Module, image: Image, geometry: Geometry, normalisation: Normalisation) -> ProbMap:
-    """uint8 (H, W, K) probabilities of the defect classes of one frame."""
+    """uint8 (H, W, K) probabilities of the defect classes of one frame, reckoned where the network is."""
+    device = next(net.parameters()).device
     frame = image.shape[0], image.shape[1]
     plan = cheapest_plan(frame, geometry, TILE_PX)
     whole: NDArray[np.uint8] | None = None
     for tile in plan.tiles:
-        logits = net(network_input([cut_tile(image, plan, tile)], normalisation))
-        probs = torch.softmax(logits.float(), 1)[0, 1:].mul(255).round().to(torch.uint8)
+        logits = net(network_input([cut_tile(image, plan, tile)], normalisation).to(device))
+        probs = torch.softmax(logits.float(), 1)[0, 1:].mul(255).round().to(torch.uint8).cpu()
         if whole is None:
             whole = np.empty((*frame, probs.shape[0]), np.uint8)
         paste_tile(probs.permute(1, 2, 0).numpy(), plan, tile, whole)

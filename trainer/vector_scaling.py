@@ -73,7 +73,7 @@ def calibrated(trained: TrainedNetwork, frames: Sequence[Shown], autocast: torch
     net = copy.deepcopy(trained.net)
     with torch.no_grad():
         assert net.head.bias is not None
-        net.head.bias.add_(torch.tensor(scaling.offsets)).div_(scaling.temperature)
+        net.head.bias.add_(net.head.bias.new_tensor(scaling.offsets)).div_(scaling.temperature)
         net.head.weight.div_(scaling.temperature)
     return replace(trained, net=net, scaled=True)
 
@@ -84,11 +84,13 @@ def sample_logits(trained: TrainedNetwork, frames: Sequence[Shown], autocast: to
     geometry, kept = Geometry(trained.config.depth), []
     total = sum(mask.size for _, mask, _ in frames)
     rng = np.random.default_rng(trained.seed)
+    device = trained.net.head.weight.device
     for image, mask, _ in frames:
         plan = cheapest_plan((image.shape[0], image.shape[1]), geometry, TILE_PX)
         for tile in plan.tiles:
+            pixels = network_input([cut_tile(image, plan, tile)], trained.normalisation).to(device)
             with autocast:
-                logits = trained.net(network_input([cut_tile(image, plan, tile)], trained.normalisation))
+                logits = trained.net(pixels).cpu()
             y0, x0, y1, x1 = tile.owns
             inside = logits[0, :, y0 - tile.y : y1 - tile.y, x0 - tile.x : x1 - tile.x]
             scores = inside.float().permute(1, 2, 0).reshape(-1, logits.shape[1]).numpy()

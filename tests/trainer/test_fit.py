@@ -6,58 +6,32 @@ import json
 import shutil
 import tomllib
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from tiny_run import TINY, Silent, make_data, request, resumption
 
-from inspector.errors import ConfigError, DatasetError, InspectionError, UsageError
+from inspector.errors import DatasetError, InspectionError, UsageError
 from inspector.tiling import Geometry
 from trainer.checkpoint import load_checkpoint, load_run
 from trainer.cli.fit import _doubt, fit
-from trainer.config import RecipeName, fit_config, from_toml, to_toml
+from trainer.config import fit_config, from_toml
 from trainer.dataset import load_dataset
 from trainer.evaluate import evaluate, run_segmenter
 from trainer.export import export_package
-from trainer.fit import Request, prepare, prepare_resume, run
+from trainer.fit import Request, prepare, run
 from trainer.golden import load_tiles
 from trainer.metrics import wilson
+from trainer.resume import prepare_resume
 from trainer.sampler import TileSampler, load_stock
-
-TINY: dict[str, Any] = {"base": 4, "depth": 3, "tile_px": 36, "step_px": 4000}
-
-
-class Silent:
-    def step(self, step: int, progress: float, left_s: float, loss: float) -> None: ...
-
-    def validated(self, step: int, found: object, best: bool) -> None: ...
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twelve gray pictures of noise, each with dark blots (class 1); a third has a bright one (class 2)."""
-    folder = tmp_path_factory.mktemp("line")
-    rng = np.random.default_rng(0)
-    for name in ("images", "masks"):
-        (folder / name).mkdir()
-    for n in range(12):
-        image = rng.normal(128, 10, (60, 44)).clip(0, 255).astype(np.uint8)
-        mask = np.zeros_like(image)
-        for class_id, value in [(1, 20), (1, 20)] + ([(2, 240)] if n % 3 == 0 else []):
-            y, x = (int(v) for v in rng.integers((4, 4), (50, 34)))
-            image[y : y + 7, x : x + 7], mask[y : y + 7, x : x + 7] = value, class_id
-        cv2.imwrite(str(folder / "images" / f"{n}.png"), image)
-        cv2.imwrite(str(folder / "masks" / f"{n}.png"), mask)
-    (folder / "classes.json").write_text('{"1": "hole", "2": "chip"}')
-    return folder
-
-
-def request(data: Path, out: Path, **settings: Any) -> Request:
-    recipe = settings.pop("recipe", "modern")
-    return Request((data,), out, recipe, settings.pop("init", None), {**TINY, **settings})
+    return make_data(tmp_path_factory.mktemp("line"))
 
 
 @pytest.fixture(scope="module")
@@ -108,15 +82,17 @@ def test_a_run_ends_with_the_figures_of_its_best_network(data: Path, tmp_path: P
     """The last validation is not the best one when the learning rate wrecks the network."""
     out = tmp_path / "wrecked"
     prepared = prepare(request(data, out, steps=40, learning_rate=1e-2))
-    step = prepared.training._step
+    learner = prepared.training._learner
+    step = learner.step
 
-    def wrecking(batch: object, progress: float) -> float:
-        if progress > 0.8:
-            for value in prepared.training._average.values():
+    def wrecking(batch: object, number: int, frozen: bool, rate: float) -> float:
+        loss = step(batch, number, frozen, rate)  # type: ignore[arg-type]
+        if number > 32:
+            for value in learner._average.values():
                 value.zero_()
-        return step(batch, progress)  # type: ignore[arg-type]
+        return loss
 
-    prepared.training._step = wrecking  # type: ignore[method-assign]
+    learner.step = wrecking  # type: ignore[method-assign]
     found = run(prepared, Silent())
     best = load_run(out)
     assert best.metrics["validation"]["score"] == found.score
@@ -135,7 +111,7 @@ def test_a_run_that_has_ended_takes_an_escape_target(
     out = tmp_path / "run"
     shutil.copytree(trained, out)
     before = load_run(out)
-    found = run(prepare_resume((data,), out, escape_target=0.9), Silent())
+    found = run(prepare_resume(resumption(data, out, escape_target=0.9)), Silent())
     after = load_run(out)
     assert before.escape_target is None and after.escape_target == 0.9
     assert after.step == before.step and after.thresholds != before.thresholds
@@ -169,36 +145,6 @@ def test_same_seed_same_weights_and_another_seed_others(data: Path, tmp_path: Pa
     a, b, c = (_weights(tmp_path / name) for name in "abc")
     assert all(torch.equal(a[k], b[k]) for k in a)
     assert not all(torch.equal(a[k], c[k]) for k in a)
-
-
-@pytest.mark.parametrize("recipe", ["modern", "paper"])
-def test_a_resumed_run_equals_an_unbroken_one(data: Path, tmp_path: Path, recipe: str) -> None:
-    """Broken before and after batch norm is frozen; the paper's draws dropout."""
-    run(prepare(request(data, tmp_path / "whole", steps=10, recipe=recipe)), Silent())
-    out = tmp_path / "broken"
-    run(prepare(request(data, out, steps=10, recipe=recipe)), Silent(), lambda step: step == 4)
-    run(prepare_resume((data,), out), Silent(), lambda step: step == 9)
-    run(prepare_resume((data,), out), Silent())
-    whole, broken = (load_checkpoint(p / "last.pt") for p in (tmp_path / "whole", out))
-    assert broken["mark"]["step"] == 10
-    for part in ("net", "average"):
-        assert all(torch.equal(whole[part][k], broken[part][k]) for k in whole[part])
-    best = load_run(tmp_path / "whole"), load_run(out)
-    assert best[0].metrics == best[1].metrics and best[0].thresholds == best[1].thresholds
-
-
-def test_resume_refuses_other_data_and_a_missing_run(data: Path, trained: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"no last\.pt"):
-        prepare_resume((data,), tmp_path / "nowhere")
-    other = tmp_path / "other"
-    for name in ("images", "masks"):
-        (other / name).mkdir(parents=True)
-        for path in (data / name).iterdir():
-            (other / name / path.name).write_bytes(path.read_bytes())
-    (other / "classes.json").write_bytes((data / "classes.json").read_bytes())
-    cv2.imwrite(str(other / "masks" / "0.png"), np.full((60, 44), 1, np.uint8))
-    with pytest.raises(UsageError, match="not what"):
-        prepare_resume((other,), trained)
 
 
 def test_test_frames_are_never_read(data: Path, tmp_path: Path) -> None:
@@ -275,45 +221,6 @@ def test_tiles_are_drawn_class_first(data: Path) -> None:
     late = [bool((sampler.batch(n, 1.0).mask > 0).any()) for n in range(200)]
     assert 0.35 < np.mean(shown) < 0.75
     assert np.mean(late) < 0.6
-
-
-def test_paper_recipe_is_the_papers() -> None:
-    config = fit_config("paper", steps=1)
-    assert (config.optimizer, config.momentum, config.norm) == ("sgd", 0.99, "none")
-    assert (config.border, config.w0, config.sigma_px, config.dice) == ("weight", 10.0, 5.0, 0.0)
-    assert config.augment.elastic_chance == 1.0 and config.augment.elastic_sd_px == 10.0
-    assert config.dropout > 0
-
-
-@pytest.mark.parametrize("recipe", ["modern", "paper"])
-def test_quarter_turns_change_nothing_else_of_the_augmentation(recipe: RecipeName) -> None:
-    plain, turned = (fit_config(recipe, steps=1, quarter_turns=turns) for turns in (False, True))
-    assert turned.augment.quarter_turns and not plain.augment.quarter_turns
-    assert turned.augment == plain.augment.model_copy(update={"quarter_turns": True})
-    assert fit_config(recipe, steps=1).augment.elastic_chance == turned.augment.elastic_chance
-
-
-def test_strong_augmentation_goes_together_with_quarter_turns() -> None:
-    usual = fit_config("modern", steps=1, augmentation="usual")
-    assert usual == fit_config("modern", steps=1)
-    strong = fit_config("modern", steps=1, augmentation="strong", quarter_turns=True).augment
-    assert strong.quarter_turns and strong.scale == (0.6, 1.6) and strong.flips == usual.augment.flips
-
-
-def test_config_survives_its_toml() -> None:
-    for recipe in ("modern", "paper"):
-        config = fit_config(
-            recipe, minutes=1.5, augmentation="strong", classes=("a", 'quoted "b"'), mm_per_px=(0.1, 0.2)
-        )  # type: ignore[arg-type]
-        assert from_toml(to_toml(config)) == config
-
-
-@pytest.mark.parametrize(
-    "bad", [{}, {"steps": 1, "minutes": 1.0}, {"steps": 1, "learning_rate": -1}, {"steps": 1, "colour": 1}]
-)
-def test_wrong_settings_name_themselves(bad: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError):
-        fit_config("modern", **bad)
 
 
 def test_the_command_shows_progress_and_ends_with_one_json_line(data: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from tiny_run import Silent
 
 from inspector.errors import DatasetError, PackageError, UsageError
 from inspector.package import ModelPackage
@@ -16,12 +17,6 @@ from trainer.export import export_package
 from trainer.fit import Request, prepare, run
 from trainer.initial import start_from
 from trainer.unet import UNet, UNetConfig
-
-
-class Silent:
-    def step(self, step: int, progress: float, left_s: float, loss: float) -> None: ...
-
-    def validated(self, step: int, found: object, best: bool) -> None: ...
 
 
 def trained(config: UNetConfig) -> TrainedNetwork:
@@ -91,7 +86,7 @@ def test_classes_and_shape_must_be_the_packages(served: ModelPackage, tmp_path: 
     data = flagged(tmp_path / "d", '{"1": "scratch"}')
     with pytest.raises(DatasetError, match="'scratch', which is none of hole"):
         prepare(Request((data,), tmp_path / "r", "modern", served.path, {"steps": 1}))
-    with pytest.raises(UsageError, match="--base 8 does not fit"):
+    with pytest.raises(UsageError, match="base = 8 does not fit"):
         prepare(Request((data,), tmp_path / "r", "modern", served.path, {"steps": 1, "base": 8}))
     assert not (tmp_path / "r").exists()
 

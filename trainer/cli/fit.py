@@ -5,20 +5,20 @@ from __future__ import annotations
 import json
 import logging
 import os
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from inspector.cli.group import INTERRUPTED
+from inspector.errors import InspectionError, UsageError
 
 if TYPE_CHECKING:
     from trainer.fit import Prepared
+    from trainer.ranks import Ranks
     from trainer.validate import Validation
-
-LEAST_IOU = 0.1
-"""On validation; below it a network has hardly begun to learn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +27,13 @@ class FitOptions:
 
     data: tuple[Path, ...]
     out: Path
-    recipe: str
+    recipe: Literal["modern", "paper"] | None
     init: Path | None
+    config: Path | None
     resume: bool
+    previous: bool
+    device: str
+    tensorboard: bool
     as_json: bool
     settings: dict[str, Any]
     """Fields of FitConfig; None where nothing was said."""
@@ -45,15 +49,17 @@ class FitOptions:
 )
 @click.option("--steps", type=click.IntRange(1), help="Train this many steps instead.")
 @click.option(
-    "--recipe", type=click.Choice(["modern", "paper"]), default="modern", show_default=True,
-    help="Settings to start from; paper: as Ronneberger 2015.",
+    "--recipe", type=click.Choice(["modern", "paper"]),
+    help="Settings to start from; paper: as Ronneberger 2015.  [default: modern]",
+)  # fmt: skip
+@click.option(
+    "--config", type=click.Path(path_type=Path),
+    help="TOML file with any of the settings that RUN/config.toml lists; options given here win over it.",
 )  # fmt: skip
 @click.option("--base", type=click.IntRange(1), help="Feature maps of the first level.  [default: 16]")
 @click.option("--depth", type=click.IntRange(2, 6), help="Levels.  [default: 4]")
 @click.option("--init", type=click.Path(path_type=Path), help="Go on from the network of this model package.")
-@click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of weights, tiles and validation."
-)
+@click.option("--seed", type=click.IntRange(0), help="Of weights, tiles and validation.  [default: 0]")
 @click.option("--channels", type=click.Choice(["1", "3"]), help="Gray or colour.  [default: as stored]")
 @click.option(
     "--border",
@@ -95,18 +101,22 @@ class FitOptions:
 )
 @click.option("--precision", type=click.Choice(["auto", "f32", "bf16"]), help="Arithmetic.  [default: auto]")
 @click.option(
+    "--device", default="auto", show_default=True,
+    help="cpu, cuda or cuda:N; auto: an NVIDIA GPU where PyTorch finds one.",
+)  # fmt: skip
+@click.option(
+    "--tensorboard", is_flag=True,
+    help="Write curves and a few validation frames for TensorBoard as well; see them with"
+    " tensorboard --logdir RUN.",
+)  # fmt: skip
+@click.option(
     "--resume", is_flag=True, help="Go on with the interrupted run in --out, with its own settings."
 )
+@click.option(
+    "--previous", is_flag=True, help="With --resume: from the checkpoint before the last one, previous.pt."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as one JSON line.")
-def fit(
-    data: tuple[Path, ...],
-    out: Path,
-    recipe: str,
-    init: Path | None,
-    resume: bool,
-    as_json: bool,
-    **settings: Any,
-) -> int:
+def fit(**given: Any) -> int:
     """Fit a U-Net to dataset folders (images/ and masks/) and keep the best network in RUN.
 
     The best network is chosen on frames held back from the train split, never on test frames;
@@ -117,8 +127,13 @@ def fit(
       trainer fit datasets/tiles --out runs/tiles --minutes 12
       trainer fit datasets/tiles flagged --out runs/tiles-2 --minutes 5 --init models/tiles
       trainer fit datasets/cells --out runs/cells --minutes 60 --recipe paper --base 32 --depth 5
+      torchrun --nproc-per-node 2 -m trainer fit datasets/tiles --out runs/tiles --minutes 12
+
+    With torchrun the processes share each step's tiles, one GPU or a part of the cores each.
     """
-    return fitted(FitOptions(data, out, recipe, init, resume, as_json, settings))
+    named = {field.name for field in fields(FitOptions)} & given.keys()
+    options = {name: given.pop(name) for name in named}
+    return fitted(FitOptions(**options, settings=given))
 
 
 def fitted(options: FitOptions) -> int:
@@ -127,21 +142,39 @@ def fitted(options: FitOptions) -> int:
     # that cuts tiles: seen on two busy cores, 6.1 s a step against 1.5 s.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Imported here: --help must not wait for torch.
-    from trainer.fit import run
-    from trainer.progress import Display
+    from trainer.ranks import joined
 
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    prepared = _prepared(options)
+    with joined(options.device) as ranks:
+        if ranks.first:
+            return _fitted(options, ranks)
+        logging.disable(logging.WARNING)
+        try:
+            return _fitted(options, ranks)
+        except InspectionError as error:
+            raise type(error)(f"process {ranks.rank}: {error}") from error
+
+
+def _fitted(options: FitOptions, ranks: Ranks) -> int:
+    from trainer.fit import run
+    from trainer.interrupt import asked_to_stop
+    from trainer.progress import Display, Quiet
+
+    prepared = _prepared(options, ranks)
+    if not ranks.first:
+        with asked_to_stop() as stop:
+            return 0 if run(prepared, Quiet(), stop) else INTERRUPTED
     config, out = prepared.config, options.out
     click.echo(
         f"{prepared.frames} frames train, {prepared.validation_frames} validate; classes"
-        f" {', '.join(config.classes)}; {config.recipe}, depth {config.depth}, base {config.base}",
+        f" {', '.join(config.classes)}; {config.recipe}, depth {config.depth}, base {config.base};"
+        f" {ranks.device}{f', {ranks.world} processes' if ranks.world > 1 else ''}",
         err=True,
     )
-    try:
-        with Display(config.classes) as display:
-            found = run(prepared, display)
-    except KeyboardInterrupt:
+    found = None
+    with suppress(KeyboardInterrupt), asked_to_stop() as stop, Display(config.classes) as display:
+        found = run(prepared, display, stop)
+    if found is None:
         click.echo(
             f"Stopped; go on with the same command and --resume. {out} keeps what was learned.", err=True
         )
@@ -165,6 +198,8 @@ def _say_the_end(out: Path, data: Path) -> None:
 
 def _doubt(validation: dict[str, Any]) -> str | None:
     """What makes the network useless for a line as it is; None where it finds something of each class."""
+    from trainer.watch import LEAST_IOU
+
     iou = f"IoU {validation['score']:.3f} on validation"
     if not validation["score"] >= LEAST_IOU:  # true for NaN as well
         return f"It finds almost nothing yet ({iou})"
@@ -173,18 +208,20 @@ def _doubt(validation: dict[str, Any]) -> str | None:
     return f"It finds none of {' and none of '.join(blind)} yet ({iou})" if blind else None
 
 
-def _prepared(options: FitOptions) -> Prepared:
-    from trainer.fit import Request, prepare, prepare_resume
+def _prepared(options: FitOptions, ranks: Ranks) -> Prepared:
+    from trainer.fit import Request, prepare
+    from trainer.resume import Resumption, prepare_resume
 
+    data, out, board = options.data, options.out, options.tensorboard
     if options.resume:
-        return prepare_resume(options.data, options.out, options.settings["escape_target"])
+        target = options.settings["escape_target"]
+        return prepare_resume(Resumption(data, out, target, options.previous, board, ranks))
+    if options.previous:
+        raise UsageError("--previous chooses the checkpoint that --resume goes on from; give both.")
     settings = dict(options.settings)
     if settings["channels"] is not None:
         settings["channels"] = int(settings["channels"])
-    recipe = options.recipe
-    return prepare(
-        Request(options.data, options.out, "paper" if recipe == "paper" else "modern", options.init, settings)
-    )
+    return prepare(Request(data, out, options.recipe, options.init, settings, options.config, board, ranks))
 
 
 def _outcome(out: Path, classes: tuple[str, ...], found: Validation) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the trainer's commands say before and around the real work; nothing here needs torch."""
+"""What the trainer's commands say before and around the real work; nothing here trains."""
 
 from __future__ import annotations
 
@@ -41,8 +41,10 @@ def test_an_interrupted_fit_is_no_usage_error(monkeypatch: pytest.MonkeyPatch, t
     config = SimpleNamespace(classes=("dent",), recipe="modern", depth=4, base=16)
     prepared = SimpleNamespace(config=config, frames=3, validation_frames=1)
     monkeypatch.setitem(sys.modules, "trainer.fit", module("trainer.fit", run=interrupted))
-    monkeypatch.setitem(sys.modules, "trainer.progress", module("trainer.progress", Display=NoDisplay))
-    monkeypatch.setattr(fit_command, "_prepared", lambda _options: prepared)
+    monkeypatch.setitem(
+        sys.modules, "trainer.progress", module("trainer.progress", Display=NoDisplay, Quiet=None)
+    )
+    monkeypatch.setattr(fit_command, "_prepared", lambda _options, _ranks: prepared)
     given = ["data", "--out", str(tmp_path / "run"), "--steps", "5"]
     done = CliRunner().invoke(fit, given, standalone_mode=False, catch_exceptions=False)
     assert done.return_value == 130  # as any other command that Ctrl-C ended

@@ -1,0 +1,112 @@
+"""Settings of a run: the recipes, what a TOML file changes of them, and which wrong key or value is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_run import TINY, make_data
+
+from inspector.errors import ConfigError
+from trainer.config import RecipeName, fit_config, from_toml, to_toml
+from trainer.config_file import read_settings
+from trainer.fit import Request, prepare
+
+
+def test_paper_recipe_is_the_papers() -> None:
+    config = fit_config("paper", steps=1)
+    assert (config.optimizer, config.momentum, config.norm) == ("sgd", 0.99, "none")
+    assert (config.border, config.w0, config.sigma_px, config.dice) == ("weight", 10.0, 5.0, 0.0)
+    assert config.augment.elastic_chance == 1.0 and config.augment.elastic_sd_px == 10.0
+    assert config.dropout > 0
+
+
+@pytest.mark.parametrize("recipe", ["modern", "paper"])
+def test_quarter_turns_change_nothing_else_of_the_augmentation(recipe: RecipeName) -> None:
+    plain, turned = (fit_config(recipe, steps=1, quarter_turns=turns) for turns in (False, True))
+    assert turned.augment.quarter_turns and not plain.augment.quarter_turns
+    assert turned.augment == plain.augment.model_copy(update={"quarter_turns": True})
+    assert fit_config(recipe, steps=1).augment.elastic_chance == turned.augment.elastic_chance
+
+
+def test_strong_augmentation_goes_together_with_quarter_turns() -> None:
+    usual = fit_config("modern", steps=1, augmentation="usual")
+    assert usual == fit_config("modern", steps=1)
+    strong = fit_config("modern", steps=1, augmentation="strong", quarter_turns=True).augment
+    assert strong.quarter_turns and strong.scale == (0.6, 1.6) and strong.flips == usual.augment.flips
+
+
+def test_config_survives_its_toml() -> None:
+    for recipe in ("modern", "paper"):
+        config = fit_config(
+            recipe, minutes=1.5, augmentation="strong", classes=("a", 'quoted "b"'), mm_per_px=(0.1, 0.2)
+        )  # type: ignore[arg-type]
+        assert from_toml(to_toml(config)) == config
+
+
+@pytest.mark.parametrize(
+    "bad", [{}, {"steps": 1, "minutes": 1.0}, {"steps": 1, "learning_rate": -1}, {"steps": 1, "colour": 1}]
+)
+def test_wrong_settings_name_themselves(bad: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        fit_config("modern", **bad)
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "settings.toml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("steps = 5\nlearnin_rate = 0.1\n", r"line 2: learnin_rate is no key .*valid one is learning_rate\."),
+        ("steps = 5\n\n[augment]\nflip = true\n", r"line 4: augment\.flip is no .*valid one is flips\."),
+        ("rotation_deg = 5.0\n", r"line 1: rotation_deg .*; it belongs under \[augment\]"),
+        ("[augment]\nsteps = 5\n", r"line 2: augment\.steps .*; it belongs above \[augment\]"),
+        ("zzz = 5\n", r"zzz is no key that is known here; valid keys are recipe, minutes, "),
+        ("steps = 0\n", r"line 1: steps = 0 cannot be used: should be greater than or equal to 1\."),
+        ('border = "wide"\n', r"border = \"wide\" cannot be used: should be 'weight', 'ignore' or 'none'"),
+        ("steps = \n", r"is not TOML: .*line 1.*; mend that line"),
+    ],
+)  # fmt: skip
+def test_a_wrong_file_is_told_with_key_line_and_remedy(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        read_settings(written(tmp_path, text))
+
+
+def test_a_missing_file_says_where_one_is_to_be_had(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nothing\.toml cannot be read .*RUN/config\.toml"):
+        read_settings(tmp_path / "nothing.toml")
+
+
+def test_the_command_line_wins_over_the_file_and_the_file_over_the_recipe(tmp_path: Path) -> None:
+    data = make_data(tmp_path / "line")
+    lines = "\n".join(f"{name} = {value}" for name, value in TINY.items())
+    path = written(tmp_path, f'recipe = "paper"\nminutes = 3.0\nseed = 4\n{lines}\n\n[augment]\ngain = 0.3\n')
+    given = {"steps": 2, "base": 5, "seed": None, "quarter_turns": True}
+    config = prepare(Request((data,), tmp_path / "r", settings=given, config=path)).config
+    assert (config.recipe, config.optimizer, config.momentum) == ("paper", "sgd", 0.99)
+    assert (config.minutes, config.steps, config.seed, config.base, config.depth) == (None, 2, 4, 5, 3)
+    # The paper's augmentation, with what the file and the command line say of it.
+    assert (config.augment.elastic_chance, config.augment.gain) == (1.0, 0.3)
+    assert config.augment.quarter_turns
+    modern = Request((data,), tmp_path / "m", "modern", None, given, path)
+    assert prepare(modern).config.optimizer == "muon"
+
+
+def test_the_config_that_a_run_keeps_starts_an_equal_run(tmp_path: Path) -> None:
+    data = make_data(tmp_path / "line")
+    first = prepare(Request((data,), tmp_path / "a", "paper", None, {**TINY, "steps": 2, "seed": 3})).config
+    again = Request((data,), tmp_path / "b", config=tmp_path / "a" / "config.toml")
+    assert prepare(again).config == first
+
+
+def test_a_file_with_other_classes_than_the_data_is_refused(tmp_path: Path) -> None:
+    data = make_data(tmp_path / "line")
+    path = written(tmp_path, 'steps = 1\nclasses = ["dent"]\n')
+    with pytest.raises(Exception, match="hole"):
+        prepare(Request((data,), tmp_path / "r", config=path))
+    assert not (tmp_path / "r").exists()

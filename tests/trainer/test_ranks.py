@@ -1,0 +1,195 @@
+"""Several processes under torchrun learn what one does, stop together, and end cleanly when one dies.
+
+The real thing: processes on this machine that talk over gloo.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import torch
+import torch.distributed as dist
+from tiny_run import TINY, Silent, make_data, request, resumption
+
+from inspector.errors import UsageError
+from trainer.checkpoint import LAST, load_checkpoint, load_run
+from trainer.config import fit_config
+from trainer.dataset import load_dataset
+from trainer.fit import prepare, run
+from trainer.losses import batch_dice, dice_loss, dice_sums
+from trainer.ranks import Ranks
+from trainer.resume import prepare_resume
+from trainer.sampler import TileSampler, load_stock
+
+ROOT = Path(__file__).parent.parent.parent
+PLAIN: dict[str, Any] = {"norm": "none", "precision": "f32", "optimizer": "sgd", "learning_rate": 0.05}
+"""Nothing in which processes differ by more than rounding: no batch norm, and no Muon, whose steps are
+computed in bfloat16 and turn rounding into a percent."""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_data(tmp_path_factory.mktemp("line"))
+
+
+def torchrun(data: Path, out: Path, *options: str, settings: dict[str, Any]) -> subprocess.Popen[str]:
+    """Two processes of `trainer fit` with the tiny settings."""
+    config = out.with_suffix(".toml")
+    given = {**TINY, **settings}.items()
+    config.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in given))
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+        "-m", "trainer", "fit", str(data), "--out", str(out), "--config", str(config), *options,
+    ]  # fmt: skip
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def lines(out: Path, kind: str) -> list[dict[str, Any]]:
+    if not (out / "log.jsonl").exists():
+        return []
+    found = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    return [line for line in found if line["kind"] == kind]
+
+
+def test_two_processes_learn_what_one_does(data: Path, tmp_path: Path) -> None:
+    """Three tiles a step, so that one process has two of them, the other one."""
+    process = torchrun(data, tmp_path / "two", "--json", settings={**PLAIN, "steps": 40})
+    run(prepare(request(data, tmp_path / "one", steps=40, **PLAIN)), Silent())
+    stdout, stderr = process.communicate(timeout=250)
+    assert process.returncode == 0, stderr
+    one, two = (load_checkpoint(tmp_path / name / LAST) for name in ("one", "two"))
+    for part in ("net", "average"):
+        for name, value in one[part].items():
+            assert torch.allclose(value, two[part][name], rtol=1e-3, atol=1e-5), name
+    # Something was learned, so that equal does not mean unmoved.
+    first, last = (line["loss"] for line in lines(tmp_path / "one", "steps"))
+    assert last < 0.7 * first
+    # Rank 0 alone wrote and spoke, and the frames that it did not see were counted.
+    told = [[line["step"] for line in lines(tmp_path / name, "validation")] for name in ("one", "two")]
+    assert told[0] == told[1]
+    for ours, theirs in zip(*(lines(tmp_path / name, "validation") for name in ("one", "two")), strict=True):
+        for c, d in zip(ours["classes"], theirs["classes"], strict=True):
+            assert (c["pixels"], c["defects"]) == (d["pixels"], d["defects"])
+        assert ours["score"] == pytest.approx(theirs["score"], abs=0.02)
+    assert len(stdout.splitlines()) == 1 and stderr.count("Done:") == 1 and "2 processes" in stderr
+    assert load_run(tmp_path / "two").scaled
+
+
+def test_the_clock_stops_all_processes_at_one_step(data: Path, tmp_path: Path) -> None:
+    """As users train: batch norm, Muon, minutes. A process that went on alone would wait for the others."""
+    process = torchrun(data, tmp_path / "r", settings={"minutes": 0.15})
+    stderr = process.communicate(timeout=250)[1]
+    assert process.returncode == 0, stderr
+    kept = load_checkpoint(tmp_path / "r" / LAST)
+    assert kept["elapsed_s"] >= 9 and kept["mark"]["step"] > 0 and kept["mark"]["frozen"]
+    assert load_run(tmp_path / "r").metrics["validation"]["frames"] == 2
+
+
+def worker(process: subprocess.Popen[str], rank: int) -> psutil.Process:
+    found = [p for p in psutil.Process(process.pid).children() if p.environ().get("RANK") == str(rank)]
+    assert len(found) == 1
+    return found[0]
+
+
+def wait_for_steps(process: subprocess.Popen[str], out: Path) -> None:
+    until = time.monotonic() + 200
+    while not lines(out, "steps"):
+        assert process.poll() is None and time.monotonic() < until, process.communicate()
+        time.sleep(0.2)
+
+
+def test_a_process_that_dies_ends_the_run_and_another_sitting_goes_on(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "r"
+    process = torchrun(data, out, settings={**PLAIN, "steps": 100_000})
+    wait_for_steps(process, out)
+    began, killed = time.monotonic(), worker(process, 1)
+    other = worker(process, 0)
+    killed.send_signal(signal.SIGKILL)
+    stderr = process.communicate(timeout=100)[1]
+    assert process.returncode != 0 and time.monotonic() - began < 60
+    assert "--resume" in stderr
+    assert not other.is_running()
+    step = load_checkpoint(out / LAST)["mark"]["step"]
+    assert step >= 20
+    # One process goes on where two were.
+    prepared = prepare_resume(resumption(data, out))
+    run(prepared, Silent(), lambda now: now == step + 2)
+    assert load_checkpoint(out / LAST)["mark"]["step"] == step + 2
+
+
+def test_ctrl_c_stops_all_processes_between_two_steps(data: Path, tmp_path: Path) -> None:
+    """Only one of them is told."""
+    out = tmp_path / "r"
+    process = torchrun(data, out, settings={**PLAIN, "steps": 100_000})
+    wait_for_steps(process, out)
+    worker(process, 1).send_signal(signal.SIGINT)
+    stderr = process.communicate(timeout=100)[1]
+    assert "Stopped; go on with the same command and --resume" in stderr
+    assert load_checkpoint(out / LAST)["mark"]["step"] >= 20
+
+
+def test_dice_over_halves_of_a_batch_has_the_gradient_of_the_whole() -> None:
+    random = torch.Generator().manual_seed(0)
+    logits = torch.randn(4, 3, 6, 7, generator=random)
+    mask = torch.randint(0, 3, (4, 6, 7), generator=random)
+    mask[:3][mask[:3] == 2] = 255  # class 2 is shown in one half only
+    whole = logits.clone().requires_grad_()
+    value = batch_dice(whole, mask)
+    value.backward()  # type: ignore[no-untyped-call]
+    halves = [logits[:2].clone().requires_grad_(), logits[2:].clone().requires_grad_()]
+    sums = [dice_sums(half, part) for half, part in zip(halves, (mask[:2], mask[2:]), strict=True)]
+    total = sum(sums).detach()  # type: ignore[union-attr]
+    for own in sums:
+        loss = dice_loss(own + (total - own.detach()))
+        assert float(loss.detach()) == pytest.approx(float(value.detach()), rel=1e-6)
+        loss.backward()  # type: ignore[no-untyped-call]
+    gradient = torch.cat([half.grad for half in halves])  # type: ignore[misc]
+    assert whole.grad is not None and torch.allclose(gradient, whole.grad, rtol=1e-5, atol=1e-8)
+    # Each half by itself, which is what averaging over processes would do, is another loss.
+    assert abs(float(batch_dice(logits[:2], mask[:2])) - float(value.detach())) > 1e-3
+
+
+def test_tiles_are_shared_out_and_stay_the_same(data: Path) -> None:
+    dataset = load_dataset([data])
+    config = fit_config("modern", steps=1, classes=dataset.classes, **TINY)
+    sampler = TileSampler(load_stock(dataset.samples, config), config)
+    whole = sampler.batch(7, 0.3)
+    parts = [sampler.batch(7, 0.3, rank, 2) for rank in range(2)]
+    assert [len(part.mask) for part in parts] == [2, 1]
+    for rank, part in enumerate(parts):
+        assert torch.equal(part.images, whole.images[rank::2]) and torch.equal(part.mask, whole.mask[rank::2])
+    with pytest.raises(UsageError, match=r"3 tiles of 36x36 px, too few for 4 processes; raise step_px"):
+        sampler.batch(7, 0.3, 0, 4)
+
+
+def test_what_was_shared_out_comes_back_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    items = [np.full(n, n) for n in range(7)]
+    three = [Ranks(rank, 3) for rank in range(3)]
+
+    def all_shares(into: list[Any], _own: object) -> None:
+        into[:] = [list(ranks.own(items)) for ranks in three]
+
+    monkeypatch.setattr(dist, "all_gather_object", all_shares)
+    for ranks in three:
+        assert [len(item) for item in ranks.gathered(ranks.own(items))] == list(range(7))
+    assert Ranks().gathered([1, 2]) == [1, 2]
+
+
+def test_other_data_on_another_host_is_refused_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    def found(into: list[Any], _own: object) -> None:
+        into[:] = ["a" * 64, "b" * 64]
+
+    monkeypatch.setattr(dist, "all_gather_object", found)
+    for rank in range(2):
+        with pytest.raises(UsageError, match=r"Process 1 reads other data than process 0 \(bbbb.* and aaaa"):
+            Ranks(rank, 2).refuse_other_data("a" * 64)
+    Ranks().refuse_other_data("a" * 64)

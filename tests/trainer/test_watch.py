@@ -1,0 +1,161 @@
+"""A run that diverges is stopped and keeps its best network; ordinary noise never looks like that."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny_run import Silent, make_data, request
+
+from trainer.checkpoint import LAST, load_checkpoint, load_run
+from trainer.config import fit_config
+from trainer.fit import prepare, run
+from trainer.thresholds import ProbabilityHistogram
+from trainer.validate import Validation
+from trainer.watch import WINDOW, Diverged, LossWatch, background_only, guess_loss
+
+GUESS = guess_loss(fit_config("modern", steps=1))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_data(tmp_path_factory.mktemp("line"))
+
+
+def fires_at(losses: Any) -> int | None:
+    watch = LossWatch()
+    return next((n for n, loss in enumerate(losses, start=1) if watch.add(float(loss), GUESS)), None)
+
+
+def noisy_losses(seed: int, steps: int = 1500) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Worse than what runs show: a falling loss, each batch off by a factor of 2 either way, one in ten by
+    20, and a bad stretch of thirty steps now and then."""
+    rng = np.random.default_rng(seed)
+    level = rng.uniform(0.8, 4.0) * np.exp(-np.arange(steps) / rng.uniform(100, 800)) + rng.uniform(0.01, 0.5)
+    losses = level * rng.lognormal(0, math.log(2), steps)
+    losses[rng.random(steps) < 0.1] *= 20
+    for start in rng.integers(0, 240, 5) + 300 * np.arange(5):
+        losses[start : start + 30] *= 5
+    return np.asarray(losses)
+
+
+def test_noise_is_no_divergence() -> None:
+    assert [fires_at(noisy_losses(seed)) for seed in range(200)] == [None] * 200
+
+
+def test_a_good_network_that_is_shaken_is_left_to_recover() -> None:
+    """Going on from a package at a high rate: ten times the loss, and still far better than guessing."""
+    assert fires_at([0.02] * 60 + [0.2] * 300 + [0.02] * 60) is None
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_an_explosion_is_seen_within_a_window(seed: int) -> None:
+    losses = noisy_losses(seed)
+    losses[700:] *= 1000
+    fired = fires_at(losses)
+    assert fired is not None and 700 < fired <= 700 + WINDOW
+
+
+def test_so_is_one_that_begins_with_the_warm_up_and_a_network_thrown_back_to_guessing() -> None:
+    assert fires_at([1.6] * 10 + [40.0] * 100) == 10 + WINDOW - WINDOW // 10
+    assert fires_at([1.6] * 50 + [0.3] * 300 + [1.5] * 60) is not None
+
+
+def test_the_watch_goes_on_from_a_checkpoint() -> None:
+    losses = [0.3] * 60 + [9.0] * 60
+    watch = LossWatch()
+    for loss in losses[:80]:
+        assert not watch.add(loss, GUESS)
+    again = LossWatch(watch.best, list(watch.recent))
+    assert [watch.add(loss, GUESS) for loss in losses[80:]] == [
+        again.add(loss, GUESS) for loss in losses[80:]
+    ]
+
+
+def run_until_diverged(data: Path, out: Path, at: int, rate: float, **settings: Any) -> Diverged:
+    """Train with a learning rate that from step `at` on is `rate`."""
+    prepared = prepare(request(data, out, **settings))
+    schedule = prepared.training._schedule
+    usual = schedule.learning_rate
+    schedule.learning_rate = (  # type: ignore[method-assign]
+        lambda progress: rate if progress * settings["steps"] >= at else usual(progress)
+    )
+    with pytest.raises(Diverged) as caught:
+        run(prepared, Silent())
+    return caught.value
+
+
+def test_a_loss_that_is_no_number_ends_the_run_and_the_best_network_is_served(
+    data: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "r"
+    error = run_until_diverged(data, out, 30, 1e30, steps=60, optimizer="sgd")
+    assert "no number any more at step 3" in str(error) and "lower --learning-rate" in str(error)
+    assert str(out) in str(error) and error.exit_code == 1
+    best = load_run(out)
+    assert best.step <= 31 and "per_defect" in best.metrics["validation"] and best.scaled
+    assert all(bool(value.isfinite().all()) for value in best.net.state_dict().values())
+    kept = load_checkpoint(out / LAST)
+    assert all(bool(value.isfinite().all()) for value in kept["net"].values())
+    assert '"kind": "diverged"' in (out / "log.jsonl").read_text()
+
+
+def test_a_loss_that_explodes_ends_the_run(data: Path, tmp_path: Path) -> None:
+    error = run_until_diverged(
+        data, tmp_path / "r", 60, 30.0, steps=400, optimizer="sgd", norm="none", learning_rate=0.05
+    )
+    assert "has diverged" in str(error) and "stays far above its best" in str(error)
+    assert load_run(tmp_path / "r").step < 200
+
+
+def test_without_any_network_yet_it_says_so(data: Path, tmp_path: Path) -> None:
+    error = run_until_diverged(data, tmp_path / "r", 0, 1e30, steps=60, optimizer="sgd")
+    assert "Nothing was learned yet" in str(error)
+    assert not (tmp_path / "r" / "best.pt").exists()
+
+
+def test_a_network_that_calls_everything_good_alarms_once(data: Path, tmp_path: Path) -> None:
+    prepared, report = prepare(request(data, tmp_path / "r", steps=24)), Silent()
+    judge = prepared.training._judge
+    score = judge.score
+
+    def blind(net: Any, autocast: torch.autocast) -> Validation:
+        with torch.no_grad():
+            net.head.weight.zero_()
+            net.head.bias.copy_(torch.tensor([9.0, 0.0, 0.0]))
+        return score(net, autocast)
+
+    judge.score = blind  # type: ignore[method-assign]
+    run(prepared, report)
+    assert len(report.alarms) == 1 and "calls everything good" in report.alarms[0]
+    alarms = [
+        line
+        for line in map(json.loads, (tmp_path / "r" / "log.jsonl").read_text().splitlines())
+        if line["kind"] == "alarm"
+    ]
+    assert [line["step"] for line in alarms] == [6]  # the first validation after a fifth of 24 steps
+
+
+def test_nothing_alarms_early_or_for_a_network_that_finds_some() -> None:
+    blind = Validation(0.02, (), called=0.01)
+    assert background_only(blind, 0.25) is not None
+    assert background_only(blind, 0.19) is None
+    assert background_only(replace(blind, called=0.5), 0.25) is None
+    assert background_only(replace(blind, score=0.3), 0.25) is None
+    assert background_only(replace(blind, called=None), 0.25) is None
+
+
+def test_called_counts_pixels_that_a_class_has_for_more_than_half() -> None:
+    histogram = ProbabilityHistogram(2)
+    probs = np.zeros((4, 5, 2), np.uint8)
+    probs[0, :, 0], probs[1, :3, 1], probs[2, :, 0] = 200, 128, 127
+    mask = np.zeros((4, 5), np.uint8)
+    mask[0], mask[3], mask[1, 0] = 1, 2, 255
+    histogram.add(probs, mask)
+    assert histogram.called() == (5 + 2) / 10

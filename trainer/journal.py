@@ -1,0 +1,49 @@
+"""What a run writes down while it goes: log.jsonl, and TensorBoard's files where asked for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from trainer.board import Board
+from trainer.escapes import Trade
+from trainer.validate import Validation
+
+LOG = "log.jsonl"
+
+
+class Journal:
+    """One line an event. On ranks that do not write, and there alone, `folder` is None."""
+
+    def __init__(
+        self, folder: Path | None, elapsed_s: Callable[[], float], board: Board | None = None
+    ) -> None:
+        self._folder, self._elapsed_s, self.board = folder, elapsed_s, board
+
+    def steps(self, step: int, loss: float, learning_rate: float) -> None:
+        """The mean loss of the last steps, and the learning rate now."""
+        self.note("steps", step, loss=loss, lr=learning_rate)
+        if self.board is not None:
+            self.board.steps(step, loss, learning_rate)
+
+    def validated(self, step: int, found: Validation, best: bool, classes: Sequence[str]) -> None:
+        """best: whether it is the best network so far."""
+        choices = [asdict(choice) for choice in found.choices]
+        self.note("validation", step, score=found.score, called=found.called, best=best, classes=choices)
+        if self.board is not None:
+            self.board.validated(step, found, classes)
+
+    def escape_curve(self, step: int, name: str, trades: Sequence[Trade]) -> None:
+        """What each threshold of a class would miss and invent."""
+        self.note("escape curve", step, name=name, trades=[asdict(trade) for trade in trades])
+
+    def note(self, kind: str, step: int, **values: Any) -> None:
+        """Append one line to the log."""
+        if self._folder is None:
+            return
+        line = {"kind": kind, "step": step, "elapsed_s": round(self._elapsed_s(), 2)}
+        with (self._folder / LOG).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line | values) + "\n")

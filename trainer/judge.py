@@ -1,0 +1,117 @@
+"""What validation decides in a run: which network is the best so far, and how it is served at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from inspector.defects import mask_of
+from inspector.tiling import Geometry
+from trainer.board import Board, marked, shown_frames
+from trainer.checkpoint import BEST, BrokenCheckpoint, TrainedNetwork, load_run, save_network
+from trainer.config import FitConfig, to_toml
+from trainer.finish import Aim, LogTrades, finish
+from trainer.learner import channels_last
+from trainer.ranks import Ranks
+from trainer.sampler import Stock
+from trainer.thresholds import ClassChoice
+from trainer.unet import UNet
+from trainer.validate import Shown, Validation, segment_frame, validate
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What a run learns from and what judges it."""
+
+    stock: Stock
+    frames: Sequence[Shown]
+    """The validation frames."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a run's checkpoints say about where it came from."""
+
+    data_sha256: str
+    start: dict[str, Tensor] | None = None
+    """Weights to start from instead of random ones."""
+    thresholds: tuple[float, ...] | None = None
+    """Those of the package that the weights come from."""
+
+
+class Judge:
+    """Scores networks on the validation frames and keeps the best one as best.pt."""
+
+    def __init__(
+        self, config: FitConfig, material: Material, origin: Origin, run: Path, ranks: Ranks
+    ) -> None:
+        self._config, self._material, self._origin = config, material, origin
+        self._run, self._ranks = run, ranks
+        self._prior: Sequence[float | None] = origin.thresholds or [None] * len(config.classes)
+
+    def score(self, net: UNet, autocast: torch.autocast) -> Validation:
+        """What the frames say of a network in evaluation mode, on every rank."""
+        material = self._material
+        return validate(
+            net, material.frames, material.stock.normalisation, self._prior, autocast, self._ranks
+        )
+
+    def has_best(self) -> bool:
+        """Whether there is a best.pt that can be read."""
+        whole = False
+        if self._ranks.first and (self._run / BEST).exists():
+            try:
+                load_run(self._run)
+                whole = True
+            except BrokenCheckpoint:
+                whole = False
+        return bool(self._ranks.agreed(whole))
+
+    def keep(self, net: UNet, found: Validation, step: int) -> None:
+        """Make this network the best one."""
+        if self._ranks.first:
+            save_network(self._run / BEST, self._trained(net, found, step))
+
+    def finish(self, best_score: float, autocast: torch.autocast, log_trades: LogTrades) -> Validation:
+        """Keep the best network as it is served, and return its figures; other ranks know its score alone."""
+        if not self._ranks.first:
+            return Validation(best_score, ())
+        best = load_run(self._run)
+        channels_last(best.net.to(self._ranks.device))
+        aim = Aim(self._prior, self._config.escape_target)
+        best = finish(best, self._material.frames, aim, autocast, log_trades)
+        save_network(self._run / BEST, best)
+        figures = best.metrics["validation"]
+        return Validation(figures["score"], tuple(ClassChoice(**figures["classes"][n]) for n in best.classes))
+
+    def show(self, board: Board, net: UNet, found: Validation, autocast: torch.autocast, step: int) -> None:
+        """Put a few frames with what the network finds in them on the board."""
+        thresholds = [choice.threshold for choice in found.choices]
+        geometry, normalisation = Geometry(self._config.depth), self._material.stock.normalisation
+        for number, (image, truth, _) in enumerate(shown_frames(self._material.frames)):
+            with torch.inference_mode(), autocast:
+                probs = segment_frame(net, image, geometry, normalisation)
+            board.frame(step, number, marked(image, truth, mask_of(probs, thresholds)))
+
+    def _trained(self, net: UNet, found: Validation, step: int) -> TrainedNetwork:
+        config, stock = self._config, self._material.stock
+        figures = {name: asdict(c) for name, c in zip(config.classes, found.choices, strict=True)}
+        frames = len(self._material.frames)
+        return TrainedNetwork(
+            net=net,
+            config=config.unet(),
+            classes=config.classes,
+            channels=config.channels,
+            normalisation=stock.normalisation,
+            thresholds=tuple(choice.threshold for choice in found.choices),
+            mm_per_px=config.mm_per_px,
+            data_sha256=self._origin.data_sha256,
+            seed=config.seed,
+            metrics={"validation": {"score": found.score, "frames": frames, "classes": figures}},
+            step=step,
+            fit_config=to_toml(config),
+        )
