@@ -81,7 +81,7 @@ class Display:
 
     def alarm(self, words: str) -> None:
         """Something looks wrong, though the run goes on."""
-        self._line(f"Look: {words}")
+        self._line(f"Warning: {words}")
 
     def _line(self, text: str) -> None:
         if self._bar is not None:
