@@ -48,7 +48,7 @@ class Arms:
 
     def __init__(self, config: FitConfig, data: Path, device: torch.device) -> None:
         self._device = device
-        self._sampler = TileSampler(load_stock(load_dataset([data]).samples, config), config)
+        self._sampler = TileSampler(load_stock(load_dataset([data]).split("train"), config), config)
         self._learner = Learner(config, Ranks(device=device), None)
         self._net = channels_last(UNet(config.unet()).to(device)).train()
         self._count = 0
