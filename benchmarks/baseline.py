@@ -2,9 +2,10 @@
 
 A padded batch-norm U-Net of the same width, AdamW, class-weighted cross entropy plus Dice, random
 224 to 256 px crops (half of them on a defect), flips and quarter turns, bf16 autocast, argmax. It
-shares the dataset reader, the split and the confusion matrix with the project, and nothing else.
+shares the dataset reader, the split and the figures with the project, and nothing else.
 
-    python -m benchmarks.baseline ../shared/datasets/masonry_crack --minutes 12 --seed 1
+    python -m benchmarks.baseline ../shared/datasets/masonry_crack --minutes 12 --seed 1 --out baseline.pt
+    python -m benchmarks.baseline ../shared/datasets/masonry_crack --judge baseline.pt
 """
 
 from __future__ import annotations
@@ -18,16 +19,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as `trainer fit` sets it, before torch is loaded
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from inspector.tiling import Geometry
 from inspector.types import Image, Mask
-from trainer.dataset import Sample, load_dataset
+from trainer.dataset import IGNORE, Sample, load_dataset
+from trainer.metrics import Judged
+from trainer.metrics_result import ASKED, Also, EvaluationResult
 
-IGNORE = 255
+DEPTH = 4
 BATCH = 8
 LEARNING_RATE = 1e-3
 WEIGHT_CAP = 10.0
@@ -48,7 +54,7 @@ class Pair(nn.Sequential):
 class PaddedUNet(nn.Module):
     """The U-Net of most tutorials: zero padding, so that output and input have one size."""
 
-    def __init__(self, channels: int, classes: int, base: int = 16, depth: int = 4) -> None:
+    def __init__(self, channels: int, classes: int, base: int = 16, depth: int = DEPTH) -> None:
         super().__init__()
         widths = [base << level for level in range(depth)]
         self.down = nn.ModuleList(map(Pair, [channels, *widths[:-1]], widths))
@@ -99,10 +105,10 @@ def fit(samples: Sequence[Sample], classes: int, minutes: float, seed: int) -> T
         with torch.autocast("cpu", torch.bfloat16):
             logits = net(((images - mean) / std).contiguous(memory_format=torch.channels_last))
         loss = F.cross_entropy(logits.float(), masks, weight, ignore_index=IGNORE) + dice(logits, masks)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         if step % 50 == 0:
-            print(f"step {step} {100 * done:3.0f} % loss {float(loss):.3f}", file=sys.stderr)
+            print(f"step {step} {100 * done:3.0f} % loss {float(loss.detach()):.3f}", file=sys.stderr)
     return Trained(net.eval(), mean, std, step)
 
 
@@ -165,54 +171,67 @@ def segment(trained: Trained, image: Image) -> NDArray[np.float32]:
     return np.asarray(torch.softmax(logits.float(), 1)[0, :, :height, :width].permute(1, 2, 0))
 
 
-def confusion(trained: Trained, samples: Sequence[Sample], classes: int) -> NDArray[np.int64]:
-    """(K, K) pixels by true and predicted class, by argmax, over all frames."""
-    matrix = np.zeros((classes, classes), np.int64)
+def judged(
+    trained: Trained, samples: Sequence[Sample], classes: Sequence[str], also: Sequence[Also] = ()
+) -> EvaluationResult:
+    """The figures of `trainer evaluate` of these frames, each predicted whole, its mask by argmax.
+
+    classes: the defect classes. The figures near the frame's edge are taken where the project's own
+    network of this depth takes them.
+    """
+    result = EvaluationResult(tuple(classes), Geometry(DEPTH).halo, tuple(also))
     for sample in samples:
-        image, truth, _ = sample.read()
-        said = segment(trained, image).argmax(-1)
-        valid = truth != IGNORE
-        pairs = truth[valid].astype(np.int64) * classes + said[valid]
-        matrix += np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
-    return matrix
+        image, truth, instances = sample.read()
+        said = segment(trained, image)
+        levels = np.rint(255 * said[..., 1:]).astype(np.uint8)
+        mask = said.argmax(-1).astype(np.uint8)
+        result.add(Judged(sample, image, truth, instances, levels, mask))
+    return result
+
+
+def save(path: Path, trained: Trained) -> None:
+    """Keep the network, the whole file or none."""
+    content = {"net": trained.net.state_dict(), "mean": trained.mean, "std": trained.std}
+    unfinished = path.with_suffix(".part")
+    torch.save({**content, "steps": trained.steps}, unfinished)
+    unfinished.replace(path)
+
+
+def load(path: Path, channels: int, classes: int) -> Trained:
+    """The network that `save` kept. classes: with the background."""
+    content = torch.load(path, weights_only=True)
+    net = PaddedUNet(channels, classes)
+    net.load_state_dict(content["net"])
+    net = net.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    return Trained(net, content["mean"], content["std"], content["steps"])
 
 
 def main() -> int:
-    """Train, judge on one part of the split, print the IoU of each class as JSON."""
+    """Train and keep the network, or judge one; one JSON line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("data", type=Path)
     parser.add_argument("--minutes", type=float, default=12.0)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument(
-        "--validate", action="store_true", help="hold back part of train and judge on it, not on test"
-    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--out", type=Path, help="train, and keep the network in this file")
+    what.add_argument("--judge", type=Path, help="judge the network of this file on the test split instead")
+    parser.add_argument("--also", action="append", choices=ASKED, default=[], help="as of trainer evaluate")
     options = parser.parse_args()
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     dataset = load_dataset([options.data])
-    train, judged = dataset.split("train"), dataset.split("test")
-    if options.validate:
-        train, judged = dataset.validation(seed=options.seed)
-    names = ("background", *dataset.classes)
-    trained = fit(train, len(names), options.minutes, options.seed)
-    matrix = confusion(trained, judged, len(names))
-    hits = np.diag(matrix)
-    iou = hits / np.maximum(matrix.sum(0) + matrix.sum(1) - hits, 1)
-    print(
-        json.dumps(
-            {
-                "steps": trained.steps,
-                "frames": len(judged),
-                "miou": round(float(iou.mean()), 4),
-                "iou": {name: round(float(value), 4) for name, value in zip(names, iou, strict=True)},
-            }
-        )
-    )
+    classes = len(dataset.classes) + 1
+    if options.judge is not None:
+        trained = load(options.judge, dataset.channels, classes)
+        print(json.dumps(judged(trained, dataset.split("test"), dataset.classes, options.also).json()))
+        return 0
+    trained = fit(dataset.split("train"), classes, options.minutes, options.seed)
+    save(options.out, trained)
+    print(json.dumps({"steps": trained.steps}))
     return 0
 
 
-__all__ = ["PaddedUNet", "confusion", "fit", "segment"]
+__all__ = ["PaddedUNet", "Trained", "fit", "judged", "load", "save", "segment"]
 
 if __name__ == "__main__":
     sys.exit(main())

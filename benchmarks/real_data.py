@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
-import subprocess
 import sys
 from collections import Counter
 from dataclasses import dataclass
@@ -23,16 +21,13 @@ from typing import Any
 
 import cv2
 
+from benchmarks.accuracy import MODERN
 from benchmarks.rows import append_row, verdict
+from benchmarks.steps import ROOT, StepFailed, datasets, step
 
-ROOT = Path(__file__).resolve().parent.parent
 SETS = ("masonry_crack", "magnetic_tile")
 BARS = {"masonry_crack": ("class_1", 0.595)}
 """Set -> (class, IoU that was seen elsewhere in the same minutes)."""
-
-SETTINGS = {"masonry_crack": ("--quarter-turns", "--augmentation", "strong")}
-"""What a user would set who knows the pictures: cracks in any direction, few photographs of many walls.
-Compared on frames held back from train by photograph, never on the test split."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,24 +42,16 @@ class Job:
 
     def step(self, name: str, command: list[str]) -> dict[str, Any]:
         """The JSON object that a command prints last; run once, then read from the folder."""
-        kept = self.folder / f"{name}.json"
-        if not kept.exists():
-            print(f"  {' '.join(command)}", flush=True)
-            done = subprocess.run(
-                [sys.executable, "-m", *command], cwd=self.folder, stdout=subprocess.PIPE, text=True,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
-            )  # fmt: skip
-            if done.returncode:
-                raise SystemExit(f"{self.name}: {name} ended with {done.returncode}; see its message above.")
-            kept.write_text(done.stdout.strip().splitlines()[-1] + "\n", encoding="utf-8")
-        content: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
-        return content
+        try:
+            return step(self.folder, name, command)
+        except StepFailed as error:
+            raise SystemExit(f"{self.name}: {error}") from None
 
     def fit(self) -> dict[str, Any]:
         """Train; a run that was interrupted goes on."""
         if (self.folder / "run").exists() and not (self.folder / "fit.json").exists():
             return self.step("fit", ["trainer", "fit", str(self.data), "--out", "run", "--resume", "--json"])
-        settings = ["--minutes", f"{self.minutes:g}", "--seed", str(self.seed), *SETTINGS.get(self.name, ())]
+        settings = ["--minutes", f"{self.minutes:g}", "--seed", str(self.seed), *MODERN.get(self.name, ())]
         settings += ["--base", "16", "--depth", "4"]
         return self.step("fit", ["trainer", "fit", str(self.data), "--out", "run", *settings, "--json"])
 
@@ -118,7 +105,7 @@ def measure(job: Job) -> dict[str, Any]:
     return {
         "set": job.name,
         "minutes": job.minutes,
-        "settings": list(SETTINGS.get(job.name, ())),
+        "settings": list(MODERN.get(job.name, ())),
         "seed": job.seed,
         "frames": figures["frames"],
         "miou": figures["miou"],
@@ -170,17 +157,11 @@ def main() -> int:
         "--work", type=Path, default=ROOT / "scratch" / "real_data", help="where steps are kept"
     )
     options = parser.parse_args()
-    datasets = Path(os.environ.get("INSPECTION_DATASETS", ROOT.parent / "shared" / "datasets")).resolve()
-    if not datasets.is_dir():
-        print(
-            f"{datasets} is not there; set INSPECTION_DATASETS to the folder of the datasets.",
-            file=sys.stderr,
-        )
-        return 2
+    sets = datasets()
     all_hold = True
     for name in [options.only] if options.only else SETS:
         folder = options.work.resolve() / f"{name}-{options.minutes:g}min-seed{options.seed}"
-        job = Job(name, datasets / name, folder, options.minutes, options.seed)
+        job = Job(name, sets / name, folder, options.minutes, options.seed)
         row = measure(job)
         all_hold = show(row) and all_hold
         if not (folder / "recorded").exists():

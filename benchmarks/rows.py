@@ -59,7 +59,10 @@ def command() -> str:
 
 
 def append_row(name: str, row: dict[str, Any]) -> None:
-    """Append one finished row to benchmarks/results/NAME.jsonl, stamped with date, commit, machine."""
+    """Append one finished row to benchmarks/results/NAME.jsonl, stamped with date, commit, command, machine.
+
+    A row that knows one of these better, such as the commit that an hour of work began with, keeps its own.
+    """
     RESULTS.mkdir(exist_ok=True)
     stamp = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -68,7 +71,7 @@ def append_row(name: str, row: dict[str, Any]) -> None:
         "machine": machine(),
     }
     with (RESULTS / f"{name}.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps({**row, **stamp}) + "\n")
+        file.write(json.dumps({**stamp, **row}) + "\n")
 
 
 def verdict(holds: bool) -> str:
