@@ -95,7 +95,9 @@ class FitConfig(BaseModel):
     defect_share: tuple[float, float] = (0.8, 0.4)
     """Share of tiles that are aimed at a defect, at the start and at the end; the class is drawn first."""
     false_alarm_share: float = Field(0.0, ge=0, lt=1)
-    """Share of tiles that are aimed at false alarms of the package that training goes on from."""
+    """Share of tiles that are aimed at what the network falsely calls a defect in the training frames."""
+    false_alarms_at: float = Field(0.6, ge=0, lt=1)
+    """Share of the run after which it looks for them, once."""
     even_folders: bool = False
     """Draw the folder first, so that a few flagged frames weigh as much as the old data."""
     validation: float = Field(0.15, gt=0, lt=1)
@@ -177,6 +179,7 @@ CONTINUE: dict[str, Any] = {
     "learning_rate": 3e-4,
     "even_folders": True,
     "defect_share": (0.6, 0.5),
+    "false_alarms_at": 0.0,
 }
 """What changes when training goes on from a package: its batch norm is folded and its weights are good."""
 

@@ -21,19 +21,15 @@ from trainer.board import Board, summary_writer
 from trainer.config import FitConfig, RecipeName, fit_config, to_toml
 from trainer.config_file import read_settings
 from trainer.dataset import Dataset, load_dataset, one_thread
-from trainer.device import autocast_of
 from trainer.folder import uncorrected
 from trainer.golden import golden_tiles, save_tiles
 from trainer.initial import Start, kept_settings, start_from
 from trainer.journal import Journal
 from trainer.judge import Material, Origin
-from trainer.learner import channels_last
-from trainer.mining import find_false_alarms, save_false_alarms, with_false_alarms
 from trainer.ranks import ALONE, Ranks
-from trainer.sampler import Stock, load_stock
+from trainer.sampler import load_stock
 from trainer.schedule import Schedule
 from trainer.train import Report, Setting, Training
-from trainer.unet import UNet
 from trainer.validate import Validation
 
 log = logging.getLogger(__name__)
@@ -98,7 +94,8 @@ def prepare(request: Request) -> Prepared:
     origin = Origin(data_sha256)
     if start is not None:
         origin = Origin(data_sha256, start.state, start.package.thresholds)
-        stock = _as_the_package_sees_it(stock, config, start, request)
+        norm = start.package.manifest.normalisation
+        stock = dataclasses.replace(stock, normalisation=(tuple(norm.mean), tuple(norm.std)))
     setting = setting_of(request.out, schedule, ranks, request.tensorboard)
     training = Training(config, Material(stock, frames), origin, setting)
     return Prepared(training, config, len(train), len(held_out), ranks.neighbours)
@@ -132,27 +129,6 @@ def _data_and_config(request: Request, start: Start | None) -> tuple[Dataset, Fi
     if recipe == "modern" and settings.get("border") is None and _has_instances(dataset):
         settings["border"] = "weight"
     return dataset, fit_config(going_on=start is not None, **settings)
-
-
-def _as_the_package_sees_it(stock: Stock, config: FitConfig, start: Start, request: Request) -> Stock:
-    """The stock with the package's normalisation and, where asked for, the false alarms that it sees there.
-
-    These are kept in the RUN folder as well.
-    """
-    norm, ranks = start.package.manifest.normalisation, request.ranks
-    stock = dataclasses.replace(stock, normalisation=(tuple(norm.mean), tuple(norm.std)))
-    if config.false_alarm_share == 0:
-        return stock
-    net = UNet(start.config)
-    net.load_state_dict(start.state)
-    channels_last(net.eval().to(ranks.device))
-    own = dataclasses.replace(stock, pictures=tuple(ranks.own(stock.pictures)))
-    autocast = autocast_of(config, ranks.device)
-    found = find_false_alarms(net, own, start.package.thresholds, Geometry(config.depth), autocast)
-    everywhere = ranks.gathered(found)
-    if ranks.first:
-        save_false_alarms(request.out, everywhere)
-    return with_false_alarms(stock, everywhere)
 
 
 def _warn_of_uncorrected(folders: Sequence[Path]) -> None:

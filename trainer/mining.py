@@ -1,4 +1,4 @@
-"""Where the network that training goes on from sees damage that is not there: what to aim tiles at.
+"""Where the network in training sees damage that is not there: what to aim tiles at from then on.
 
 Drawn at random, a place that fools a good network comes up once in thousands of tiles, since most
 of every frame has long been learned. Source: hard negative mining, Sung and Poggio 1998.
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from inspector.defects import mask_of
+from inspector.errors import UsageError
 from inspector.tiling import Geometry
 from inspector.types import Mask
 from trainer.sampler import FALSE_ALARM, Picture, Stock
@@ -34,7 +35,7 @@ def find_false_alarms(
 ) -> tuple[NDArray[np.intp], ...]:
     """For each picture (n, 2) pixels (y, x) of its false alarms; net in evaluation mode.
 
-    thresholds: the package's, one for each defect class.
+    thresholds: one for each defect class.
     """
     lowered = [DOUBT * threshold for threshold in thresholds]
     found = []
@@ -57,10 +58,12 @@ def save_false_alarms(run: Path, found: Sequence[NDArray[np.intp]]) -> None:
     np.savez_compressed(run / FILE, places=np.concatenate(rows).astype(np.int32), pictures=len(found))
 
 
-def load_false_alarms(run: Path) -> tuple[NDArray[np.intp], ...] | None:
-    """What `save_false_alarms` kept; None for a run that looked for none."""
+def load_false_alarms(run: Path) -> tuple[NDArray[np.intp], ...]:
+    """What `save_false_alarms` kept. Raises UsageError when the file is gone."""
     if not (run / FILE).exists():
-        return None
+        raise UsageError(
+            f"{run / FILE} is gone, without which the run cannot go on; start again in a new --out."
+        )
     with np.load(run / FILE, allow_pickle=False) as kept:
         places, pictures = kept["places"].astype(np.intp), int(kept["pictures"])
     return tuple(places[places[:, 0] == n, 1:] for n in range(pictures))

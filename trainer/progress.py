@@ -79,6 +79,10 @@ class Display:
             f"step {step}  validation IoU {found.score:.3f} ({shown}){'  best so far' if best else ''}"
         )
 
+    def notice(self, words: str) -> None:
+        """What the run does now, where no step is made for a while."""
+        self._line(words)
+
     def alarm(self, words: str) -> None:
         """Something looks wrong, though the run goes on."""
         self._line(f"Warning: {words}")
@@ -96,5 +100,7 @@ class Quiet:
     def step(self, step: int, progress: float, left_s: float, loss: float) -> None: ...
 
     def validated(self, step: int, found: Validation, best: bool) -> None: ...
+
+    def notice(self, words: str) -> None: ...
 
     def alarm(self, words: str) -> None: ...

@@ -62,8 +62,9 @@ def prepare_resume(asked: Resumption) -> Prepared:
 
 
 def _stock(out: Path, train: Sequence[Sample], content: dict[str, Any], config: FitConfig) -> Stock:
-    """The training pictures as the run began with them."""
+    """The training pictures as the run had them."""
     mean, std = content["normalisation"]
     stock = dataclasses.replace(load_stock(train, config), normalisation=(tuple(mean), tuple(std)))
-    mined = load_false_alarms(out)
-    return stock if mined is None else with_false_alarms(stock, mined)
+    if not content["mark"].get("mined"):
+        return stock
+    return with_false_alarms(stock, load_false_alarms(out))

@@ -9,16 +9,18 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from inspector.tiling import Geometry
 from trainer.checkpoint import save_last
 from trainer.config import FitConfig, to_toml
 from trainer.failures import told_in_words
 from trainer.journal import Journal
 from trainer.judge import Judge, Material, Origin
 from trainer.learner import Learner, moved, pinned
+from trainer.mining import find_false_alarms, save_false_alarms, with_false_alarms
 from trainer.prefetch import Prefetch
 from trainer.ranks import ALONE, Ranks
 from trainer.sampler import Batch, TileSampler
@@ -45,6 +47,8 @@ class Report(Protocol):
     def step(self, step: int, progress: float, left_s: float, loss: float) -> None: ...
 
     def validated(self, step: int, found: Validation, best: bool) -> None: ...
+
+    def notice(self, words: str) -> None: ...
 
     def alarm(self, words: str) -> None: ...
 
@@ -75,6 +79,10 @@ class Mark:
     """Since the last line of the log."""
     watch: LossWatch = field(default_factory=LossWatch)
     alarmed: bool = False
+    thresholds: list[float] = field(default_factory=list)
+    """For each defect class: the package's that training goes on from, then those of the last validation."""
+    mined: bool = False
+    """Whether tiles are aimed at false alarms by now."""
 
     @classmethod
     def of(cls, kept: dict[str, Any]) -> Mark:
@@ -92,7 +100,7 @@ class Training:
         self._sampler = TileSampler(material.stock, config)
         self._learner = Learner(config, setting.ranks, origin.start)
         self._judge = Judge(config, material, origin, setting.out, setting.ranks)
-        self._mark = Mark()
+        self._mark = Mark(thresholds=list(origin.thresholds or [0.5] * len(config.classes)))
         self._saved_at = -1
 
     def resume(self, content: dict[str, Any]) -> None:
@@ -132,12 +140,22 @@ class Training:
 
     def _train(self, report: Report, stop_after: Callable[[int], bool]) -> bool:
         """All steps from the mark on; True when it was stopped before the end."""
+        while True:
+            ended = self._train_on_tiles_of_a_kind(report, stop_after)
+            if ended is not None:
+                return ended
+            self._aim_at_false_alarms(report)
+
+    def _train_on_tiles_of_a_kind(self, report: Report, stop_after: Callable[[int], bool]) -> bool | None:
+        """As `_train`; None where tiles made ahead would be of no use, since false alarms are due first."""
         mark, ranks = self._mark, self._ranks
         with Prefetch(self._batch, mark.step, self._threads()) as batches:
             for batch in batches:
                 progress = ranks.agreed(self._schedule.progress(mark.step))
                 if progress >= 1.0:
                     return False
+                if self._false_alarms_due(progress):
+                    return None
                 self._settle_norm_when_due(progress)
                 self._step(moved(batch, ranks.device), progress, report)
                 if ranks.agreed(self._validation_due()):
@@ -175,6 +193,26 @@ class Training:
         cores = len(os.sched_getaffinity(0)) // self._ranks.neighbours
         return max(1, min(GPU_THREADS, cores - 1))
 
+    def _false_alarms_due(self, progress: float) -> bool:
+        config = self._config
+        return config.false_alarm_share > 0 and not self._mark.mined and progress >= config.false_alarms_at
+
+    def _aim_at_false_alarms(self, report: Report) -> None:
+        """Look through the training frames for them, keep them in the RUN folder, and aim from now on."""
+        mark, ranks, stock = self._mark, self._ranks, self._material.stock
+        report.notice(f"Looking through {len(stock.pictures)} training frames for false alarms.")
+        net, geometry = self._learner.averaged(), Geometry(self._config.depth)
+        own = replace(stock, pictures=tuple(ranks.own(stock.pictures)))
+        found = find_false_alarms(net, own, mark.thresholds, geometry, self._learner.autocast)
+        everywhere = ranks.gathered(found)
+        if ranks.first:
+            save_false_alarms(self._out, everywhere)
+        self._sampler = TileSampler(with_false_alarms(stock, everywhere), self._config)
+        mark.mined = True
+        places = [len(pixels) for pixels in everywhere]
+        self._journal.note("false alarms", mark.step, pixels=sum(places), frames=sum(map(bool, places)))
+        self._save_last()
+
     def _settle_norm_when_due(self, progress: float) -> None:
         """Once: take batch norm's statistics afresh over many batches, then keep them.
 
@@ -202,6 +240,7 @@ class Training:
         found = self._judge.score(net, autocast)
         mark.validated_at = self._schedule.progress(mark.step)
         better = found.score >= mark.best
+        mark.thresholds = [choice.threshold for choice in found.choices]
         if better:
             mark.best = found.score
             self._judge.keep(net, found, mark.step)

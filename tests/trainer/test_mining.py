@@ -6,8 +6,10 @@ import contextlib
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from benchmarks.networks import seeing_network
+from inspector.errors import UsageError
 from inspector.tiling import Geometry
 from trainer.config import fit_config
 from trainer.mining import EACH, find_false_alarms, load_false_alarms, save_false_alarms, with_false_alarms
@@ -67,5 +69,6 @@ def test_what_was_found_is_kept_with_the_run(tmp_path: Path) -> None:
     found = mined()
     save_false_alarms(tmp_path, found)
     kept = load_false_alarms(tmp_path)
-    assert kept is not None and all(np.array_equal(a, b) for a, b in zip(found, kept, strict=True))
-    assert load_false_alarms(tmp_path / "other") is None
+    assert all(np.array_equal(a, b) for a, b in zip(found, kept, strict=True))
+    with pytest.raises(UsageError, match="start again"):
+        load_false_alarms(tmp_path / "other")

@@ -85,9 +85,23 @@ def test_so_does_one_that_aims_at_a_packages_false_alarms(
     run(prepare(request(folder, tmp_path / "whole", **settings)), Silent())
     run(prepare(request(folder, tmp_path / "broken", **settings)), Silent(), lambda step: step == 3)
     mined = load_false_alarms(tmp_path / "broken")
-    assert mined is not None and sum(len(pixels) for pixels in mined) > 0
+    assert sum(len(pixels) for pixels in mined) > 0
     run(prepare_resume(resumption(folder, tmp_path / "broken")), Silent())
     assert_same(tmp_path / "whole", tmp_path / "broken")
+
+
+@pytest.mark.parametrize("broken_at", [4, 7], ids=["before", "after"])
+def test_so_does_one_that_looks_for_its_own_false_alarms(data: Path, tmp_path: Path, broken_at: int) -> None:
+    """Six of ten steps in it looks through its frames, and aims at what it finds from then on."""
+    settings = {"steps": 10, "false_alarm_share": 0.5}
+    run(prepare(request(data, tmp_path / "whole", **settings)), Silent())
+    run(prepare(request(data, tmp_path / "plain", steps=10)), Silent())
+    run(prepare(request(data, tmp_path / "broken", **settings)), Silent(), lambda step: step == broken_at)
+    run(prepare_resume(resumption(data, tmp_path / "broken")), Silent())
+    assert sum(len(pixels) for pixels in load_false_alarms(tmp_path / "whole")) > 0
+    assert_same(tmp_path / "whole", tmp_path / "broken")
+    with pytest.raises(AssertionError):
+        assert_same(tmp_path / "whole", tmp_path / "plain")
 
 
 def test_ctrl_c_ends_after_the_step_and_costs_nothing(data: Path, half: Path, tmp_path: Path) -> None:

@@ -24,6 +24,8 @@ class Silent:
 
     def validated(self, step: int, found: object, best: bool) -> None: ...
 
+    def notice(self, words: str) -> None: ...
+
     def alarm(self, words: str) -> None:
         self.alarms.append(words)
 

@@ -96,8 +96,8 @@ class FitOptions:
 @click.option(
     "--false-alarm-share",
     type=click.FloatRange(0, 1, max_open=True),
-    help="With --init: share of tiles aimed at what that package falsely calls a defect in DATA."
-    "  [default: 0]",
+    help="Share of tiles aimed at what the network falsely calls a defect in DATA: from the start with"
+    " --init, else from 60 % of the run on.  [default: 0]",
 )
 @click.option("--precision", type=click.Choice(["auto", "f32", "bf16"]), help="Arithmetic.  [default: auto]")
 @click.option(
