@@ -18,6 +18,7 @@ from typing import Any
 
 import click
 
+from benchmarks.cache import own_cache
 from benchmarks.memory import BASE, DEPTH, picture
 from benchmarks.networks import seeing_package
 from benchmarks.rows import append_row, verdict
@@ -65,7 +66,7 @@ def off_the_median(ms_per_mp: dict[int, float]) -> float:
 def main(rounds: int, keep: bool) -> None:
     """Measure all sizes in turn, `rounds` times after one round for the smaller ones to warm up."""
     runs: dict[int, list[dict[str, Any]]] = {mp: [] for mp in SIZES}
-    with tempfile.TemporaryDirectory() as folder:
+    with own_cache(), tempfile.TemporaryDirectory() as folder:
         package = seeing_package(Path(folder) / "base16", BASE, DEPTH)
         for number in range(rounds):
             for mp, size in SIZES.items():

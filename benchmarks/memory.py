@@ -15,7 +15,6 @@ import json
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,10 +24,11 @@ import click
 import cv2
 import numpy as np
 
+from benchmarks.cache import own_cache
 from benchmarks.networks import seeing_package
 from benchmarks.rows import append_row, verdict
+from benchmarks.watched import line_config, memory_mb, watched_run
 from inspector.config import ModelConfig
-from inspector.engine.memory import MB
 from inspector.engine.planner import choose_plan, predicted_mb
 from inspector.errors import MemoryLimitError
 from inspector.inputs import read_image
@@ -70,33 +70,16 @@ def picture(frame: tuple[int, int], seed: int, damaged: bool) -> Image:
 
 def run_line(case: Case, package: Path, precision: str, folder: Path) -> dict[str, Any]:
     """`inspector run` on the pictures in folder/in; its largest resident memory and its summary."""
-    config = folder / "line.toml"
-    config.write_text(
-        f'[camera]\nsource = "{folder / "in"}"\n[model]\npackage = "{package}"\nprecision = "{precision}"\n'
-        f'memory_mb = {case.limit_mb}\n[recording]\ndb = "sqlite:///{folder / "ledger.db"}"\n'
-        f'[[outputs]]\nkind = "jsonl"\npath = "{folder / "out.jsonl"}"\n'
-    )
-    command = [sys.executable, "-m", "inspector", "run", "--config", str(config), "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as line:
-        status, peak_kb = Path(f"/proc/{line.pid}/status"), 0
-        while line.poll() is None:
-            peak_kb = max(peak_kb, _high_water_kb(status))  # it only grows, so little can be missed
-            time.sleep(0.02)
-        said = line.stdout.read() if line.stdout is not None else ""
-    if line.returncode:
-        raise SystemExit(f"inspector run failed with exit code {line.returncode}.")
-    summary = json.loads(said.splitlines()[-1])
-    return {"rss_mb": round(peak_kb * 1024 / MB, 1), "frames": summary["grabbed"],
-            "verdicts": summary["verdicts"], "engine": summary["engine"], "fps": summary["fps"],
+    peak = 0.0
+
+    def look(process: Path) -> None:
+        nonlocal peak
+        peak = max(peak, memory_mb(process, "VmHWM"))  # it only grows, so little can be missed
+
+    summary = watched_run(line_config(folder, package, precision, case.limit_mb), look, 0.02)
+    return {"rss_mb": round(peak, 1), "frames": summary["grabbed"], "verdicts": summary["verdicts"],
+            "engine": summary["engine"], "fps": summary["fps"],
             "stages_ms": summary["stages_ms"]}  # fmt: skip
-
-
-def _high_water_kb(status: Path) -> int:
-    try:
-        lines = status.read_text().splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) for line in lines if line.startswith("VmHWM")), 0)
 
 
 def in_one_piece(package: ModelPackage, settings: ModelConfig, image: Path, out: Path) -> dict[str, Any]:
@@ -119,7 +102,7 @@ def in_one_piece(package: ModelPackage, settings: ModelConfig, image: Path, out:
     return {
         "tile": plan.input,
         "tiles": len(plan.tiles),
-        "rss_mb": round(_high_water_kb(Path("/proc/self/status")) * 1024 / MB, 1),
+        "rss_mb": round(memory_mb(Path("/proc/self"), "VmHWM"), 1),
         "defects": [_rounded(one) for one in found],
     }
 
@@ -204,7 +187,7 @@ def main(names: tuple[str, ...], precision: str, keep: bool, task: str | None) -
         return
     rows: dict[str, Any] = {}
     for name in names or CASES:
-        with tempfile.TemporaryDirectory() as folder:
+        with own_cache(), tempfile.TemporaryDirectory() as folder:
             package = seeing_package(Path(folder) / "base16", BASE, DEPTH)
             rows[name] = measured(CASES[name], package, precision, Path(folder))
         tell(name, rows[name])

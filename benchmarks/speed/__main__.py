@@ -10,7 +10,6 @@ dependencies: install them into a folder (the command is shown where one is miss
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from typing import Any
 
 import click
 
+from benchmarks.cache import own_cache
 from benchmarks.rows import verdict
 from benchmarks.speed.gpu import measure_gpu
 from benchmarks.speed.int8 import measure_int8
@@ -28,12 +28,11 @@ from benchmarks.speed.line import Scope, measure_latency, measure_rate
 from benchmarks.speed.peers import measure_peers
 from benchmarks.speed.record import Row, finished, keep
 from benchmarks.speed.table import words
-from inspector.engine.cache import CACHE_VARIABLE
 from inspector.engine.cpu import usable_cores
 
 SIZES = {"1080p": (1080, 1920), "12mp": (3000, 4000)}
-QUICK_SIZES = {"1080p": (544, 960), "12mp": (600, 800)}
-QUICK_ROUNDS, QUICK_FRAMES = 1, 40
+QUICK_SIZES = {"1080p": (520, 640), "12mp": (300, 400)}
+QUICK_ROUNDS, QUICK_FRAMES = 1, 20
 GROUPS: dict[str, Callable[[Scope, Path], Row]] = {
     "peers": measure_peers,
     **{
@@ -62,17 +61,9 @@ def settings_of(group: str, scope: Scope) -> Row:
 
 
 def run_group(group: str, scope: Scope) -> Row:
-    """The group's figures, with a cache of its own: no plan that a busy machine chose is taken over."""
-    kept = os.environ.get(CACHE_VARIABLE)
-    with tempfile.TemporaryDirectory(prefix=f"speed-{group}-") as folder:
-        os.environ[CACHE_VARIABLE] = str(Path(folder) / "cache")
-        try:
-            return GROUPS[group](scope, Path(folder))
-        finally:
-            if kept is None:
-                del os.environ[CACHE_VARIABLE]
-            else:
-                os.environ[CACHE_VARIABLE] = kept
+    """The group's figures, with a cache of its own."""
+    with own_cache(), tempfile.TemporaryDirectory(prefix=f"speed-{group}-") as folder:
+        return GROUPS[group](scope, Path(folder))
 
 
 @click.command()

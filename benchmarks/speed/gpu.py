@@ -1,50 +1,57 @@
-"""The same on an NVIDIA GPU, where there is one: every engine that `python -m deploy.qualify` knows there."""
+"""The engines on an NVIDIA GPU, where there is one, on the paper's network: base 64, depth 5, frames of 4K.
+
+Measured by the trials of `python -m deploy.qualify`, each in a process of its own; float32 on the same GPU
+is what masks are held against. The bars are those of torch in half precision.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from benchmarks.networks import seeing_package
-from benchmarks.speed.line import BASE, Scope, megapixels
+from benchmarks.speed import bars
+from benchmarks.speed.line import Scope
 from benchmarks.speed.record import Row
-from deploy.qualify.candidates import Candidate, candidates, this_machine
-from deploy.qualify.sample import package_flop_per_px
-from deploy.qualify.session import run_trial
-from deploy.qualify.trial import Trial
-from inspector.package import ModelPackage
+from deploy.qualify import session
+from deploy.qualify.candidates import candidates, this_machine
 
-DEPTH, FRAME = 4, "1080p"
-SECONDS, RATE_SECONDS, MEMORY_MB = 20.0, 5.0, 4096
+GPU_BASE, GPU_DEPTH, FRAME = 64, 5, (2160, 3840)
+SECONDS, MEMORY_MB = 20.0, 4096
+HELD = "torch fp16 GPU"
+"""The engine that the bars speak of, by the name that `deploy.qualify` gives it."""
 
 
-def measure_gpu(scope: Scope, folder: Path) -> Row:
-    """Speed and useful rate of each engine on the GPU, each in a process of its own; no bar is set."""
+def measure_gpu(_scope: Scope, folder: Path) -> Row:
+    """Speed, share of the matrix product, hidden copies and masks of each engine on the GPU."""
     machine = this_machine()
-    row: Row = {"base": BASE, "depth": DEPTH, "bars": {}, "held": {}, "holds": None}
+    row: Row = {"base": GPU_BASE, "depth": GPU_DEPTH, "bars": bars.GPU, "held": {}, "holds": None}
     if machine.no_gpu is not None:
         return {**row, "not_run": {"GPU": machine.no_gpu}}
-    package = seeing_package(folder / "package", BASE, DEPTH)
-    size = scope.sizes[FRAME]
-    engines: dict[str, Row] = {}
-    lacking: dict[str, str] = {}
-    for candidate in (one for one in candidates(machine) if one.on_gpu):
-        why = machine.lacks(candidate)
-        if why is None:
-            engines[candidate.name] = _speed(candidate, package, size)
-        else:
-            lacking[candidate.name] = why
-    return {**row, "frame": size, "seconds": SECONDS, "engines": engines, "not_run": lacking}
+    on_gpu = [one for one in candidates(machine) if one.on_gpu]
+    lacking = {one.name: why for one in on_gpu if (why := machine.lacks(one)) is not None}
+    able = [one for one in on_gpu if one.name not in lacking]
+    scope = session.Scope((FRAME,), SECONDS, 0.0, MEMORY_MB)
+    package = seeing_package(folder / "package", GPU_BASE, GPU_DEPTH)
+    rates = {one.name: session.matrix_product(one, scope, _quiet).get("flop_per_s") for one in able}
+    found = session.side_by_side(able, package, FRAME, scope, _quiet)
+    engines = {one["engine_name"]: {**one, "share": session.share_of(one, rates)} for one in found}
+    held = held_bars(engines.get(HELD))
+    holds = all(held.values()) if held else None
+    return {**row, "frame": FRAME, "seconds": SECONDS, "engines": engines, "rates": rates,
+            "not_run": lacking, "held": held, "holds": holds}  # fmt: skip
 
 
-def _speed(candidate: Candidate, package: ModelPackage, size: tuple[int, int]) -> Row:
-    """What the trial found, with megapixels a second and the share of the GPU's own matrix product."""
-    trial = Trial(candidate, str(package.path), size, SECONDS, MEMORY_MB)
-    found = run_trial(trial)
-    if found["outcome"] != "ran":
-        return found
-    found["mpx_per_s"] = megapixels(size) / found["frame_s"]
-    rate = run_trial(Trial(candidate, "", (0, 0), RATE_SECONDS, MEMORY_MB, kind="rate"))
-    if rate["outcome"] == "ran":
-        useful = 1e6 * found["mpx_per_s"] * package_flop_per_px(package)
-        found["useful"] = useful / rate["flop_per_s"]
-    return found
+def held_bars(one: Row | None) -> dict[str, bool]:
+    """Which of the bars hold for this engine; empty when it did not run. One that failed holds none."""
+    if one is None:
+        return {}
+    if one["outcome"] != "ran":
+        return {name: False for name in bars.GPU}
+    parity = one["parity"]
+    equal = 1 - parity["changed_px"] / parity["pixels"] if parity else 0.0
+    values = {"useful": one["share"] or 0.0, "efficiency": one["end_to_end"], "masks": equal}
+    return {name: values[name] >= least for name, least in bars.GPU.items()}
+
+
+def _quiet(_what: str) -> None:
+    """Trials say what begins; here the row says what was."""

@@ -24,6 +24,8 @@ from inspector.package import ModelPackage
 BASE = 16
 FRAMES = 20
 """Frames of one round; one of them is a reject with its evidence."""
+ALONE = {"1080p": 20, "12mp": 5}
+"""Frames of one round of the engine alone: it has no reject to wait for, and large ones take seconds each."""
 PRODUCT_S = 2.0
 
 
@@ -84,7 +86,7 @@ def measure_rate(depth: int, name: str, scope: Scope, folder: Path) -> Row:
         bench.engine_only(1)
         for number in range(scope.rounds):
             found["product"].append(cpu_rate(precision, PRODUCT_S)["flop_per_s"])
-            found["engine only"].append(engine_mpx_per_s(bench))
+            found["engine only"].append(engine_mpx_per_s(bench, ALONE[name]))
             found["line"].append(line_mpx_per_s(bench, folder / str(number)))
     finally:
         bench.engine.close()
@@ -98,7 +100,7 @@ def measure_rate(depth: int, name: str, scope: Scope, folder: Path) -> Row:
         "depth": depth,
         "product_of": precision,
         **figures,
-        "frames": {"line": FRAMES, "engine only": FRAMES},
+        "frames": {"line": FRAMES, "engine only": ALONE[name]},
         "bars": least,
         "held": {"useful": useful, "efficiency": efficient},
         "holds": efficient and useful is not False,

@@ -1,6 +1,7 @@
-"""The speed bars, made from the committed rows: `python -m benchmarks.speed.table > benchmarks/SPEED.md`.
+"""Every bar of speed, memory and cost: `python -m benchmarks.speed.table > benchmarks/SPEED.md`.
 
-Of each group the newest row counts, whatever it says. What has no row says "not run".
+Made from the committed rows: of each group the newest one counts, whatever it says. What has none says
+"not run".
 """
 
 from __future__ import annotations
@@ -8,13 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from benchmarks.bounds import BOUNDS, newest_row
 from benchmarks.rows import verdict
-from benchmarks.speed.bars import BARE, EFFICIENCY, INSTALL, INT8, OURS, PEERS, TRAINED, USEFUL
+from benchmarks.speed.bars import BARE, EFFICIENCY, GPU, INSTALL, INT8, OURS, PEERS, TRAINED, USEFUL
+from benchmarks.speed.gpu import HELD
 from benchmarks.speed.record import Row, newest
 
 NOT_RUN = "not run"
 _FRAMES = {"1080p": "1080p", "12mp": "12 MP"}
 _ORDER = ("1080p", "12mp")
+_GPU_BARS = {
+    "useful": "useful rate over its fp16 matrix product",
+    "efficiency": "end to end over engine alone",
+    "masks": "mask pixels as in float32",
+}
 
 
 class Bar(NamedTuple):
@@ -30,7 +38,8 @@ class Bar(NamedTuple):
 
 def bars(rows: Mapping[str, Row]) -> list[Bar]:
     """Every bar in the order of the page."""
-    return [*_useful(rows), *_int8(rows), *_peers(rows), *_pipeline(rows), *_latency(rows), *_gpu(rows)]
+    groups = (_useful, _int8, _peers, _pipeline, _latency, _bounds, _gpu)
+    return [bar for group in groups for bar in group(rows)]
 
 
 def _useful(rows: Mapping[str, Row]) -> Iterator[Bar]:
@@ -116,12 +125,33 @@ def _latency(rows: Mapping[str, Row]) -> Iterator[Bar]:
 
 
 def _gpu(rows: Mapping[str, Row]) -> Iterator[Bar]:
-    row = rows.get("gpu")
-    said = [f"{name}: {one['mpx_per_s']:.1f} Mpx/s, {one.get('useful', 0):.2f} of its matrix product"
-            if one["outcome"] == "ran" else f"{name}: {one['outcome']}"
-            for name, one in (row or {}).get("engines", {}).items()]  # fmt: skip
-    said += [f"{NOT_RUN}: {why}" for why in (row or {}).get("not_run", {}).values()]
-    yield Bar("NVIDIA GPU, 1080p, depth 4", "reported", "; ".join(said) or NOT_RUN, None, "gpu")
+    row = rows.get("gpu") or {}
+    one = row.get("engines", {}).get(HELD)
+    said: dict[str, str] = {}
+    if one and one["outcome"] == "ran":
+        parity = one["parity"]
+        same = (
+            "not compared"
+            if parity is None
+            else f"{parity['changed_px']} of {parity['pixels']} pixels differ"
+        )
+        said = {
+            "useful": f"{one['share'] or 0:.3f} ({one['mpx_per_s']:.1f} Mpx/s)",
+            "efficiency": f"{one['end_to_end']:.3f}",
+            "masks": f"{same} from float32 on the same GPU",
+        }
+    why = next(iter(row.get("not_run", {}).values()), "").partition(";")[0]
+    nothing = one["words"] if one and one["outcome"] != "ran" else f"{NOT_RUN}: {why}" if why else NOT_RUN
+    for name, what in _GPU_BARS.items():
+        yield Bar(f"NVIDIA GPU, torch fp16, 4K, base 64 depth 5: {what}", f">= {GPU[name]:g}",
+                  said.get(name, nothing), row.get("held", {}).get(name), "gpu")  # fmt: skip
+
+
+def _bounds(rows: Mapping[str, Row]) -> Iterator[Bar]:
+    for bound in BOUNDS:
+        row = rows.get(bound.name)
+        figure = NOT_RUN if row is None else bound.figure(row)
+        yield Bar(bound.what, bound.least, figure, None if row is None else row["holds"], bound.name)
 
 
 def words(row: Row) -> str:
@@ -136,7 +166,7 @@ def page(rows: Mapping[str, Row]) -> str:
     lines = [
         "# Speed",
         "",
-        "Made by `python -m benchmarks.speed.table` from `benchmarks/results/speed.jsonl`.",
+        "Made by `python -m benchmarks.speed.table` from the rows in `benchmarks/results/`.",
         "",
         f"Machine: {_machines(rows)}.",
         "",
@@ -148,9 +178,15 @@ def page(rows: Mapping[str, Row]) -> str:
             held = verdict(bar.held)
         else:
             held = NOT_RUN if bar.figure.startswith(NOT_RUN) else ""
-        figure = bar.figure if bar.figure != NOT_RUN else f"`python -m benchmarks.speed {bar.group}`"
+        figure = bar.figure if bar.figure != NOT_RUN else f"`{_command(bar.group)}`"
         lines.append(f"| {bar.what} | {bar.least} | {figure} | {held} | {bar.group} |")
     return "\n".join([*lines, *_explained(), *_arms(rows.get("peers")), *_provenance(rows)])
+
+
+def _command(group: str) -> str:
+    """What measures it."""
+    own = any(group == bound.name for bound in BOUNDS)
+    return f"python -m benchmarks.{group}" if own else f"python -m benchmarks.speed {group}"
 
 
 def _machines(rows: Mapping[str, Row]) -> str:
@@ -204,7 +240,7 @@ def _provenance(rows: Mapping[str, Row]) -> list[str]:
 
 def _frames(row: Row) -> str:
     """How many frames stand behind the figures."""
-    rounds = row["settings"].get("rounds")
+    rounds = row.get("settings", {}).get("rounds")
     if not isinstance(row.get("frames"), dict):
         return f"{row['frames']} in one run" if "frames" in row else ""
     return f"{rounds} rounds of " + ", ".join(f"{name} {count}" for name, count in row["frames"].items())
@@ -226,7 +262,8 @@ def _engine(row: Row) -> str:
 
 def main() -> None:
     """Print the page."""
-    print(page(newest()))
+    bounds = {bound.name: newest_row(bound.name) for bound in BOUNDS}
+    print(page({**newest(), **{name: row for name, row in bounds.items() if row is not None}}))
 
 
 if __name__ == "__main__":

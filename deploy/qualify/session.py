@@ -49,15 +49,15 @@ def qualify(packages: list[ModelPackage], scope: Scope, say: Say) -> Figures:
     engines: list[Figures] = []
     for candidate in candidates(found):
         lacks = found.lacks(candidate)
-        rate = {} if lacks else _rate(candidate, scope, say)
+        rate = {} if lacks else matrix_product(candidate, scope, say)
         engines.append({"name": candidate.name, "lacks": lacks, "rate": rate})
     able = [one for one in candidates(found) if found.lacks(one) is None]
     rates = {engine["name"]: engine["rate"].get("flop_per_s") for engine in engines}
     rows = [
-        {**row, "share": _share(row, rates)}
+        {**row, "share": share_of(row, rates)}
         for package in packages
         for frame in scope.frames
-        for row in _side_by_side(able, package, frame, scope, say)
+        for row in side_by_side(able, package, frame, scope, say)
     ]
     soaked = _soak(rows, able, packages, scope, say)
     return {
@@ -102,12 +102,13 @@ def run_trial(trial: Trial) -> Figures:
     return found
 
 
-def _rate(candidate: Candidate, scope: Scope, say: Say) -> Figures:
+def matrix_product(candidate: Candidate, scope: Scope, say: Say) -> Figures:
+    """What this candidate's device multiplies in its precision; the trial's outcome."""
     say(f"matrix product for {candidate.name}")
     return run_trial(Trial(candidate, "", (0, 0), min(scope.seconds, 5.0), scope.memory_mb, kind="rate"))
 
 
-def _side_by_side(
+def side_by_side(
     able: list[Candidate], package: ModelPackage, frame: tuple[int, int], scope: Scope, say: Say
 ) -> list[Figures]:
     """A row for each engine on one frame; the first in float32 is what the others are held against."""
@@ -167,7 +168,7 @@ def _equal(row: Figures) -> bool:
     return parity is None or parity["verdict"] == "holds"
 
 
-def _share(row: Figures, rates: dict[str, float | None]) -> float | None:
+def share_of(row: Figures, rates: dict[str, float | None]) -> float | None:
     """Useful rate over the matrix product of the same precision on the same device."""
     rate = rates[row["engine_name"]]
     return row["useful_flop_per_s"] / rate if rate and row["outcome"] == "ran" else None

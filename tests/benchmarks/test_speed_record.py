@@ -13,6 +13,7 @@ from benchmarks import rows
 from benchmarks.speed import record, table
 from benchmarks.speed.arms import Arm
 from benchmarks.speed.bars import OURS, PEERS
+from benchmarks.speed.gpu import HELD, held_bars
 from benchmarks.speed.line import rate_figures
 from benchmarks.speed.peers import held_ratios
 
@@ -105,6 +106,39 @@ def test_the_bar_is_held_against_the_fastest_form():
     arms = [arm(OURS, ""), arm("slow", "torch bf16"), arm("fast", "torch bf16")]
     found = held_ratios(arms, {OURS: [1.0, 1.0, 2.0], "slow": [9.0] * 3, "fast": [3.0] * 3})
     assert found == {"torch bf16": {"fastest": "fast", "ratio": 3.0, "low": 1.5, "high": 3.0}}
+
+
+def gpu_engine(**changes: Any) -> dict[str, Any]:
+    parity = {"changed_px": 300, "pixels": 8_294_400}
+    return {
+        "outcome": "ran",
+        "share": 0.63,
+        "end_to_end": 0.97,
+        "mpx_per_s": 150.0,
+        "parity": parity,
+        **changes,
+    }
+
+
+def test_the_gpu_is_held_against_its_three_bars():
+    held = held_bars(gpu_engine())
+    assert held == {"useful": True, "efficiency": True, "masks": True}
+    assert held_bars(gpu_engine(share=None, end_to_end=0.9))["useful"] is False
+    assert held_bars(gpu_engine(parity={"changed_px": 900, "pixels": 8_294_400}))["masks"] is False
+    assert not any(held_bars({"outcome": "failed", "words": "x"}).values())
+    assert held_bars(None) == {}
+    row = {**STAMP, "group": "gpu", "engines": {HELD: gpu_engine()}, "not_run": {}, "held": held}
+    page = table.page({"gpu": {key: value for key, value in row.items() if key != "engine"}})
+    assert "| 0.630 (150.0 Mpx/s) | HOLDS | gpu |" in line_of(
+        page, "NVIDIA GPU, torch fp16, 4K, base 64 depth 5: useful"
+    )
+    assert "300 of 8294400 pixels differ" in page
+
+
+def test_without_a_gpu_the_page_says_why():
+    row = {**STAMP, "group": "gpu", "not_run": {"GPU": "no NVIDIA driver; install it"}, "held": {}}
+    page = table.page({"gpu": {key: value for key, value in row.items() if key != "engine"}})
+    assert page.count("| not run: no NVIDIA driver | not run | gpu |") == 3
 
 
 def write(folder: Path, **fields: Any) -> None:
