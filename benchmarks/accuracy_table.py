@@ -39,7 +39,7 @@ def page(found: Sequence[Row]) -> str:
         f"Made by `python -m benchmarks.accuracy_table` from `benchmarks/results/{NAME}.jsonl`, which"
         " `python -m benchmarks.accuracy` fills.",
         "",
-        f"Machine: {_machines(found)}. Dates: {_dates(found)}.",
+        where(found),
         "",
         "| what | bar | figure | |",
         "|---|---|---|---|",
@@ -48,7 +48,12 @@ def page(found: Sequence[Row]) -> str:
     ]
     for data in SEEDS:
         lines += ["", f"## {data}", "", *_settings(data), *_set(found, data)]
-    return "\n".join([*lines, *_provenance(found)])
+    return "\n".join([*lines, *provenance(found)])
+
+
+def where(found: Sequence[Row]) -> str:
+    """Machine and dates of the rows."""
+    return f"Machine: {_machines(found)}. Dates: {_dates(found)}."
 
 
 def _machines(found: Sequence[Row]) -> str:
@@ -173,7 +178,8 @@ def _with(figures: Row, name: str, digits: int = 3) -> str:
     return f"{value:.{digits}f} ({bounds[0]:.{digits}f} to {bounds[1]:.{digits}f})"
 
 
-def _provenance(found: Sequence[Row]) -> Iterator[str]:
+def provenance(found: Sequence[Row]) -> Iterator[str]:
+    """The table of what every row came from."""
     yield from ("", "## Rows", "", "| command | commit | began | sittings |", "|---|---|---|---|")
     for row in found:
         yield f"| `{row['command']}` | {row['commit']} | {row['began'][:16]} | {row['sittings']} |"

@@ -1,0 +1,100 @@
+"""What each idea of the U-Net paper is worth: the modern recipe with one of them changed at a time.
+
+    python -m benchmarks.ablation --list
+    python -m benchmarks.ablation
+    python -m benchmarks.ablation --arm sum --data masonry_crack --seed 1
+
+Six minutes each at base 16 and depth 4, two seeds, on masonry_crack and dsb2018_nuclei. What has a row
+in results/ablation.jsonl is not run again; a training that was stopped goes on. The table:
+`python -m benchmarks.ablation_table > benchmarks/ABLATION.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from benchmarks.accuracy import MODERN
+from benchmarks.trials import Trial, run_all, shared_options
+from trainer.config import STRONG
+
+NAME = "ablation"
+MINUTES = 6.0
+SETS = ("masonry_crack", "dsb2018_nuclei")
+SEEDS = (1, 2)
+BORDERS = ("weight", "ignore", "none")
+USUAL = {"masonry_crack": "none", "dsb2018_nuclei": "weight"}
+"""The border mode of the recipe as it is measured on a set, with which all other arms are trained."""
+AUGMENT: dict[str, Mapping[str, Any]] = {
+    "masonry_crack": {**STRONG, "quarter_turns": True},
+    "dsb2018_nuclei": {"quarter_turns": True},
+}
+"""What MODERN's options say of augmentation, as settings of a file."""
+REFERENCE = "as it is"
+ARMS = {
+    REFERENCE: "concatenated skips, elastic deformation, mirrored tiles, valid convolutions",
+    "sum": "skip maps added, the FCN way, instead of concatenated",
+    "no elastic": "no elastic deformation",
+    **{f"border {mode}": f"border `{mode}`" for mode in BORDERS},
+    "zero": "zeros beyond the frame instead of its mirror image",
+    "padded": "zero-padded convolutions, no halo, instead of valid ones",
+}
+
+
+def arm(name: str, data: str, seed: int, minutes: float = MINUTES) -> Trial | None:
+    """One arm on one set; None where it is the reference itself."""
+    settings, config, without = MODERN[data], {}, None
+    if name == "sum":
+        settings = (*settings, "--skip", "sum")
+    elif name == "no elastic":
+        settings = ("--border", USUAL[data])
+        config = {"augment": {**AUGMENT[data], "elastic_chance": 0.0}}
+    elif name.startswith("border "):
+        mode = name.removeprefix("border ")
+        if mode == USUAL[data]:
+            return None
+        plain = tuple(word for word in settings if word not in ("--border", USUAL[data]))
+        settings = (*plain, "--border", mode)
+    elif name in ("zero", "padded"):
+        without = {"zero": "mirror", "padded": "valid"}[name]
+    return Trial(data, "modern", seed, minutes, settings, config, without)
+
+
+def plan(minutes: float = MINUTES) -> list[tuple[str, Trial]]:
+    """(arm, trial) of everything, the first seed first, so that a stopped session has whole tables."""
+    every = [(name, arm(name, data, seed, minutes)) for seed in SEEDS for data in SETS for name in ARMS]
+    return [(name, trial) for name, trial in every if trial is not None]
+
+
+def command(trial: Trial) -> str:
+    """What a person types to run this trial alone."""
+    [name] = [name for name in ARMS if arm(name, trial.data, trial.seed, trial.minutes) == trial]
+    chosen = f"--data {trial.data} --arm '{name}' --seed {trial.seed}"
+    return f"python -m benchmarks.ablation {chosen} --minutes {trial.minutes:g}"
+
+
+def main() -> int:
+    """Run what has no row yet; 1 when a training failed or was stopped."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--minutes", type=float, default=MINUTES, help=f"of each training [{MINUTES:g}]")
+    parser.add_argument("--data", action="append", choices=SETS, help="only this set; repeatable")
+    parser.add_argument("--arm", action="append", choices=ARMS, help="only this one; repeatable")
+    parser.add_argument("--seed", action="append", type=int, help="only this seed; repeatable")
+    shared_options(parser, NAME)
+    given = parser.parse_args()
+    wanted = [
+        trial
+        for name, trial in plan(given.minutes)
+        if trial.data in (given.data or SETS)
+        and name in (given.arm or ARMS)
+        and trial.seed in (given.seed or SEEDS)
+    ]
+    return run_all(NAME, wanted, given, command)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
