@@ -6,13 +6,16 @@ import importlib
 import json
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 from small_house import small_wheelhouse
 
 from inspector.cli.main import inspector
+from inspector.config import RecordingConfig
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "deploy/containers").glob("*.Containerfile"))
@@ -106,6 +109,28 @@ def test_the_health_check_is_a_module_that_takes_these_options(container: Path) 
     assert (python, flag) == ("python", "-m")
     alive = importlib.import_module(module)
     assert alive.main([*options]) in (1, 2)  # no such ledger here, but the options are understood
+
+
+def test_stages_share_a_base_and_the_second_finds_what_the_first_installed(container: Path) -> None:
+    """A virtual environment points to the Python it was made with, by its path."""
+    bases = {line.split()[0] for line in all_of(container, "FROM")}
+    assert len(bases) == 1
+    (prefix,) = re.findall(r"--prefix (\S+)", " ".join(all_of(container, "RUN")))
+    assert f"PATH={prefix}/current/bin:$PATH" in all_of(container, "ENV")[0]
+    assert f"--from=install {prefix} {prefix}" in all_of(container, "COPY")
+
+
+def test_the_health_check_asks_the_ledger_that_the_installed_config_names(
+    container: Path, tmp_path: Path
+) -> None:
+    made = tmp_path / "line.toml"
+    assert CliRunner().invoke(inspector, ["init", str(made)]).exit_code == 0
+    db = tomllib.loads(made.read_text()).get("recording", {}).get("db", RecordingConfig().db)
+    (place,) = all_of(container, "WORKDIR")
+    (check,) = all_of(container, "HEALTHCHECK")
+    asked = json.loads(check.split("CMD", 1)[1])[-1]
+    assert asked == db.replace("sqlite:///", f"sqlite:///{place}/")
+    assert place in json.loads(all_of(container, "VOLUME")[0])
 
 
 def test_commands_in_the_comments_exist(container: Path) -> None:
