@@ -30,8 +30,8 @@ from torch import Tensor, nn
 from inspector.tiling import Geometry
 from inspector.types import Image, Mask
 from trainer.dataset import IGNORE, Sample, load_dataset
-from trainer.metrics import Judged
-from trainer.metrics_result import ASKED, Also, EvaluationResult
+from trainer.metrics.judged import Judged
+from trainer.metrics.result import ASKED, Also, EvaluationResult
 
 DEPTH = 4
 BATCH = 8

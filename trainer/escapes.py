@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from inspector.defects import mask_of, match_defects
 from inspector.types import Mask, ProbMap
-from trainer.metrics import PartMatches
-from trainer.metrics_intervals import Z95
+from trainer.metrics.intervals import Z95
+from trainer.metrics.matches import PartMatches
 from trainer.weights import IGNORE
 
 LEVELS = (26, 51, 77, 102, 128, 153, 179, 204, 217, 230, 237, 242, 245, 248, 250, 252, 253, 254)

@@ -18,8 +18,8 @@ from inspector.tiling import Geometry, TilePlan, cheapest_plan, plan_tiles
 from inspector.types import Image, ProbMap
 from trainer.checkpoint import TrainedNetwork
 from trainer.dataset import Sample
-from trainer.metrics import Judged
-from trainer.metrics_result import Also, EvaluationResult
+from trainer.metrics.judged import Judged
+from trainer.metrics.result import Also, EvaluationResult
 from trainer.release import ReleaseGraph, released
 
 LARGEST_TILE_PX = 1_500_000

@@ -18,7 +18,7 @@ from inspector.tiling import Geometry
 from inspector.types import ProbMap
 from trainer.checkpoint import TrainedNetwork
 from trainer.escapes import EscapeCurve, Trade
-from trainer.metrics import defect_figures
+from trainer.metrics.matches import defect_figures
 from trainer.thresholds import FEW, ClassChoice, ProbabilityHistogram
 from trainer.validate import Shown, segment_frame
 from trainer.vector_scaling import calibrated

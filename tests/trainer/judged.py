@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.dataset import Sample
-from trainer.metrics import Judged
+from trainer.metrics.judged import Judged
 
 
 def judged(

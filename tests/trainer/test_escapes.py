@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from trainer.escapes import LEVELS, EscapeCurve
-from trainer.metrics_intervals import wilson
+from trainer.metrics.intervals import wilson
 
 SIZE = (40, 400)
 

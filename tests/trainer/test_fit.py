@@ -24,7 +24,7 @@ from trainer.evaluate import evaluate, run_segmenter
 from trainer.export import export_package
 from trainer.fit import Request, prepare, run
 from trainer.golden import load_tiles
-from trainer.metrics import wilson
+from trainer.metrics.intervals import wilson
 from trainer.resume import prepare_resume
 from trainer.sampler import TileSampler, load_stock
 

@@ -14,8 +14,8 @@ import pytest
 
 from trainer.dataset import Dataset, Sample, load_dataset
 from trainer.evaluate import evaluate
-from trainer.metrics_frames import FrameList
-from trainer.metrics_result import ASKED, EvaluationResult
+from trainer.metrics.frames import FrameList
+from trainer.metrics.result import ASKED, EvaluationResult
 from trainer.report.chart import Axis, Series, chart, strip
 from trainer.report.html import matrix
 from trainer.report.identity import Identity

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from trainer.checkpoint import TrainedNetwork
     from trainer.dataset import Sample
     from trainer.evaluate import Segmenter
-    from trainer.metrics_result import EvaluationResult
+    from trainer.metrics.result import EvaluationResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +168,8 @@ def _asked(
     result: EvaluationResult, options: Options, model: TrainedNetwork | ModelPackage
 ) -> dict[str, Any]:
     """The figures, with the trade for the escape target."""
-    from trainer.metrics import null_for_nan
-    from trainer.metrics_curves import DefectCurves
+    from trainer.metrics.curves import DefectCurves
+    from trainer.metrics.judged import null_for_nan
 
     figures = result.json()
     curves = result.figures.get("defect_curves")
@@ -179,7 +179,7 @@ def _asked(
 
 
 def _write(report: Path, figures: dict[str, Any], about: Any, result: EvaluationResult) -> None:
-    from trainer.metrics_frames import FrameList
+    from trainer.metrics.frames import FrameList
     from trainer.report.page import page
 
     frames = result.figures["frames"]

@@ -14,8 +14,8 @@ from scipy import ndimage
 
 from inspector.defects import match_defects
 from inspector.types import Image, Mask
-from trainer.metrics_frames import FrameResult
-from trainer.metrics_segments import components
+from trainer.metrics.frames import FrameResult
+from trainer.metrics.segments import components
 from trainer.report.style import FOUND, INVENTED, MISSED
 from trainer.weights import IGNORE, instances_of, open_touching
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from typing import Any
 
-from trainer.metrics_frames import FrameList, FrameResult
+from trainer.metrics.frames import FrameList, FrameResult
 from trainer.report.html import facts, matrix
 from trainer.report.identity import Identity
 from trainer.report.overlays import MOST_BOXES, overlay

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
-from trainer.metrics_warping import KINDS
+from trainer.metrics.warping import KINDS
 from trainer.report.chart import Axis, Series, chart, key, strip
 from trainer.report.html import Raw, rows_table
 from trainer.report.style import SERIES

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from trainer.escapes import outcomes
-from trainer.metrics_warping import KINDS
+from trainer.metrics.warping import KINDS
 from trainer.report.words import band, count, interval, many, rate
 
 SINGLE = ("pixel_error", "rand_error", "warping_error", "seg", "ap50")

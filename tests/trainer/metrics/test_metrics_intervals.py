@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from trainer.metrics_intervals import (
+from trainer.metrics.intervals import (
     bootstrap,
     events_by_parts,
     mean_by_parts,

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.metrics import adapted_rand_error
 
-from trainer.metrics import Judged
-from trainer.metrics_intervals import mean_by_parts, ratio
+from trainer.metrics.intervals import mean_by_parts, ratio
+from trainer.metrics.judged import Judged
 from trainer.weights import IGNORE
 
 

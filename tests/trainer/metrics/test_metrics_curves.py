@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.trainer.judged import judged
-from trainer.metrics_curves import POINTS, DefectCurves, PixelCurves, average_precision
+from trainer.metrics.curves import POINTS, DefectCurves, PixelCurves, average_precision
 
 
 def test_pixel_points_are_as_counted() -> None:

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inspector.types import Mask
-from trainer.metrics import Judged
-from trainer.metrics_intervals import mean_by_parts, rate_by_parts, ratio
+from trainer.metrics.intervals import mean_by_parts, rate_by_parts, ratio
+from trainer.metrics.judged import Judged
 from trainer.weights import IGNORE, instances_of
 
 COUNTED = ("true", "predicted", "hits", "jaccard", "merges", "merged", "splits", "split")

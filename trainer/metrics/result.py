@@ -10,22 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inspector.defects import MatchCounts, match_defects
-from trainer.metrics import (
-    Confusion,
-    Figure,
-    Judged,
-    PartMatches,
-    bootstrap_iou,
-    defect_figures,
-    null_for_nan,
-    pixel_intervals,
-)
-from trainer.metrics_curves import DefectCurves, PixelCurves
-from trainer.metrics_frames import FrameList
-from trainer.metrics_instances import InstanceFigures
-from trainer.metrics_segments import RandError
-from trainer.metrics_warping import WarpingError
-from trainer.metrics_widths import WidthRecall
+from trainer.metrics.curves import DefectCurves, PixelCurves
+from trainer.metrics.frames import FrameList
+from trainer.metrics.instances import InstanceFigures
+from trainer.metrics.judged import Figure, Judged, null_for_nan
+from trainer.metrics.matches import PartMatches, defect_figures
+from trainer.metrics.pixels import Confusion, bootstrap_iou, pixel_intervals
+from trainer.metrics.segments import RandError
+from trainer.metrics.warping import WarpingError
+from trainer.metrics.widths import WidthRecall
 
 Also = Literal["pixel_error", "rand_error", "warping_error", "seg", "ap50", "widths", "curves", "frames"]
 """Figures that are computed only when asked for; `frames` keeps every frame's outcome."""

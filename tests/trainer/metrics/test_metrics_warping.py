@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from skimage.measure import euler_number, label
 
 from tests.trainer.judged import drawn, judged
-from trainer.metrics_warping import KINDS, WarpingError, kinds_of, simple_points, warp, warping_of
+from trainer.metrics.warping import KINDS, WarpingError, kinds_of, simple_points, warp, warping_of
 
 
 def kinds(truth: np.ndarray, said: np.ndarray, connectivity: int = 4) -> dict[str, int]:

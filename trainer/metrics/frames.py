@@ -13,8 +13,8 @@ import numpy as np
 from inspector.defects import MatchCounts, match_defects
 from inspector.types import Mask
 from trainer.dataset import Sample
-from trainer.metrics import Judged
-from trainer.metrics_intervals import ratio
+from trainer.metrics.intervals import ratio
+from trainer.metrics.judged import Judged
 from trainer.weights import IGNORE
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.escapes import EscapeCurve
-from trainer.metrics import Judged
-from trainer.metrics_intervals import bootstrap, share
+from trainer.metrics.intervals import bootstrap, share
+from trainer.metrics.judged import Judged
 from trainer.weights import IGNORE
 
 POINTS = tuple(range(5, 256, 10))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.trainer.judged import judged
-from trainer.metrics_widths import WidthRecall, true_widths, width_px
+from trainer.metrics.widths import WidthRecall, true_widths, width_px
 
 
 @pytest.mark.parametrize("width", [1, 2, 3, 4, 7, 16, 17])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from tests.trainer.judged import drawn, judged
-from trainer.metrics_instances import (
+from trainer.metrics.instances import (
     COUNTED,
     InstanceFigures,
     count_instances,

@@ -19,9 +19,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.metrics import Judged
-from trainer.metrics_intervals import mean_by_parts, ratio
-from trainer.metrics_segments import components
+from trainer.metrics.intervals import mean_by_parts, ratio
+from trainer.metrics.judged import Judged
+from trainer.metrics.segments import components
 from trainer.weights import IGNORE, instances_of, open_touching
 
 Connectivity = Literal[4, 8]

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from inspector.defects import match_defects
-from trainer.metrics import Judged
-from trainer.metrics_intervals import rate_by_parts, ratio
+from trainer.metrics.intervals import rate_by_parts, ratio
+from trainer.metrics.judged import Judged
 from trainer.weights import IGNORE, instances_of
 
 EDGES_PX = (2.0, 4.0, 8.0, 16.0)

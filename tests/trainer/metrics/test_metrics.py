@@ -9,15 +9,9 @@ import pytest
 
 from inspector.defects import MatchCounts
 from tests.trainer.judged import drawn, judged
-from trainer.metrics import (
-    Confusion,
-    DefectFigures,
-    PartMatches,
-    bootstrap_iou,
-    defect_figures,
-    pixel_intervals,
-)
-from trainer.metrics_segments import RandError
+from trainer.metrics.matches import DefectFigures, PartMatches, defect_figures
+from trainer.metrics.pixels import Confusion, bootstrap_iou, pixel_intervals
+from trainer.metrics.segments import RandError
 
 
 def test_a_confusion_counts_pixels_and_leaves_ignored_ones_out() -> None:

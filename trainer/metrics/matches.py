@@ -1,0 +1,86 @@
+"""Defects found and false alarms, with intervals that know of parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from inspector.defects import MatchCounts
+from trainer.metrics.intervals import events_by_parts, rate_by_parts, ratio
+from trainer.metrics.judged import null_for_nan
+
+
+@dataclass(frozen=True, slots=True)
+class DefectFigures:
+    """Recall and false alarms of one class, or of all, over a number of frames."""
+
+    counts: MatchCounts
+    frames: int
+    parts: tuple[tuple[MatchCounts, int], ...] = ()
+    """(counts, frames) of each physical part; () counts every defect and frame as a part of its own."""
+
+    def json(self) -> dict[str, Any]:
+        """recall, false alarms a frame and precision with their counts and 95 % intervals by part."""
+        counts = self.counts
+        parts = self.parts or ((counts, self.frames),)
+        return {
+            "recall": ratio(counts.found, counts.total),
+            "recall_95": rate_by_parts([c.found for c, _ in parts], [c.total for c, _ in parts]),
+            "found": counts.found,
+            "total": counts.total,
+            "false_alarms_per_frame": ratio(counts.false_alarms, self.frames),
+            "false_alarms_per_frame_95": events_by_parts(
+                [c.false_alarms for c, _ in parts], [frames for _, frames in parts]
+            ),
+            "false_alarms": counts.false_alarms,
+            "predicted": counts.predicted,
+            "precision": ratio(counts.predicted - counts.false_alarms, counts.predicted),
+            "precision_95": rate_by_parts(
+                [c.predicted - c.false_alarms for c, _ in parts], [c.predicted for c, _ in parts]
+            ),
+            "frames": self.frames,
+        }
+
+
+class PartMatches:
+    """Defects found and false alarms by physical part and class."""
+
+    def __init__(self) -> None:
+        self._matches: dict[str, dict[str, MatchCounts]] = {}
+        self._frames: dict[str, int] = {}
+
+    def update(self, part: str, matches: Mapping[str, MatchCounts]) -> None:
+        """Count one frame."""
+        counts = self._matches.setdefault(part, {})
+        for name, found in matches.items():
+            counts[name] = counts.get(name, MatchCounts()) + found
+        self._frames[part] = self._frames.get(part, 0) + 1
+
+    def of(self, *names: str) -> DefectFigures:
+        """The figures of these classes together."""
+        nothing = MatchCounts()
+        parts = tuple(
+            (sum((counts.get(name, nothing) for name in names), nothing), self._frames[part])
+            for part, counts in self._matches.items()
+        )
+        every = sum((counts for counts, _ in parts), nothing)
+        return DefectFigures(every, sum(self._frames.values()), parts)
+
+
+def defect_figures(
+    matches: Mapping[str, MatchCounts], frames: int, by_part: PartMatches | None = None
+) -> dict[str, Any]:
+    """DefectFigures of all classes together and, under `classes`, of each by name.
+
+    by_part: the same counts by part, for intervals that know of parts. A figure that nothing stands
+    behind is None, so that the whole is JSON.
+    """
+    if by_part is not None:
+        every = by_part.of(*matches)
+        of_class = {name: by_part.of(name).json() for name in matches}
+    else:
+        every = DefectFigures(sum(matches.values(), MatchCounts()), frames)
+        of_class = {name: DefectFigures(counts, frames).json() for name, counts in matches.items()}
+    figures: dict[str, Any] = null_for_nan({**every.json(), "classes": of_class})
+    return figures
