@@ -171,14 +171,18 @@ def outcome(row: Row) -> str:
 
 
 def _begun(folder: Path) -> Row:
-    """The code and the moment that the trial began with, and how many sittings it took."""
-    path = folder / "begun.json"
-    began: Row = {"commit": commit(), "began": datetime.now(UTC).isoformat(timespec="seconds"), "sittings": 0}
-    if path.exists():
+    """The code and the moment that the training began with, and how many sittings it took."""
+    path, now = folder / "begun.json", commit()
+    began: Row = {"commit": now, "began": datetime.now(UTC).isoformat(timespec="seconds"), "sittings": 1}
+    trained = (folder / "fit.json").exists()
+    if path.exists() and (trained or (folder / "run" / LAST).exists()):
         began = json.loads(path.read_text(encoding="utf-8"))
-    if not (folder / "fit.json").exists():
+        if trained:
+            return began
         began["sittings"] += 1
-        path.write_text(json.dumps(began) + "\n", encoding="utf-8")
+        if now not in began["commit"].split(", "):
+            began["commit"] += f", {now}"
+    path.write_text(json.dumps(began) + "\n", encoding="utf-8")
     return began
 
 

@@ -112,6 +112,23 @@ def test_a_training_that_was_stopped_goes_on_or_begins_again(tmp_path: Path, com
     assert "--resume" in commands.seen[2] and row["sittings"] == 2
 
 
+def test_a_row_names_every_commit_that_its_training_ran_with(
+    tmp_path: Path, commands: Commands, monkeypatch: pytest.MonkeyPatch
+):
+    one = Trial("cells", "modern", 1, 12.0)
+    for code, kept, said in (
+        ("abc", None, ("abc", 1)),
+        ("def", None, ("def", 1)),  # nothing to go on from: begun anew
+        ("123", "run/last.pt", ("def, 123", 2)),
+        ("456", "fit.json", ("def, 123", 2)),  # trained already: only judged again
+    ):
+        monkeypatch.setattr(trials, "commit", lambda code=code: code)
+        if kept is not None:
+            (one.folder(tmp_path / "work") / kept).touch()
+        row = trials.measure(one, tmp_path / "cells", tmp_path / "work")
+        assert (row["commit"], row["sittings"]) == said
+
+
 def test_a_trial_whose_row_does_not_count_any_more_begins_again(tmp_path: Path, commands: Commands):
     old = PAPER.folder(tmp_path / "work")
     (old / "run").mkdir(parents=True)
