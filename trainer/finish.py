@@ -1,11 +1,15 @@
 """The end of a run: the best network calibrated, its thresholds chosen, its defects counted.
 
 The validation frames pass the network twice, for the scaling and under it; all figures after that
-are read from the same kept probabilities.
+are read from the same kept probabilities. For an escape target they may pass it twice more: a
+threshold of 0.99 leaves two of the 256 levels that a release graph gives, too few to choose among.
+The network's last layer is then moved until the threshold is near one half.
 """
 
 from __future__ import annotations
 
+import copy
+import math
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -17,9 +21,9 @@ from inspector.defects import MatchCounts, mask_of, match_defects
 from inspector.tiling import Geometry
 from inspector.types import ProbMap
 from trainer.checkpoint import TrainedNetwork
-from trainer.escapes import EscapeCurve, Trade
+from trainer.escapes import LEVELS, EscapeCurve, Trade
 from trainer.metrics.matches import defect_figures
-from trainer.thresholds import FEW, ClassChoice, ProbabilityHistogram
+from trainer.thresholds import FEW, ProbabilityHistogram
 from trainer.validate import Shown, segment_frame
 from trainer.vector_scaling import calibrated
 
@@ -52,6 +56,11 @@ class KeptMaps:
             yield flat.reshape(*frame[0].shape[:2], self._classes), frame
 
 
+CROWDED = LEVELS[0] / 255, 0.9
+"""Thresholds not between these have few levels left to choose among."""
+MOVES = 2
+"""Times that the network may be moved, each followed by a pass over the frames."""
+
 LogTrades = Callable[[str, tuple[Trade, ...]], None]
 """Called with each class's escape curve."""
 
@@ -62,12 +71,25 @@ def finish(
     """The network as it is served: calibrated, with its thresholds and what they find on these frames."""
     best = calibrated(best, frames, autocast)
     maps = KeptMaps(best, frames, autocast)
+    trades: tuple[Trade | None, ...] = (None,) * len(best.classes)
+    if aim.escape_target is not None:
+        curve = _curve(maps, best.classes)
+        for _ in range(MOVES):
+            moved = _uncrowded(best, curve.choose(aim.escape_target, FEW))
+            if moved is best:
+                break
+            best, maps = moved, KeptMaps(moved, frames, autocast)
+            curve = _curve(maps, best.classes)
+        trades = curve.choose(aim.escape_target, FEW)
+        for name in best.classes:
+            log(name, curve.trades(name))
     histogram = ProbabilityHistogram(len(best.classes))
     for probs, (_, truth, _) in maps:
         histogram.add(probs, truth)
-    choices = histogram.choose(aim.prior)
-    if aim.escape_target is not None:
-        choices = _for_escapes(choices, maps, best.classes, aim.escape_target, log)
+    choices = tuple(
+        choice if trade is None else replace(choice, threshold=trade.threshold, iou=trade.iou)
+        for choice, trade in zip(histogram.choose(aim.prior), trades, strict=True)
+    )
     thresholds = tuple(choice.threshold for choice in choices)
     counts = defect_figures(_matches(maps, best.classes, thresholds), len(frames))
     figures = best.metrics["validation"] | {
@@ -83,19 +105,29 @@ def finish(
     )
 
 
-def _for_escapes(
-    choices: Sequence[ClassChoice], maps: KeptMaps, classes: Sequence[str], target: float, log: LogTrades
-) -> tuple[ClassChoice, ...]:
-    """The choices with the thresholds that keep the target, for classes with enough defects to tell."""
+def _curve(maps: KeptMaps, classes: Sequence[str]) -> EscapeCurve:
     curve = EscapeCurve(classes)
     for probs, (_, truth, instances) in maps:
         curve.add(probs, truth, instances)
-    for name in classes:
-        log(name, curve.trades(name))
-    return tuple(
-        choice if trade is None else replace(choice, threshold=trade.threshold, iou=trade.iou)
-        for choice, trade in zip(choices, curve.choose(target, FEW), strict=True)
-    )
+    return curve
+
+
+def _uncrowded(trained: TrainedNetwork, trades: Sequence[Trade | None]) -> TrainedNetwork:
+    """The network with a probability of one half where a class has its threshold in the crowd at 0 or 1.
+
+    The same network where no class has. Pixels of one class keep their order. A class of which no
+    threshold finds anything is at 0.
+    """
+    thresholds = [0.5 if t is None else t.threshold if t.found else LEVELS[0] / 255 for t in trades]
+    crowded = [not CROWDED[0] < threshold < CROWDED[1] for threshold in thresholds]
+    if not any(crowded):
+        return trained
+    odds = [math.log(t / (1 - t)) if far else 0.0 for t, far in zip(thresholds, crowded, strict=True)]
+    net = copy.deepcopy(trained.net)
+    with torch.no_grad():
+        assert net.head.bias is not None
+        net.head.bias[1:] -= net.head.bias.new_tensor(odds)
+    return replace(trained, net=net)
 
 
 def _matches(maps: KeptMaps, classes: Sequence[str], thresholds: Sequence[float]) -> dict[str, MatchCounts]:
