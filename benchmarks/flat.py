@@ -23,11 +23,11 @@ import click
 import numpy as np
 from scipy import stats
 
-from benchmarks.cache import own_cache
 from benchmarks.memory import picture
 from benchmarks.networks import seeing_package
 from benchmarks.rows import append_row, verdict
 from benchmarks.watched import line_config, memory_mb, watched_run
+from deploy.qualify.cache import own_cache
 from inspector.png import png_parts
 
 BASE, DEPTH, FRAME = 4, 3, (256, 256)

@@ -1,6 +1,6 @@
 """Frames of 12 and of 100 megapixels within 1.0 and 1.5 GB, and said of them what is said in one piece.
 
-    python -m benchmarks.memory [--case 100] [--precision f32]
+    python -m benchmarks.memory [--case 100] [--precision f32] [--frames 2]
 
 `inspector run` itself, in a process of its own, on a folder of pictures, every second one with a
 crack from corner to corner: the largest resident memory that the kernel saw of it. Each result is
@@ -15,7 +15,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,10 @@ import click
 import cv2
 import numpy as np
 
-from benchmarks.cache import own_cache
 from benchmarks.networks import seeing_package
 from benchmarks.rows import append_row, verdict
 from benchmarks.watched import line_config, memory_mb, watched_run
+from deploy.qualify.cache import own_cache
 from inspector.config import ModelConfig
 from inspector.engine.planner import choose_plan, predicted_mb
 from inspector.errors import MemoryLimitError
@@ -52,7 +52,7 @@ class Case:
 
 
 CASES = {
-    "12": Case((3000, 4000), 1000, 16, ModelConfig(memory_mb=100_000, tile="whole")),
+    "12": Case((3000, 4000), 1000, 14, ModelConfig(memory_mb=100_000, tile="whole")),
     "100": Case((10_000, 10_000), 1500, 4, ModelConfig(memory_mb=5000)),
 }
 
@@ -175,9 +175,10 @@ def tell(name: str, row: dict[str, Any]) -> None:
 @click.command()
 @click.option("--case", "names", multiple=True, type=click.Choice(list(CASES)), help="Megapixels; both.")
 @click.option("--precision", default="f32", type=click.Choice(["auto", "f32", "bf16"]))
+@click.option("--frames", type=click.IntRange(2), help="Of each case [14 of 12 MP, 4 of 100 MP]; even.")
 @click.option("--keep/--no-keep", default=True, help="Append the row to benchmarks/results.")
 @click.option("--child", "task", hidden=True)
-def main(names: tuple[str, ...], precision: str, keep: bool, task: str | None) -> None:
+def main(names: tuple[str, ...], precision: str, frames: int | None, keep: bool, task: str | None) -> None:
     """Refuse whole, run in tiles, compare."""
     if task is not None:
         given = json.loads(task)
@@ -189,7 +190,8 @@ def main(names: tuple[str, ...], precision: str, keep: bool, task: str | None) -
     for name in names or CASES:
         with own_cache(), tempfile.TemporaryDirectory() as folder:
             package = seeing_package(Path(folder) / "base16", BASE, DEPTH)
-            rows[name] = measured(CASES[name], package, precision, Path(folder))
+            case = CASES[name] if frames is None else replace(CASES[name], frames=frames // 2 * 2)
+            rows[name] = measured(case, package, precision, Path(folder))
         tell(name, rows[name])
     if keep:
         holds = all(row["holds"] for row in rows.values())

@@ -20,7 +20,6 @@ from typing import Any
 
 import click
 
-from benchmarks.cache import own_cache
 from benchmarks.rows import verdict
 from benchmarks.speed.gpu import measure_gpu
 from benchmarks.speed.int8 import measure_int8
@@ -28,6 +27,7 @@ from benchmarks.speed.line import Scope, measure_latency, measure_rate
 from benchmarks.speed.peers import measure_peers
 from benchmarks.speed.record import Row, finished, keep
 from benchmarks.speed.table import words
+from deploy.qualify.cache import own_cache
 from inspector.engine.cpu import usable_cores
 
 SIZES = {"1080p": (1080, 1920), "12mp": (3000, 4000)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,11 +44,14 @@ def qualify(out: Path, models: tuple[Path, ...], quick: bool, as_json: bool, **g
     Example:  python -m deploy.qualify --quick
               python -m deploy.qualify --model demo_model --soak-minutes 1
     """
+    from deploy.qualify.cache import own_cache
     from deploy.qualify.report import page
     from deploy.qualify.session import qualify as run
     from deploy.qualify.session import verdict
 
-    with tempfile.TemporaryDirectory(prefix="qualify-") as folder:
+    # What is compiled for networks that end with this run is nothing to keep.
+    cache = nullcontext() if models else own_cache()
+    with cache, tempfile.TemporaryDirectory(prefix="qualify-") as folder:
         packages = _packages(models, QUICK_NETWORKS if quick else NETWORKS, Path(folder))
         figures = run(packages, _scope(quick, given), lambda what: click.echo(f"... {what}", err=True))
     text = page(figures)

@@ -129,6 +129,8 @@ def side_by_side(
                 row["parity"] = None if reference is None else _parity(kept, reference, package, candidate)
                 if reference is None and candidate.precision == "f32":
                     reference = kept
+            elif "words" in row:
+                row["words"] = row["words"].replace(str(package.path), package.manifest.name)
             rows.append(row)
     return rows
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +191,35 @@ def test_the_whole_command_on_a_small_model(
     text = (tmp_path / "qualification.md").read_text()
     assert text.startswith("# Qualification") and "not run: no NVIDIA driver" in text
     assert text == page(figures)
+
+
+def test_networks_that_end_with_the_run_leave_nothing_in_the_cache(
+    package: ModelPackage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INSPECTION_CACHE", str(tmp_path))
+    seen: list[str] = []
+
+    def look(*_: Any) -> list[ModelPackage]:
+        seen.append(os.environ["INSPECTION_CACHE"])
+        raise UsageError("seen enough")
+
+    monkeypatch.setattr(command, "_packages", look)
+    for arguments in (["--quick"], ["--model", str(package.path)]):
+        with pytest.raises(UsageError, match="seen enough"):
+            CliRunner().invoke(command.qualify, arguments, standalone_mode=False, catch_exceptions=False)
+    own, kept = seen
+    assert own != str(tmp_path) and not Path(own).exists()
+    assert kept == os.environ["INSPECTION_CACHE"] == str(tmp_path)
+
+
+def test_the_page_names_the_network_and_not_the_folder_that_it_was_in(
+    package: ModelPackage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = f"{package.path} has no int8 graph on this machine; make one"
+    monkeypatch.setattr(session, "run_trial", lambda _: {"outcome": "not run", "words": words})
+    scope = session.Scope(((90, 120),), 0.0, 0.0, 4096)
+    (found,) = session.side_by_side([F32], package, (90, 120), scope, lambda _: None)
+    assert found["words"] == "seeing-4-3 has no int8 graph on this machine; make one"
 
 
 def test_a_folder_that_cannot_be_written_and_help(package: ModelPackage, tmp_path: Path) -> None:

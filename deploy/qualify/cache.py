@@ -1,4 +1,4 @@
-"""A cache of the benchmark's own: no plan that a busy machine chose is taken over, nothing is left behind."""
+"""A cache of the measurement's own: no plan of a busy machine is taken over, and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from inspector.engine.cache import CACHE_VARIABLE
 def own_cache() -> Iterator[Path]:
     """This process and its children keep certificates, plans and compiled models in a folder of their own."""
     kept = os.environ.get(CACHE_VARIABLE)
-    with tempfile.TemporaryDirectory(prefix="benchmark-cache-") as folder:
+    with tempfile.TemporaryDirectory(prefix="measured-") as folder:
         os.environ[CACHE_VARIABLE] = folder
         try:
             yield Path(folder)
