@@ -19,9 +19,10 @@ import openvino as ov
 
 from benchmarks.networks import seeing_package
 from benchmarks.rows import append_row, verdict
-from inspector.cli.bench import LineBench, measure, parse_size
+from inspector.cli.bench import LineBench, measure
 from inspector.config import LineConfig, ModelConfig
 from inspector.package import load_package
+from inspector.size import parse_size
 
 BAR = 0.95
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from inspector.db.recover import stored_path
 from inspector.db.writes import Stored
+from inspector.durable import sync_folder, write_durably
 from inspector.png import png_parts
 from inspector.types import Image, Inspection, Mask
 
@@ -95,35 +96,6 @@ class RecentFrames:
         inspection = self._frames.pop(number)
         self._bytes -= _weight(inspection)
         return inspection
-
-
-def write_durably(target: Path, parts: Iterable[bytes]) -> None:
-    """The whole file on the disk under its name, or nothing: temporary file, fsync, rename.
-
-    parts: what it holds, one after the other. The folder is for the caller to sync, once for many
-    files. Raises OSError.
-    """
-    temporary = target.with_name(target.name + ".tmp")
-    try:
-        with temporary.open("wb") as file:
-            for part in parts:
-                file.write(part)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    except OSError:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
-
-
-def sync_folder(folder: Path) -> None:
-    """fsync of a folder: its names are on the disk."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _weight(inspection: Inspection) -> int:

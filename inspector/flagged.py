@@ -22,8 +22,8 @@ import numpy as np
 from sqlalchemy import Engine
 
 from inspector.db import queries, writes
+from inspector.durable import sync_folder, write_durably
 from inspector.errors import LedgerError, UsageError
-from inspector.evidence import sync_folder, write_durably
 from inspector.inputs import decode_image, to_input
 
 KEEP_WAIT_S = 3.0

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from inspector.durable import sync_folder, write_durably
 from inspector.errors import PackageError, UsageError
 from inspector.tiling import Geometry
 
@@ -302,22 +303,11 @@ def _write_folder(path: Path, contents: Mapping[str, bytes]) -> None:
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
         for name, data in contents.items():
-            with (temporary / name).open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+            write_durably(temporary / name, [data])
         temporary.chmod(0o755)  # mkdtemp makes it private; a package is read by the station's user
-        _sync_folder(temporary)
+        sync_folder(temporary)
         temporary.rename(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

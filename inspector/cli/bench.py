@@ -16,7 +16,7 @@ import click
 import numpy as np
 
 from inspector.errors import InspectionError, UsageError
-from inspector.size import parse_size as parse_size  # benchmarks/efficiency.py has it from here
+from inspector.size import parse_size
 from inspector.types import Grab, Image, ProbMap
 
 if TYPE_CHECKING:

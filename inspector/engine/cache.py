@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from inspector.durable import durable_file, sync_folder
+
 CACHE_VARIABLE = "INSPECTION_CACHE"
 
 
@@ -28,19 +30,7 @@ def compiled_folder() -> Path | None:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that it is there in full or not at all, also after a power cut. Raises OSError."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    descriptor = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    """Write a file that several processes may make at once: the whole of one of them. Raises OSError."""
+    with durable_file(path, f".{os.getpid()}.tmp") as file:
+        file.write(data)
+    sync_folder(path.parent)

@@ -15,10 +15,11 @@ from inspector.errors import DatasetError, InspectionError, UsageError
 from trainer.dataset import load_dataset
 from trainer.formats import coco, cvat, labelme, labelstudio, voc
 from trainer.formats.known import Known, checked_names, of_class_list, of_folder, of_sidecar
-from trainer.formats.ours import Frame, new_folder, our_set, write_json, write_png
+from trainer.formats.ours import Frame, our_set, write_json, write_png
 from trainer.formats.pictures import check_picture, find_picture, plain_name
 from trainer.formats.regions import Painted, Size, paint
 from trainer.formats.source import SIDECAR, LabelledPicture, ReadOptions, Source
+from trainer.new_folder import new_folder
 
 FORMATS: dict[str, ModuleType] = {
     "coco": coco,

@@ -1,13 +1,9 @@
-"""Our side of a conversion: the frames of a dataset folder to be exported, and new folders."""
+"""Our side of a conversion: the frames of a dataset folder to be exported, and what is written of one."""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,29 +72,6 @@ def our_set(folder: Path) -> OurSet:
     return OurSet(load_dataset([folder]), of_folder(folder))
 
 
-@contextmanager
-def new_folder(out: Path) -> Iterator[Path]:
-    """A folder beside `out` that becomes `out` when the block ends well, and vanishes when it does not.
-
-    Raises UsageError when something of that name is there, or it cannot be written.
-    """
-    if os.path.lexists(out):
-        raise UsageError(f"{out} is already there; choose another name or delete it first.")
-    try:
-        out.absolute().parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.absolute().parent))
-    except OSError as error:
-        raise _unwritable(out, error) from error
-    try:
-        yield work
-        work.chmod(0o755)
-        work.rename(out)
-    except OSError as error:
-        raise _unwritable(out, error) from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-
-
 def write_png(path: Path, picture: NDArray[Any]) -> None:
     """One lossless PNG, 8 or 16 bits. Raises OSError when the disk does not take it."""
     path.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
@@ -106,9 +79,3 @@ def write_png(path: Path, picture: NDArray[Any]) -> None:
 
 def write_json(path: Path, content: object) -> None:
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _unwritable(out: Path, error: OSError) -> UsageError:
-    return UsageError(
-        f"{out} cannot be written ({error.strerror}); make room, or choose a folder you may write to."
-    )

@@ -9,8 +9,6 @@ destination and renamed when complete, so that there is never half a dataset.
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -24,6 +22,7 @@ import numpy as np
 from inspector.errors import UsageError
 from inspector.types import Image, Mask
 from trainer.dataset import IGNORE
+from trainer.new_folder import new_folder, require_new
 from trainer.synth.defects import CLASSES
 from trainer.synth.line import LineSpec, moving_frames, still_frames
 from trainer.synth.scene import Rendered, Scene
@@ -32,30 +31,6 @@ ALL_PARTS = 2**31
 """More parts than a line ever has: one lighting for all of them."""
 Progress = Callable[[int, int], None]
 """Called with (frames done, frames in all)."""
-
-
-def _require_new(out: Path) -> None:
-    """Raises UsageError when there is something of that name."""
-    if os.path.lexists(out):  # Path.exists raises where a folder may not be entered; writing says so better
-        raise UsageError(f"{out} is already there; choose another name or delete it first.")
-
-
-@contextmanager
-def _new_folder(out: Path) -> Iterator[Path]:
-    """A work folder that becomes `out` when the block ends well, and vanishes when it does not."""
-    _require_new(out)
-    work = out.with_name(out.name + ".unfinished")
-    try:
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir(parents=True)
-        yield work
-        work.rename(out)
-    except OSError as error:
-        raise UsageError(
-            f"{out} cannot be written ({error.strerror}); make room, or choose a folder you may write to."
-        ) from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
 
 
 def _picture(path: Path, image: np.ndarray) -> None:
@@ -131,7 +106,7 @@ def write_dataset(
     parts: dict[str, str] = {}
     damaged: set[str] = set()
     defects = 0
-    with _new_folder(out) as work:
+    with new_folder(out) as work:
         for name in ("images", "masks", "instances"):
             (work / name).mkdir()
         with (work / "truth.jsonl").open("w") as truth:
@@ -165,12 +140,12 @@ def write_video(
     Raises UsageError when one of the two exists, when a side is odd, which the encoder would cut off
     so that no label fits any more, or when this OpenCV cannot write the video.
     """
-    _require_new(out)
+    require_new(out)
     height, width = spec.size
     if height % 2 or width % 2:
         raise UsageError(f"A video has even sides only, and {height}x{width} has not; choose even ones.")
     defects = 0
-    with _new_folder(truth_folder(out)) as work:
+    with new_folder(truth_folder(out)) as work:
         for name in ("masks", "instances"):
             (work / name).mkdir()
         with (work / "truth.jsonl").open("w") as truth, _video(work / "video.mp4", spec.size, fps) as push:

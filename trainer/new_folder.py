@@ -1,0 +1,46 @@
+"""Folders that are there complete or not at all, and never take the place of another."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from inspector.errors import UsageError
+
+
+def require_new(out: Path) -> None:
+    """Raises UsageError when there is something of that name."""
+    if os.path.lexists(out):  # Path.exists raises where a folder may not be entered; writing says so better
+        raise UsageError(f"{out} is already there; choose another name or delete it first.")
+
+
+@contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """A folder beside `out` that becomes `out` when the block ends well, and vanishes when it does not.
+
+    Raises UsageError when something of that name is there, or it cannot be written.
+    """
+    require_new(out)
+    try:
+        out.absolute().parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.absolute().parent))
+    except OSError as error:
+        raise _unwritable(out, error) from error
+    try:
+        yield work
+        work.chmod(0o755)  # mkdtemp makes it private
+        work.rename(out)
+    except OSError as error:
+        raise _unwritable(out, error) from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _unwritable(out: Path, error: OSError) -> UsageError:
+    return UsageError(
+        f"{out} cannot be written ({error.strerror}); make room, or choose a folder you may write to."
+    )
