@@ -67,17 +67,24 @@ class Simulator:
                 ) from error
 
     def read(self) -> Grab | None:
-        """The next frame when it is due; frames that were due before it are counted as lost."""
+        """The next frame when it is due; frames that were due before it are counted as lost.
+
+        After the read timeout one comes however late it is: a video may play slower than it should.
+        """
         if self._epoch is None:
             self._epoch = time.monotonic()
+        until = time.monotonic() + self._read_timeout_s
         while self.spec.frames is None or self._seq < self.spec.frames:
             number = self._seq + 1
             fault = self.spec.fault_at(number)
             if fault is not None:
                 self._interrupt(fault)
             self._wait(number)
-            overdue = number != self.spec.frames and time.monotonic() > self._due(number + 1)
-            grab = self._make(number)
+            now = time.monotonic()
+            overdue = number != self.spec.frames and self._due(number + 1) < now < until
+            # Not drawn when it is lost, or a machine slower than the belt would never catch up with it.
+            drawn = self._belt is None or not overdue
+            grab = self._make(number) if drawn else grab_of(None, f"sim#{number}")
             if grab is None:
                 return None
             self._seq = number

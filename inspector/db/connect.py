@@ -75,6 +75,12 @@ def ledger_folder(url: str | URL) -> Path:
     return Path.home() / ".local" / "state" / "inspector"
 
 
+def would_be_new(url: str) -> bool:
+    """Whether opening it would make a file. A server's database is there, or cannot be opened."""
+    address = ledger_url(url)
+    return address.get_backend_name() == "sqlite" and not os.path.exists(_sqlite_file(address))
+
+
 def require_safe_sqlite(version: tuple[int, ...]) -> None:
     """Raises LedgerError for an SQLite whose WAL can lose a committed write."""
     if version <= UNSAFE_SQLITE:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib
 import logging
 from collections import deque
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ulid import ULID
 
@@ -75,8 +76,8 @@ def open_line(config: LineConfig) -> Opened:
     camera = camera_for(config.camera.source, config.camera)
     with ThreadPoolExecutor(3, thread_name_prefix="opening") as pool, ExitStack() as undo:
         seeing = pool.submit(_see, camera)
-        ledger = pool.submit(_open_ledger, config.recording.db)
         loading = pool.submit(_load, package_path)
+        ledger = pool.submit(_open_ledger, config.recording.db, (loading, seeing))
         undo.callback(_close_ledger, ledger)
         undo.callback(_close_camera, seeing)
         package, seen = loading.result(), seeing.result()
@@ -103,9 +104,13 @@ def open_serving(config: LineConfig, package: ModelPackage, size: tuple[int, int
     return Serving(size, engine, Pipeline(package, engine, plan, config.recipe))
 
 
-def _open_ledger(url: str) -> sqlalchemy.Engine:
-    from inspector.db.connect import open_ledger
+def _open_ledger(url: str, needed: Sequence[Future[Any]]) -> sqlalchemy.Engine:
+    """The ledger; a new one is begun when the others are open, so that a start that fails leaves none."""
+    from inspector.db.connect import open_ledger, would_be_new
 
+    if would_be_new(url):
+        for other in needed:
+            other.result()
     return open_ledger(
         url, on_new=lambda name: log.info("The run begins a new ledger %s; --db names another one.", name)
     )

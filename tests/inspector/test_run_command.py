@@ -184,6 +184,7 @@ def test_bad_input_is_one_sentence_and_its_exit_code(workplace: Path, capsys, ar
     assert (got, out) == (code, "")
     assert names in err and "Traceback" not in err
     assert not list(workplace.glob("evidence/*"))
+    assert not list(workplace.glob("ledger.db*"))  # a start that fails begins no ledger
 
 
 def test_a_new_ledger_is_said_once(workplace: Path, caplog: pytest.LogCaptureFixture, capsys) -> None:

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 
 from inspector.camera.belt import DRAWN_PX, Belt
+from inspector.camera.files import ImageFolder
 from inspector.camera.simspec import SimFault, parse_sim
 from inspector.camera.simulator import Simulator
 from inspector.errors import CameraError, CameraStalled, UsageError
+from inspector.types import Grab
 
 FAST = "sim:?fps=500&size=40x60"
 
@@ -105,6 +107,39 @@ def test_the_log_is_written_before_the_hand_over_and_fits_the_pixels(tmp_path: P
         assert sum(line["event"] == "lost" for line in lines) - lost == grab.lost_before
         assert sum(line["event"] == "emitted" for line in lines) == count
     camera.close()
+
+
+def test_a_machine_slower_than_the_belt_loses_frames_and_still_gets_some(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Drawing takes as long as ten frames."""
+    picture = Belt.picture
+
+    def slow(self: Belt, number: int) -> np.ndarray:
+        time.sleep(0.02)
+        return picture(self, number)
+
+    monkeypatch.setattr(Belt, "picture", slow)
+    grabs = read_all(simulator(FAST + "&frames=100"))
+    assert len(grabs) > 2  # the first and the last one come in any case
+    assert sum(1 + grab.lost_before for grab in grabs) == 100
+
+
+def test_a_replay_that_is_slower_than_its_rate_still_gives_frames(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(30):
+        cv2.imwrite(str(tmp_path / f"{number:02d}.png"), np.full((4, 6), number, np.uint8))
+    read = ImageFolder.read
+
+    def slow(self: ImageFolder) -> Grab | None:
+        time.sleep(0.01)
+        return read(self)
+
+    monkeypatch.setattr(ImageFolder, "read", slow)
+    grabs = read_all(simulator(f"sim:{tmp_path}?fps=500&frames=30", read_timeout_s=0.05))
+    assert len(grabs) > 2
+    assert sum(1 + grab.lost_before for grab in grabs) == 30
 
 
 def test_an_unread_frame_is_lost_and_the_next_grab_says_so(tmp_path: Path) -> None:
