@@ -5,7 +5,8 @@ tensorboard --logdir RUN        (or a folder with several runs)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,14 @@ class Board:
 
         Raises UsageError when TensorBoard is not installed.
         """
-        self._writer = summary_writer()(str(run / FOLDER), purge_step=step or None)
+        writer: Callable[..., Any] = summary_writer()
+        # TensorBoard hides what was written from purge_step on.
+        self._open = partial(writer, str(run / FOLDER), purge_step=step + 1 if step else None)
+
+    @cached_property
+    def _writer(self) -> Any:
+        """Opened when there is something to write, so that a run that cannot start leaves nothing behind."""
+        return self._open()
 
     def steps(self, step: int, loss: float, learning_rate: float) -> None:
         """The mean loss of the last steps."""
@@ -47,15 +55,17 @@ class Board:
         for name, choice in zip(classes, found.choices, strict=True):
             if choice.iou is not None:
                 self._scalar(f"validation_iou/{name}", choice.iou, step)
-        self._writer.flush()
 
-    def frame(self, step: int, number: int, picture: Image) -> None:
-        """A validation frame as `marked` draws it."""
-        self._writer.add_image(f"validation/frame_{number}", picture, step, dataformats="HWC")
+    def frames(self, step: int, pictures: Iterable[Image]) -> None:
+        """Validation frames as `marked` draws them."""
+        for number, picture in enumerate(pictures):
+            self._writer.add_image(f"validation/frame_{number}", picture, step, dataformats="HWC")
+        self.flush()
 
-    def close(self) -> None:
+    def flush(self) -> None:
         """Write out what is still in memory."""
-        self._writer.close()
+        if "_writer" in self.__dict__:
+            self._writer.flush()
 
     def _scalar(self, name: str, value: float, step: int) -> None:
         self._writer.add_scalar(name, value, step)

@@ -11,14 +11,18 @@ import pickle
 import struct
 import zipfile
 import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
 
-from inspector.errors import UsageError
+from inspector.durable import durable_file, sync_folder
+from inspector.errors import InspectionError, UsageError
 from trainer.unet import UNet, UNetConfig
 
 LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
@@ -30,6 +34,17 @@ class BrokenCheckpoint(UsageError):
     """A checkpoint that cannot be read as it was written."""
 
 
+class RunNotKept(InspectionError):
+    """The RUN folder takes no more: a full disk, or one that is gone."""
+
+
+_LAST_HOLDS = (
+    "net", "average", "optimizer", "mark", "elapsed_s", "data_sha256", "normalisation", "prior", "fit_config",
+)  # fmt: skip
+_BEST_HOLDS = (
+    "net", "unet", "classes", "normalisation", "thresholds", "mm_per_px", "data_sha256", "seed", "metrics",
+    "step", "fit_config",
+)  # fmt: skip
 _UNREADABLE = (
     OSError, RuntimeError, EOFError, LookupError, ValueError, OverflowError, NotImplementedError,
     pickle.UnpicklingError, zipfile.BadZipFile, zlib.error, struct.error,
@@ -83,7 +98,7 @@ def save_network(path: Path, trained: TrainedNetwork) -> None:
         "escape_target": trained.escape_target,
         "scaled": trained.scaled,
     }
-    save_atomically(path, content)
+    save_atomically(path, partial(torch.save, content))
 
 
 def load_run(path: Path) -> TrainedNetwork:
@@ -121,7 +136,7 @@ def load_run(path: Path) -> TrainedNetwork:
 
 def _load_best(run: Path) -> dict[str, Any]:
     try:
-        return load_checkpoint(run / BEST)
+        return load_checkpoint(run / BEST, _BEST_HOLDS)
     except BrokenCheckpoint as error:
         if not (run / LAST).exists():
             raise
@@ -136,14 +151,15 @@ def save_last(run: Path, content: dict[str, Any]) -> None:
     last, previous = run / LAST, run / PREVIOUS
     if last.exists():
         link = previous.with_suffix(".tmp")
-        link.unlink(missing_ok=True)
-        try:
-            os.link(last, link)
-            link.replace(previous)
-        except OSError:
-            # A file system without hard links: for a moment there is only previous.pt.
-            last.replace(previous)
-    save_atomically(last, content)
+        with writing(previous):
+            link.unlink(missing_ok=True)
+            try:
+                os.link(last, link)
+                link.replace(previous)
+            except OSError:
+                # A file system without hard links: for a moment there is only previous.pt.
+                last.replace(previous)
+    save_atomically(last, partial(torch.save, content))
 
 
 def load_last(run: Path, previous: bool = False) -> dict[str, Any]:
@@ -155,11 +171,11 @@ def load_last(run: Path, previous: bool = False) -> dict[str, Any]:
     path, other = (run / PREVIOUS, run / LAST) if previous else (run / LAST, run / PREVIOUS)
     try:
         if not path.exists():
-            raise UsageError(f"{run} holds no {path.name} to resume from; start without --resume.")
-        return load_checkpoint(path)
+            raise UsageError(f"{run} holds no {path.name} to resume from; begin a run in a new --out.")
+        return load_checkpoint(path, _LAST_HOLDS)
     except UsageError as error:
         try:
-            step = load_checkpoint(other)["mark"]["step"]
+            step = load_checkpoint(other, _LAST_HOLDS)["mark"]["step"]
         except UsageError:
             raise error from None
         why = str(error).split(";")[0]
@@ -173,25 +189,34 @@ def set_last_aside(run: Path) -> None:
         (run / LAST).replace(run / ASIDE)
 
 
-def save_atomically(path: Path, content: dict[str, Any]) -> None:
-    """torch.save that leaves the old file or the whole new one, whatever happens meanwhile."""
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as file:
-        torch.save(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
+@contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """Raises RunNotKept, which says what to do, where the file cannot be written."""
     try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+        yield path
+    except OSError as error:
+        raise RunNotKept(
+            f"{path} cannot be written ({error.strerror or error}); see to the disk, then go on with the same"
+            " command and --resume."
+        ) from error
 
 
-def load_checkpoint(path: Path) -> dict[str, Any]:
+def save_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Let `write` fill a file: the old one or the whole new one is left, whatever happens meanwhile.
+
+    Raises RunNotKept when it cannot be written.
+    """
+    with writing(path):
+        with durable_file(path) as file:
+            write(file)
+        sync_folder(path.parent)
+
+
+def load_checkpoint(path: Path, holds: Sequence[str] = ()) -> dict[str, Any]:
     """A checkpoint's content, on the CPU; no code in it is ever run.
 
-    Raises BrokenCheckpoint when it cannot be read or a byte of it has changed.
+    Raises BrokenCheckpoint when it cannot be read, a byte of it has changed, or it lacks what it
+    must hold, as a checkpoint of another kind does.
     """
     try:
         # torch itself reads over changed weights: it does not compare the archive's checksums.
@@ -200,6 +225,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         if changed is not None:
             raise zipfile.BadZipFile(f"{changed} does not match its checksum")
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        lacking = [name for name in holds if name not in content]
+        if lacking:
+            raise LookupError(f"it does not hold {lacking[0]}")
     except _UNREADABLE as error:
         words = error.strerror if isinstance(error, OSError) else str(error)
         reason = (words or type(error).__name__).splitlines()[0]

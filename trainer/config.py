@@ -65,7 +65,7 @@ class FitConfig(BaseModel):
     minutes: float | None = Field(None, gt=0)
     """Wall-clock limit; the schedule ends with it. Either this or `steps`."""
     steps: int | None = Field(None, ge=1)
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**32)
     # network
     channels: Literal[1, 3] = 1
     classes: tuple[str, ...] = ("class_1",)
@@ -222,13 +222,25 @@ def to_toml(config: FitConfig) -> str:
     lines, tables = [], []
     for name, value in config.model_dump(mode="json").items():
         if isinstance(value, dict):
-            tables += ["", f"[{name}]", *(f"{key} = {json.dumps(inner)}" for key, inner in value.items())]
+            tables += ["", f"[{name}]", *(f"{key} = {_toml(inner)}" for key, inner in value.items())]
         elif value is not None:
-            # JSON's strings, numbers, booleans and lists of these are TOML's as well.
-            lines.append(f"{name} = {json.dumps(value)}")
+            lines.append(f"{name} = {_toml(value)}")
     return "\n".join([*lines, *tables]) + "\n"
 
 
+def _toml(value: Any) -> str:
+    """JSON's strings, numbers, booleans and lists of these are TOML's as well, but for escapes beyond 16 bits
+    and one control character."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
 def from_toml(text: str) -> FitConfig:
-    """The config that `to_toml` wrote."""
-    return FitConfig(**tomllib.loads(text))
+    """The config that `to_toml` wrote. Raises ConfigError when another version of the trainer wrote it."""
+    try:
+        return FitConfig(**tomllib.loads(text))
+    except ValidationError as error:
+        name = ".".join(str(part) for part in error.errors()[0]["loc"])
+        raise ConfigError(
+            f"The run was begun by another version of trainer, whose {name} is not known here in that form;"
+            " go on with that version, or begin a run in a new --out."
+        ) from error

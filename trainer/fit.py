@@ -18,7 +18,7 @@ from inspector.errors import UsageError
 from inspector.package import load_package
 from inspector.tiling import Geometry
 from trainer.board import Board, summary_writer
-from trainer.config import FitConfig, RecipeName, fit_config, to_toml
+from trainer.config import PAPER, FitConfig, RecipeName, fit_config, to_toml
 from trainer.config_file import read_settings
 from trainer.dataset import Dataset, load_dataset, one_thread
 from trainer.folder import uncorrected
@@ -87,10 +87,6 @@ def prepare(request: Request) -> Prepared:
     stock, frames = load_stock(train, config), [sample.read() for sample in held_out]
     data_sha256 = dataset.sha256()
     ranks.refuse_other_data(data_sha256)
-    if ranks.first:
-        # From validation pictures first, from training ones for classes that lack there.
-        golden = golden_tiles((*held_out, *train), len(dataset.classes), Geometry(config.depth))
-        _make_folder(request.out, config, golden)
     origin = Origin(data_sha256)
     if start is not None:
         origin = Origin(data_sha256, start.state, start.package.thresholds)
@@ -98,6 +94,10 @@ def prepare(request: Request) -> Prepared:
         stock = dataclasses.replace(stock, normalisation=(tuple(norm.mean), tuple(norm.std)))
     setting = setting_of(request.out, schedule, ranks, request.tensorboard)
     training = Training(config, Material(stock, frames), origin, setting)
+    if ranks.first:
+        # From validation pictures first, from training ones for classes that lack there.
+        golden = golden_tiles((*held_out, *train), len(dataset.classes), Geometry(config.depth))
+        _make_folder(request.out, config, golden)
     return Prepared(training, config, len(train), len(held_out), ranks.neighbours)
 
 
@@ -116,6 +116,11 @@ def _data_and_config(request: Request, start: Start | None) -> tuple[Dataset, Fi
         settings = {name: value for name, value in settings.items() if name not in ("minutes", "steps")}
     settings |= given
     recipe = request.recipe or settings.get("recipe") or "modern"
+    if settings.get("recipe", recipe) != recipe and settings.keys() >= PAPER.keys():
+        raise UsageError(
+            f"{request.config} holds all that a recipe decides, as the recipe {settings['recipe']} has it, so"
+            f" --recipe {recipe} would change nothing; leave one of the two out."
+        )
     if start is not None:
         settings |= kept_settings(start, settings)
     dataset = load_dataset(

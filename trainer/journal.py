@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from trainer.board import Board
+from trainer.checkpoint import save_atomically, writing
 from trainer.escapes import Trade
 from trainer.validate import Validation
 
@@ -40,10 +42,32 @@ class Journal:
         """What each threshold of a class would miss and invent."""
         self.note("escape curve", step, name=name, trades=[asdict(trade) for trade in trades])
 
+    def go_back_to(self, step: int) -> None:
+        """Drop the lines of later steps, which are done again, and one that a power cut has torn."""
+        path = None if self._folder is None else self._folder / LOG
+        if path is not None and path.exists():
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+            kept = "".join(f"{line}\n" for line in lines if _step_of(line) <= step)
+            save_atomically(path, lambda file: file.write(kept.encode()))
+        self.note("resumed", step)
+
+    def flush(self) -> None:
+        """Write out what is still in memory."""
+        if self.board is not None:
+            self.board.flush()
+
     def note(self, kind: str, step: int, **values: Any) -> None:
         """Append one line to the log."""
         if self._folder is None:
             return
         line = {"kind": kind, "step": step, "elapsed_s": round(self._elapsed_s(), 2)}
-        with (self._folder / LOG).open("a", encoding="utf-8") as file:
+        with writing(self._folder / LOG) as path, path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line | values) + "\n")
+
+
+def _step_of(line: str) -> float:
+    """The step of a line of the log; infinite for a torn one."""
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, TypeError, KeyError):
+        return math.inf

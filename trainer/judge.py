@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from inspector.defects import mask_of
 from inspector.tiling import Geometry
+from inspector.types import Image
 from trainer.board import Board, marked, shown_frames
 from trainer.checkpoint import BEST, BrokenCheckpoint, TrainedNetwork, load_run, save_network
 from trainer.config import FitConfig, to_toml
@@ -60,16 +62,13 @@ class Judge:
             net, material.frames, material.stock.normalisation, self._prior, autocast, self._ranks
         )
 
-    def has_best(self) -> bool:
-        """Whether there is a best.pt that can be read."""
-        whole = False
+    def best_score(self) -> float:
+        """What the frames said of best.pt, on every rank; -1 when there is none that can be read."""
+        score = -1.0
         if self._ranks.first and (self._run / BEST).exists():
-            try:
-                load_run(self._run)
-                whole = True
-            except BrokenCheckpoint:
-                whole = False
-        return bool(self._ranks.agreed(whole))
+            with suppress(BrokenCheckpoint):
+                score = load_run(self._run).metrics["validation"]["score"]
+        return self._ranks.agreed(score)
 
     def keep(self, net: UNet, found: Validation, step: int) -> None:
         """Make this network the best one."""
@@ -92,10 +91,14 @@ class Judge:
         """Put a few frames with what the network finds in them on the board."""
         thresholds = [choice.threshold for choice in found.choices]
         geometry, normalisation = Geometry(self._config.depth), self._material.stock.normalisation
-        for number, (image, truth, _) in enumerate(shown_frames(self._material.frames)):
-            with torch.inference_mode(), autocast:
-                probs = segment_frame(net, image, geometry, normalisation)
-            board.frame(step, number, marked(image, truth, mask_of(probs, thresholds)))
+
+        def drawn() -> Iterator[Image]:
+            for image, truth, _ in shown_frames(self._material.frames):
+                with torch.inference_mode(), autocast:
+                    probs = segment_frame(net, image, geometry, normalisation)
+                yield marked(image, truth, mask_of(probs, thresholds))
+
+        board.frames(step, drawn())
 
     def _trained(self, net: UNet, found: Validation, step: int) -> TrainedNetwork:
         config, stock = self._config, self._material.stock

@@ -78,9 +78,11 @@ class Learner:
         loss, value = entropy, ranks.total(entropy)
         if dice > 0:
             own = dice_sums(logits, batch.mask)
+            every = ranks.total(own)
             # The value of the sums over all ranks with the gradient of this rank's part of them.
-            overlap = dice_loss(own + (ranks.total(own) - own.detach()))
-            loss, value = loss + dice * overlap, value + dice * overlap.detach()
+            loss = loss + dice * dice_loss(own + (every - own.detach()))
+            # Not that loss, in which rounding differs by rank: all must see a divergence at one step.
+            value = value + dice * dice_loss(every)
         # The ranks' gradients are averaged where the batch's own is their sum.
         (loss * ranks.world).backward()  # type: ignore[no-untyped-call]
         return value
@@ -102,6 +104,8 @@ class Learner:
 
     def settle_norm(self, batches: Iterable[Tensor]) -> None:
         """Take batch norm's statistics afresh over these batches, this rank's share of them."""
+        # Dropout draws here too, and a run that was resumed a moment ago must draw the same.
+        torch.manual_seed(self._config.seed + (self._ranks.rank << 40))
         reestimate_norm(self._net, (images.to(self._ranks.device) for images in batches), self.autocast)
         for name, value in self._net.named_buffers():
             if value.is_floating_point():

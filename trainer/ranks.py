@@ -108,12 +108,16 @@ ALONE = Ranks()
 def joined(device: str = "auto") -> Iterator[Ranks]:
     """This process's place in the run that torchrun started, or a run of its own without torchrun.
 
-    Raises UsageError when the device cannot be had.
+    Raises UsageError when the device cannot be had, or the other processes cannot be met.
     """
     rank, world, local, neighbours = (
         int(os.environ.get(name, default))
         for name, default in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0), ("LOCAL_WORLD_SIZE", 1))
     )
+    if world > 1 and ":" in device:
+        raise UsageError(
+            f"--device {device} is one GPU for {world} processes; say cuda, and each takes one of its own."
+        )
     chosen = choose_device(device, local)
     if world == 1:
         yield Ranks(device=chosen)
@@ -122,7 +126,13 @@ def joined(device: str = "auto") -> Iterator[Ranks]:
         torch.cuda.set_device(chosen)
     # Small agreements go over gloo also on GPUs: they must not wait for the kernels that still run.
     backend = "cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo"
-    dist.init_process_group(backend, timeout=PATIENCE)
+    try:
+        dist.init_process_group(backend, timeout=PATIENCE)
+    except (ValueError, RuntimeError) as error:
+        raise UsageError(
+            f"Process {rank} of {world} does not meet the others ({str(error).splitlines()[0]}); start all"
+            " with torchrun, on each host with the same --rdzv-endpoint."
+        ) from error
     try:
         yield Ranks(rank, world, chosen, neighbours)
     finally:

@@ -31,6 +31,8 @@ class Resumption:
     """Another one than the run began with; of a run that has ended it only chooses the thresholds anew."""
     previous: bool = False
     """Go on from the checkpoint before the last one; the last one is kept under another name."""
+    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """Fields of FitConfig that were given once more; None counts as not given."""
     tensorboard: bool = False
     ranks: Ranks = ALONE
 
@@ -38,11 +40,13 @@ class Resumption:
 def prepare_resume(asked: Resumption) -> Prepared:
     """The interrupted run, ready to go on where it stopped.
 
-    Raises UsageError when there is no checkpoint, it is broken, or the data has changed since.
+    Raises UsageError when there is no checkpoint, it is broken, or the data has changed since, or
+    when a setting is given that the run did not begin with.
     """
     out, ranks = asked.out, asked.ranks
     content = load_last(out, asked.previous)
     config = from_toml(content["fit_config"])
+    _refuse_other_settings(asked, config)
     if asked.escape_target is not None:
         config = config.model_copy(update={"escape_target": asked.escape_target})
     schedule = Schedule(config, content["elapsed_s"])
@@ -53,12 +57,24 @@ def prepare_resume(asked: Resumption) -> Prepared:
     material = Material(_stock(out, train, content, config), [sample.read() for sample in held_out])
     thresholds = content["prior"]
     origin = Origin(content["data_sha256"], None, tuple(thresholds) if thresholds else None)
-    if asked.previous and ranks.first:
-        set_last_aside(out)
     setting = setting_of(out, schedule, ranks, asked.tensorboard, content["mark"]["step"])
     training = Training(config, material, origin, setting)
+    if asked.previous and ranks.first:
+        set_last_aside(out)
     training.resume(content)
     return Prepared(training, config, len(train), len(held_out), ranks.neighbours)
+
+
+def _refuse_other_settings(asked: Resumption, config: FitConfig) -> None:
+    """The same command and --resume is fine; silence on another --minutes would not be."""
+    for name, value in asked.settings.items():
+        began = getattr(config, name, value)
+        if value is not None and value != began and name != "escape_target":
+            raise UsageError(
+                f"{name} = {value} is not what {asked.out} began with"
+                f" ({'nothing' if began is None else began}), and a resumed run keeps its settings; leave it"
+                " out, or begin a run in a new --out."
+            )
 
 
 def _stock(out: Path, train: Sequence[Sample], content: dict[str, Any], config: FitConfig) -> Stock:

@@ -128,16 +128,16 @@ class TileSampler:
             for group in self._groups
         ]
 
-    def batch(self, number: int, progress: float, rank: int = 0, world: int = 1) -> Batch:
-        """The tiles of step `number` at `progress` (0 to 1) through the run; every `world`-th from `rank` on.
-
-        Raises UsageError when there are fewer tiles than processes.
-        """
-        if world > self.tiles:
+    def refuse_more_than_tiles(self, processes: int) -> None:
+        """Raises UsageError when a step has fewer tiles than there are processes."""
+        if processes > self.tiles:
             raise UsageError(
-                f"A step has {self.tiles} tiles of {self.out[0]}x{self.out[1]} px, too few for {world}"
+                f"A step has {self.tiles} tiles of {self.out[0]}x{self.out[1]} px, too few for {processes}"
                 f" processes; raise step_px (now {self._config.step_px}) in a file for --config."
             )
+
+    def batch(self, number: int, progress: float, rank: int = 0, world: int = 1) -> Batch:
+        """The tiles of step `number` at `progress` (0 to 1) of the run, every `world`-th from `rank` on."""
         start, end = self._config.defect_share
         share = start + (end - start) * progress
         seeds = [[self._config.seed, number, tile] for tile in range(rank, self.tiles, world)]

@@ -37,6 +37,8 @@ REESTIMATE = 40
 FIRST_EXTRA_BATCH = 1 << 40
 """Numbers of those batches, beyond any step's."""
 LOG_EVERY = 20
+SAVE_EVERY_S = 300.0
+"""Longest time between two checkpoints: what a power cut costs, however far validations lie apart."""
 GPU_THREADS = 8
 """Threads that cut tiles for a GPU, if the host has so many cores."""
 
@@ -58,7 +60,7 @@ class Setting:
     """Where a run takes place."""
 
     out: Path
-    """The RUN folder; it exists on rank 0."""
+    """The RUN folder; it exists on rank 0 when the run starts."""
     schedule: Schedule
     journal: Journal
     ranks: Ranks = ALONE
@@ -98,19 +100,22 @@ class Training:
         self._out, self._schedule, self._journal = setting.out, setting.schedule, setting.journal
         self._ranks = setting.ranks
         self._sampler = TileSampler(material.stock, config)
-        self._learner = Learner(config, setting.ranks, origin.start)
+        self._sampler.refuse_more_than_tiles(setting.ranks.world)
+        with told_in_words(config, setting.ranks, self._sampler):
+            self._learner = Learner(config, setting.ranks, origin.start)
         self._judge = Judge(config, material, origin, setting.out, setting.ranks)
         self._mark = Mark(thresholds=list(origin.thresholds or [0.5] * len(config.classes)))
-        self._saved_at = -1
+        self._saved_at, self._saved_s = -1, 0.0
+        """Step and time of the last checkpoint."""
 
     def resume(self, content: dict[str, Any]) -> None:
         """Take up where this checkpoint ended."""
         self._learner.load_state(content)
         self._mark = Mark.of(content["mark"])
-        if not self._judge.has_best():
-            # Lost or broken: the next network that is judged takes its place.
-            self._mark.best = -1.0
-        self._journal.note("resumed", self._mark.step)
+        # Not the checkpoint's: best.pt may be newer, or lost so that the next one takes its place.
+        self._mark.best = self._judge.best_score()
+        self._saved_at, self._saved_s = self._mark.step, self._schedule.elapsed_s()
+        self._journal.go_back_to(self._mark.step)
 
     def run(
         self, report: Report, stop_after: Callable[[int], bool] = lambda _step: False
@@ -124,6 +129,9 @@ class Training:
         mark, ranks = self._mark, self._ranks
         with told_in_words(self._config, ranks, self._sampler):
             try:
+                if self._saved_at < 0:
+                    # A run that dies before its first validation can be resumed as well.
+                    self._save_last()
                 if self._train(report, stop_after):
                     return None
             except Diverged as error:
@@ -132,9 +140,10 @@ class Training:
                 # In the midst of a step, or with weights that are no numbers, the older one is better.
                 if self._learner.whole and self._saved_at != mark.step:
                     self._save_last()
+                self._journal.flush()
             # By the clock a run may end between two steps, with its last steps not yet judged.
             unjudged = ranks.agreed(self._schedule.progress(mark.step) >= 1.0 > mark.validated_at)
-            if unjudged or not self._judge.has_best():
+            if unjudged or self._judge.best_score() < 0:
                 self._validate(report)
             return self._finish()
 
@@ -160,6 +169,8 @@ class Training:
                 self._step(moved(batch, ranks.device), progress, report)
                 if ranks.agreed(self._validation_due()):
                     self._validate(report)
+                elif self._schedule.elapsed_s() - self._saved_s >= SAVE_EVERY_S:
+                    self._save_last()
                 if ranks.any(stop_after(mark.step)):
                     return True
         return False
@@ -269,7 +280,7 @@ class Training:
         """The error with what is left of the run, the best network being made ready to serve."""
         remedy = "start again with a lower --learning-rate"
         self._journal.note("diverged", self._mark.step, words=str(error))
-        if not self._judge.has_best():
+        if self._judge.best_score() < 0:
             return Diverged(f"{error} Nothing was learned yet; {remedy} and another --out.")
         score = self._finish().score
         return Diverged(
@@ -278,7 +289,7 @@ class Training:
         )
 
     def _save_last(self) -> None:
-        self._saved_at = self._mark.step
+        self._saved_at, self._saved_s = self._mark.step, self._schedule.elapsed_s()
         if self._ranks.first:
             content = {
                 "mark": asdict(self._mark),

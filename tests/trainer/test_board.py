@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import json
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,16 @@ def asked(data: Path, out: Path) -> Request:
     return Request((data,), out, settings={**TINY, "steps": 40}, tensorboard=True)
 
 
+def logged(out: Path, kind: str) -> list[dict[str, Any]]:
+    lines = map(json.loads, (out / "log.jsonl").read_text().splitlines())
+    return [line for line in lines if line["kind"] == kind]
+
+
 def test_curves_and_pictures_go_on_after_an_interruption(data: Path, tmp_path: Path) -> None:
     reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     out = tmp_path / "r"
-    run(prepare(asked(data, out)), Silent(), lambda step: step == 25)
+    run(prepare(asked(data, out)), Silent(), lambda step: step == 24)
+    assert logged(out, "validation")[-1]["step"] == 24  # the checkpoint is of a step that was judged
     run(prepare_resume(resumption(data, out, tensorboard=True)), Silent())
     events = reader.EventAccumulator(str(out / FOLDER))
     events.Reload()
@@ -38,9 +45,11 @@ def test_curves_and_pictures_go_on_after_an_interruption(data: Path, tmp_path: P
     assert {"validation_iou/hole", "validation_iou/chip"} & scalars
     assert [event.step for event in events.Scalars("training/loss")] == [20, 40]
     steps = [event.step for event in events.Scalars("validation/iou")]
-    assert steps == sorted(set(steps)) and steps[-1] == 40 and len(steps) >= 10
+    assert steps == [line["step"] for line in logged(out, "validation")] and len(steps) >= 10
     pictures = events.Tags()["images"]
     assert pictures == ["validation/frame_0", "validation/frame_1"]  # two frames validate
+    # Those of the last validation as well, as soon as the run has ended.
+    assert [event.step for event in events.Images(pictures[1])][-1] == 40
     assert (events.Images(pictures[0])[-1].height, events.Images(pictures[0])[-1].width) == (60, 44)
 
 

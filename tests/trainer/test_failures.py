@@ -47,6 +47,16 @@ def test_a_step_that_memory_does_not_hold_says_what_to_lower(
         run(prepared, Silent())
 
 
+def test_a_network_that_memory_does_not_hold_leaves_nothing_behind(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory")
+    monkeypatch.setattr("trainer.learner.UNet", raising(full))
+    with pytest.raises(OutOfMemory, match=r"at base 4, depth 3; lower .*or --base"):
+        prepare(request(data, tmp_path / "r", steps=3))
+    assert not (tmp_path / "r").exists()
+
+
 def test_so_does_one_whose_tiles_cannot_be_cut(data: Path, tmp_path: Path) -> None:
     prepared = prepare(request(data, tmp_path / "r", steps=3, step_px=1))
     prepared.training._sampler.batch = raising(MemoryError())  # type: ignore[method-assign]

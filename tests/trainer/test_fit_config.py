@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tiny_run import TINY, make_data
 
-from inspector.errors import ConfigError
+from inspector.errors import ConfigError, UsageError
 from trainer.config import RecipeName, fit_config, from_toml, to_toml
 from trainer.config_file import read_settings
 from trainer.fit import Request, prepare
@@ -40,13 +40,30 @@ def test_strong_augmentation_goes_together_with_quarter_turns() -> None:
 def test_config_survives_its_toml() -> None:
     for recipe in ("modern", "paper"):
         config = fit_config(
-            recipe, minutes=1.5, augmentation="strong", classes=("a", 'quoted "b"'), mm_per_px=(0.1, 0.2)
+            recipe,
+            minutes=1.5,
+            augmentation="strong",
+            classes=("a", 'quoted "b"', "Riß 😀\x7f"),
+            mm_per_px=(0.1, 0.2),
         )  # type: ignore[arg-type]
         assert from_toml(to_toml(config)) == config
 
 
+def test_a_config_of_another_version_says_so() -> None:
+    text = to_toml(fit_config("modern", steps=1)).replace("warm_up", "warm_down")
+    with pytest.raises(ConfigError, match=r"another version of trainer, whose warm_down is not known"):
+        from_toml(text)
+
+
 @pytest.mark.parametrize(
-    "bad", [{}, {"steps": 1, "minutes": 1.0}, {"steps": 1, "learning_rate": -1}, {"steps": 1, "colour": 1}]
+    "bad",
+    [
+        {},
+        {"steps": 1, "minutes": 1.0},
+        {"steps": 1, "learning_rate": -1},
+        {"steps": 1, "colour": 1},
+        {"steps": 1, "seed": 2**32},
+    ],
 )
 def test_wrong_settings_name_themselves(bad: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
@@ -102,6 +119,16 @@ def test_the_config_that_a_run_keeps_starts_an_equal_run(tmp_path: Path) -> None
     first = prepare(Request((data,), tmp_path / "a", "paper", None, {**TINY, "steps": 2, "seed": 3})).config
     again = Request((data,), tmp_path / "b", config=tmp_path / "a" / "config.toml")
     assert prepare(again).config == first
+
+
+def test_a_recipe_that_the_file_would_undo_is_refused(tmp_path: Path) -> None:
+    """The kept config is whole: with it --recipe paper would train the modern recipe under another name."""
+    data = make_data(tmp_path / "line")
+    prepare(Request((data,), tmp_path / "a", None, None, {**TINY, "steps": 2}))
+    kept = tmp_path / "a" / "config.toml"
+    with pytest.raises(UsageError, match=r"config\.toml holds all .*recipe modern .*--recipe paper would"):
+        prepare(Request((data,), tmp_path / "b", "paper", None, {}, kept))
+    assert prepare(Request((data,), tmp_path / "c", "modern", None, {}, kept)).config.optimizer == "muon"
 
 
 def test_a_file_with_other_classes_than_the_data_is_refused(tmp_path: Path) -> None:

@@ -25,8 +25,9 @@ from trainer.checkpoint import LAST, load_checkpoint, load_run
 from trainer.config import fit_config
 from trainer.dataset import load_dataset
 from trainer.fit import prepare, run
+from trainer.learner import Learner
 from trainer.losses import batch_dice, dice_loss, dice_sums
-from trainer.ranks import Ranks
+from trainer.ranks import Ranks, joined
 from trainer.resume import prepare_resume
 from trainer.sampler import TileSampler, load_stock
 
@@ -168,7 +169,52 @@ def test_tiles_are_shared_out_and_stay_the_same(data: Path) -> None:
     for rank, part in enumerate(parts):
         assert torch.equal(part.images, whole.images[rank::2]) and torch.equal(part.mask, whole.mask[rank::2])
     with pytest.raises(UsageError, match=r"3 tiles of 36x36 px, too few for 4 processes; raise step_px"):
-        sampler.batch(7, 0.3, 0, 4)
+        sampler.refuse_more_than_tiles(4)
+    sampler.refuse_more_than_tiles(3)
+
+
+def test_every_process_sees_the_same_loss_to_the_last_bit(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else one of them could call a run diverged, and the others wait for it."""
+    dataset = load_dataset([data])
+    config = fit_config("modern", steps=1, classes=dataset.classes, **TINY, **PLAIN)
+    sampler = TileSampler(load_stock(dataset.samples, config), config)
+    learner = Learner(config, Ranks(), None)
+    learner._ranks = Ranks(0, 2)
+
+    def losses(number: int) -> list[float]:
+        parts, sums = [sampler.batch(number, 0.3, rank, 2) for rank in range(2)], iter(())
+        monkeypatch.setattr(Ranks, "total", lambda _self, value: own.append(value.detach()) or own[-1])
+        kept = []
+        for part in parts:
+            own: list[torch.Tensor] = []
+            learner.gradients(part)
+            kept.append(own)
+        found = []
+        for part in parts:
+            sums = iter([a + b for a, b in zip(*kept, strict=True)])
+            monkeypatch.setattr(Ranks, "total", lambda _self, _value, sums=sums: next(sums))
+            found.append(float(learner.gradients(part)))
+        return found
+
+    for number in range(12):
+        first, second = losses(number)
+        assert first == second
+
+
+def test_one_named_gpu_is_not_for_several_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError, match="cuda:0 is one GPU for 2 processes; say cuda"), joined("cuda:0"):
+        pass
+
+
+def test_a_process_that_torchrun_did_not_start_says_how(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    with pytest.raises(UsageError, match=r"Process 1 of 2 does not meet .*torchrun"), joined("cpu"):
+        pass
 
 
 def test_what_was_shared_out_comes_back_in_order(monkeypatch: pytest.MonkeyPatch) -> None:

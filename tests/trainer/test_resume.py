@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -17,8 +18,17 @@ from tiny_run import Silent, make_data, request, resumption
 
 from inspector.errors import UsageError
 from inspector.package import ModelPackage
-from trainer.checkpoint import ASIDE, BEST, LAST, PREVIOUS, BrokenCheckpoint, load_checkpoint, load_run
-from trainer.fit import prepare, run
+from trainer.checkpoint import (
+    ASIDE,
+    BEST,
+    LAST,
+    PREVIOUS,
+    BrokenCheckpoint,
+    load_checkpoint,
+    load_run,
+    save_network,
+)
+from trainer.fit import Prepared, prepare, run
 from trainer.interrupt import asked_to_stop
 from trainer.mining import load_false_alarms
 from trainer.resume import prepare_resume
@@ -128,7 +138,7 @@ def test_a_second_signal_interrupts_at_once() -> None:
 
 
 def test_resume_refuses_other_data_and_a_missing_run(data: Path, half: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"no last\.pt"):
+    with pytest.raises(UsageError, match=r"no last\.pt .*new --out"):
         prepare_resume(resumption(data, tmp_path / "nowhere"))
     other = Path(shutil.copytree(data, tmp_path / "other"))
     cv2.imwrite(str(other / "masks" / "0.png"), np.full((60, 44), 1, np.uint8))
@@ -169,3 +179,99 @@ def test_a_broken_best_network_is_named_and_judged_anew(data: Path, interrupted:
         load_run(interrupted)
     run(prepare_resume(resumption(data, interrupted)), Silent())
     assert load_run(interrupted).metrics["validation"]["frames"] == 2
+
+
+class Killed(BaseException):
+    """As by kill -9, and a step is never whole then, so that nothing is written on the way out."""
+
+
+def killed_at(step: int, prepared: Prepared) -> None:
+    """Run until this many steps are done and the next one is under way."""
+    learner = prepared.training._learner
+    real = learner.move
+
+    def moves(rate: float) -> None:
+        if prepared.training._mark.step == step:
+            raise Killed
+        real(rate)
+
+    learner.move = moves  # type: ignore[method-assign]
+    with pytest.raises(Killed):
+        run(prepared, Silent())
+
+
+def logged(out: Path) -> list[dict[str, Any]]:
+    """The log without what differs from sitting to sitting."""
+    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    return [
+        {name: value for name, value in line.items() if name != "elapsed_s"}
+        for line in lines
+        if line["kind"] != "resumed"
+    ]
+
+
+def test_a_run_killed_before_its_first_validation_goes_on_from_the_start(data: Path, tmp_path: Path) -> None:
+    killed_at(3, prepare(request(data, tmp_path / "killed", steps=40)))
+    assert load_checkpoint(tmp_path / "killed" / LAST)["mark"]["step"] == 0
+    run(prepare_resume(resumption(data, tmp_path / "killed")), Silent())
+    run(prepare(request(data, tmp_path / "whole", steps=40)), Silent())
+    assert_same(tmp_path / "whole", tmp_path / "killed")
+
+
+def test_between_validations_the_clock_makes_checkpoints(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainer.train.SAVE_EVERY_S", 0.0)
+    killed_at(3, prepare(request(data, tmp_path / "r", steps=40)))
+    assert load_checkpoint(tmp_path / "r" / LAST)["mark"]["step"] == 3
+
+
+def test_what_was_logged_after_the_checkpoint_is_logged_once(data: Path, tmp_path: Path) -> None:
+    """Killed between two checkpoints with a line of steps between them, the last line torn."""
+    out = tmp_path / "killed"
+    killed_at(41, prepare(request(data, out, steps=240)))
+    assert load_checkpoint(out / LAST)["mark"]["step"] == 40
+    killed_at(63, prepare_resume(resumption(data, out)))
+    assert load_checkpoint(out / LAST)["mark"]["step"] == 60
+    with (out / "log.jsonl").open("a") as file:
+        file.write('{"kind": "steps", "st')
+    run(prepare_resume(resumption(data, out)), Silent())
+    run(prepare(request(data, tmp_path / "whole", steps=240)), Silent())
+    assert_same(tmp_path / "whole", out)
+    assert logged(out) == logged(tmp_path / "whole")
+
+
+def test_dropout_beside_batch_norm_is_drawn_alike_when_broken_where_the_norm_settles(
+    data: Path, tmp_path: Path
+) -> None:
+    settings = {"steps": 10, "dropout": 0.5}
+    run(prepare(request(data, tmp_path / "whole", **settings)), Silent())
+    run(prepare(request(data, tmp_path / "broken", **settings)), Silent(), lambda step: step == 8)
+    assert not load_checkpoint(tmp_path / "broken" / LAST)["mark"]["frozen"]
+    torch.rand(7)  # whatever a fresh process has drawn
+    run(prepare_resume(resumption(data, tmp_path / "broken")), Silent())
+    assert_same(tmp_path / "whole", tmp_path / "broken")
+
+
+def test_a_best_network_newer_than_the_checkpoint_is_not_replaced_by_a_worse_one(
+    data: Path, interrupted: Path
+) -> None:
+    """Killed between best.pt and last.pt: by the clock the next validation is another network's."""
+    best = load_run(interrupted)
+    metrics = {"validation": best.metrics["validation"] | {"score": 0.99}}
+    save_network(interrupted / BEST, dataclasses.replace(best, metrics=metrics))
+    run(prepare_resume(resumption(data, interrupted)), Silent())
+    assert load_run(interrupted).step == best.step
+
+
+def test_a_setting_that_the_run_did_not_begin_with_is_refused(data: Path, interrupted: Path) -> None:
+    """The same command and --resume goes on; another length would be passed over in silence."""
+    for settings, words in (
+        ({"steps": 20}, r"steps = 20 is not what .* began with \(10\)"),
+        ({"steps": None, "minutes": 3.0}, r"minutes = 3\.0 is not what .* began with \(nothing\)"),
+        ({"recipe": "paper"}, r"recipe = paper is not what .* \(modern\).*leave it out"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            prepare_resume(resumption(data, interrupted, settings=settings))
+    same = {"steps": 10, "base": 4, "seed": None, "recipe": None, "quarter_turns": True}
+    prepare_resume(resumption(data, interrupted, settings=same))

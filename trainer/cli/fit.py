@@ -213,14 +213,15 @@ def _prepared(options: FitOptions, ranks: Ranks) -> Prepared:
     from trainer.resume import Resumption, prepare_resume
 
     data, out, board = options.data, options.out, options.tensorboard
-    if options.resume:
-        target = options.settings["escape_target"]
-        return prepare_resume(Resumption(data, out, target, options.previous, board, ranks))
-    if options.previous:
-        raise UsageError("--previous chooses the checkpoint that --resume goes on from; give both.")
     settings = dict(options.settings)
     if settings["channels"] is not None:
         settings["channels"] = int(settings["channels"])
+    if options.resume:
+        target = settings["escape_target"]
+        again = settings | {"recipe": options.recipe}
+        return prepare_resume(Resumption(data, out, target, options.previous, again, board, ranks))
+    if options.previous:
+        raise UsageError("--previous chooses the checkpoint that --resume goes on from; give both.")
     return prepare(Request(data, out, options.recipe, options.init, settings, options.config, board, ranks))
 
 
