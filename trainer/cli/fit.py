@@ -90,8 +90,8 @@ class FitOptions:
 @click.option(
     "--escape-target",
     type=click.FloatRange(0, 1, max_open=True),
-    help="Share of defects that may be missed on the validation frames; thresholds are then as high as it"
-    " lets them be. With --resume also for a run that has ended.  [default: thresholds of best IoU]",
+    help="Share of defects that may be missed on the validation frames; thresholds are then those with"
+    " the fewest false alarms. With --resume also for a run that has ended.  [default: thresholds of best IoU]",
 )
 @click.option(
     "--false-alarm-share",
@@ -156,11 +156,13 @@ def fitted(options: FitOptions) -> int:
 
 
 def _fitted(options: FitOptions, ranks: Ranks) -> int:
+    from trainer.failures import peers_told
     from trainer.fit import run
     from trainer.interrupt import asked_to_stop
     from trainer.progress import Display, Quiet
 
-    prepared = _prepared(options, ranks)
+    with peers_told(ranks, "see what it said, mend that and start all again"):
+        prepared = _prepared(options, ranks)
     if not ranks.first:
         with asked_to_stop() as stop:
             return 0 if run(prepared, Quiet(), stop) else INTERRUPTED
