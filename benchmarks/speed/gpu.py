@@ -17,8 +17,6 @@ from deploy.qualify.candidates import candidates, this_machine
 
 GPU_BASE, GPU_DEPTH, FRAME = 64, 5, (2160, 3840)
 SECONDS, MEMORY_MB = 20.0, 4096
-HELD = "torch fp16 GPU"
-"""The engine that the bars speak of, by the name that `deploy.qualify` gives it."""
 
 
 def measure_gpu(_scope: Scope, folder: Path) -> Row:
@@ -35,7 +33,7 @@ def measure_gpu(_scope: Scope, folder: Path) -> Row:
     rates = {one.name: session.matrix_product(one, scope, _quiet).get("flop_per_s") for one in able}
     found = session.side_by_side(able, package, FRAME, scope, _quiet)
     engines = {one["engine_name"]: {**one, "share": session.share_of(one, rates)} for one in found}
-    held = held_bars(engines.get(HELD))
+    held = held_bars(engines.get(bars.GPU_ENGINE))
     holds = all(held.values()) if held else None
     return {**row, "frame": FRAME, "seconds": SECONDS, "engines": engines, "rates": rates,
             "not_run": lacking, "held": held, "holds": holds}  # fmt: skip

@@ -11,8 +11,19 @@ from typing import NamedTuple
 
 from benchmarks.bounds import BOUNDS, newest_row
 from benchmarks.rows import verdict
-from benchmarks.speed.bars import BARE, EFFICIENCY, GPU, INSTALL, INT8, OURS, PEERS, TRAINED, USEFUL
-from benchmarks.speed.gpu import HELD
+from benchmarks.speed.bars import (
+    BARE,
+    DRAWN,
+    EFFICIENCY,
+    GPU,
+    GPU_ENGINE,
+    INSTALL,
+    INT8,
+    INT8_LOST,
+    OURS,
+    PEERS,
+    USEFUL,
+)
 from benchmarks.speed.record import Row, newest
 
 NOT_RUN = "not run"
@@ -60,16 +71,16 @@ def _useful(rows: Mapping[str, Row]) -> Iterator[Bar]:
 
 def _int8(rows: Mapping[str, Row]) -> Iterator[Bar]:
     row = rows.get("int8")
-    least = f">= {INT8:g} times"
+    least = f">= {INT8:g} times, at most {INT8_LOST:g} points of IoU lost"
     if row is None or "models" not in row:
         figure = NOT_RUN if row is None else f"{NOT_RUN}: {row['not_run']['int8']}"
         yield Bar("int8 against bf16, 1080p", least, figure, None, "int8")
         return
     for kind, one in row["models"].items():
         what = f"int8 against bf16, 1080p, {kind} network {one['package']}, base {one['base']}"
-        trained = kind == TRAINED
-        yield Bar(what, least if trained else "reported", _int8_figure(one),
-                  row["held"]["int8"] if trained else None, "int8")  # fmt: skip
+        reported = kind == DRAWN
+        yield Bar(what, "reported" if reported else least, _int8_figure(one),
+                  None if reported else row["held"]["int8"], "int8")  # fmt: skip
 
 
 def _int8_figure(one: Row) -> str:
@@ -80,8 +91,15 @@ def _int8_figure(one: Row) -> str:
         f"{ratios['line']:.2f} times end to end, {ratios['engine only']:.2f} engine alone"
         f" ({speed['int8']['line']:.2f} over {speed['bf16']['line']:.2f} Mpx/s) with"
         f" {layers - len(one['float_layers'])} of {layers} convolutions in int8, as many as its certificate"
-        " allows; speed only, the IoU that it costs is measured elsewhere"
+        f" allows; {_lost(one.get('iou'))}"
     )
+
+
+def _lost(iou: Row | None) -> str:
+    """What int8 does to the mean IoU on frames that nothing was fitted on."""
+    if iou is None or iou["change"] is None:
+        return "no IoU was measured"
+    return f"mean IoU {100 * iou['change']:+.2f} points against f32 on {iou['frames']} frames"
 
 
 def _peers(rows: Mapping[str, Row]) -> Iterator[Bar]:
@@ -126,7 +144,7 @@ def _latency(rows: Mapping[str, Row]) -> Iterator[Bar]:
 
 def _gpu(rows: Mapping[str, Row]) -> Iterator[Bar]:
     row = rows.get("gpu") or {}
-    one = row.get("engines", {}).get(HELD)
+    one = row.get("engines", {}).get(GPU_ENGINE)
     said: dict[str, str] = {}
     if one and one["outcome"] == "ran":
         parity = one["parity"]

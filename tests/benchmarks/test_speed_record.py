@@ -12,8 +12,8 @@ from click.testing import CliRunner
 from benchmarks import rows
 from benchmarks.speed import record, table
 from benchmarks.speed.arms import Arm
-from benchmarks.speed.bars import OURS, PEERS
-from benchmarks.speed.gpu import HELD, held_bars
+from benchmarks.speed.bars import GPU_ENGINE, OURS, PEERS
+from benchmarks.speed.gpu import held_bars
 from benchmarks.speed.line import rate_figures
 from benchmarks.speed.peers import held_ratios
 
@@ -76,9 +76,13 @@ def test_int8_that_was_refused_falls_short_and_says_why():
         "layers": 18,
         "served": {"int8": {"engine": ENGINE, "tile": [8, 8], "tiles": 1}},
     }
-    row = {**STAMP, "group": "int8", "models": {"trained": trained, "drawn": drawn}, "held": {"int8": False}}
+    given = {**drawn, "package": "tiles 1", "iou": {"frames": 60, "change": -0.0012}}
+    models = {"trained": trained, "given": given, "drawn": drawn}
+    row = {**STAMP, "group": "int8", "models": models, "held": {"int8": False}}
     page = table.page({"int8": {key: value for key, value in row.items() if key != "engine"}})
     assert "refused: does not bear 8 bits | FALLS SHORT" in line_of(page, "int8 against bf16, 1080p, trained")
+    second = line_of(page, "int8 against bf16, 1080p, given")
+    assert "mean IoU -0.12 points against f32 on 60 frames | FALLS SHORT" in second
     other = line_of(page, "int8 against bf16, 1080p, drawn")
     assert "1.70 times end to end" in other and "17 of 18 convolutions" in other and "reported" in other
 
@@ -127,7 +131,7 @@ def test_the_gpu_is_held_against_its_three_bars():
     assert held_bars(gpu_engine(parity={"changed_px": 900, "pixels": 8_294_400}))["masks"] is False
     assert not any(held_bars({"outcome": "failed", "words": "x"}).values())
     assert held_bars(None) == {}
-    row = {**STAMP, "group": "gpu", "engines": {HELD: gpu_engine()}, "not_run": {}, "held": held}
+    row = {**STAMP, "group": "gpu", "engines": {GPU_ENGINE: gpu_engine()}, "not_run": {}, "held": held}
     page = table.page({"gpu": {key: value for key, value in row.items() if key != "engine"}})
     assert "| 0.630 (150.0 Mpx/s) | HOLDS | gpu |" in line_of(
         page, "NVIDIA GPU, torch fp16, 4K, base 64 depth 5: useful"
