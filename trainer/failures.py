@@ -25,17 +25,25 @@ class ProcessLost(InspectionError):
 
 
 @contextmanager
-def told_in_words(config: FitConfig, ranks: Ranks, sampler: TileSampler) -> Iterator[None]:
-    """Raises OutOfMemory, which says what to lower, or ProcessLost, for torch's own errors of these kinds."""
+def memory_told(config: FitConfig, ranks: Ranks, sampler: TileSampler) -> Iterator[None]:
+    """Raises OutOfMemory, which says what to lower, for torch's and numpy's own errors."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
         if is_memory(error):
             raise OutOfMemory(_lower(config, ranks, sampler)) from error
+        raise
+
+
+@contextmanager
+def peers_told(ranks: Ranks, remedy: str) -> Iterator[None]:
+    """Raises ProcessLost with the remedy for torch's own errors about a process that is gone."""
+    try:
+        yield
+    except RuntimeError as error:
         if ranks.world > 1 and is_lost(error):
             raise ProcessLost(
-                "Another process of this run has ended or does not answer; what was learned is kept:"
-                " start all processes again with --resume."
+                f"Another process of this run has ended or does not answer; {remedy}."
             ) from error
         raise
 

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from inspector.tiling import Geometry
 from trainer.checkpoint import save_last
 from trainer.config import FitConfig, to_toml
-from trainer.failures import told_in_words
+from trainer.failures import memory_told, peers_told
 from trainer.journal import Journal
 from trainer.judge import Judge, Material, Origin
 from trainer.learner import Learner, moved, pinned
@@ -101,7 +101,7 @@ class Training:
         self._ranks = setting.ranks
         self._sampler = TileSampler(material.stock, config)
         self._sampler.refuse_more_than_tiles(setting.ranks.world)
-        with told_in_words(config, setting.ranks, self._sampler):
+        with memory_told(config, setting.ranks, self._sampler):
             self._learner = Learner(config, setting.ranks, origin.start)
         self._judge = Judge(config, material, origin, setting.out, setting.ranks)
         self._mark = Mark(thresholds=list(origin.thresholds or [0.5] * len(config.classes)))
@@ -127,7 +127,8 @@ class Training:
         that resuming loses nothing. Raises Diverged, the best network being served all the same.
         """
         mark, ranks = self._mark, self._ranks
-        with told_in_words(self._config, ranks, self._sampler):
+        again = "what was learned is kept: start all processes again with --resume"
+        with peers_told(ranks, again), memory_told(self._config, ranks, self._sampler):
             try:
                 if self._saved_at < 0:
                     # A run that dies before its first validation can be resumed as well.
