@@ -91,7 +91,8 @@ class FitOptions:
     "--escape-target",
     type=click.FloatRange(0, 1, max_open=True),
     help="Share of defects that may be missed on the validation frames; thresholds are then those with"
-    " the fewest false alarms. With --resume also for a run that has ended.  [default: thresholds of best IoU]",
+    " the fewest false alarms. With --resume also for a run that has ended."
+    "  [default: thresholds of best IoU]",
 )
 @click.option(
     "--false-alarm-share",
