@@ -1,4 +1,4 @@
-"""The tiles that 8-bit ranges are measured on: cut from training frames as the line cuts them."""
+"""The tiles that int8 is fitted on: cut from training frames as the line cuts them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from inspector.tiling import Geometry, Tile, TilePlan, cut_tile, plan_tiles
 from inspector.types import Mask
 from trainer.dataset import Sample
 
-OUT_PX = 244
+OUT_PX = 180
 """Output side of a calibration tile, at least: a defect and the surface around it."""
 
 

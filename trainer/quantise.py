@@ -1,27 +1,22 @@
-"""int8 for the CPU: the release graph quantised after training by NNCF, on tiles of training frames.
+"""int8 for the CPU: the release graph in 8 bits, fitted layer by layer on tiles of training frames.
 
-8 bits span the extremes seen over the calibration tiles: their mean, NNCF's default, clips what is
-rare, and a defect is rare. The first convolution stays in floating point, for it reads gray values
-of up to 255 to find a scratch of 3; so does all that follows the softmax. Where golden tiles then
-still differ by more than a certificate allows, more of the layers at full resolution stay.
+The first convolution stays in floating point, for it reads gray values of up to 255 to find a scratch
+of 3, and so does the head, which costs next to nothing. Where golden tiles then still differ by more
+than a certificate allows, more of the layers at full resolution stay. What has lost more accuracy
+on validation frames than int8 may cost is refused.
 """
 
 from __future__ import annotations
 
-import importlib
 import logging
-import os
-import sys
 from collections.abc import Sequence
-from contextlib import redirect_stdout
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import ModuleType
 from typing import Any
 
-import openvino as ov
+import torch
 
 from inspector.config import ModelConfig
 from inspector.engine.certificate import LIMITS
@@ -30,18 +25,28 @@ from inspector.engine.graph import CompileOptions
 from inspector.engine.open import choose_plan
 from inspector.engine.openvino import OpenVinoEngine
 from inspector.engine.parity import Parity, measure
-from inspector.engine.quantised import AccuracyLoss, Calibration, QuantisedRecord, store_quantised
-from inspector.errors import CertificateError, CompileError, UsageError
+from inspector.engine.quantised import (
+    MOST_LOST,
+    AccuracyLoss,
+    Calibration,
+    QuantisedRecord,
+    store_quantised,
+)
+from inspector.errors import CertificateError, CompileError
 from inspector.package import ONNX, ModelPackage
 from trainer.calibration import CalibrationTiles, calibration_tiles
 from trainer.dataset import Dataset, Sample
+from trainer.eight_bits import layers_in_8_bits
 from trainer.evaluate import Segmenter, evaluate
+from trainer.initial import Start, start_from
+from trainer.int8_graph import int8_graph
+from trainer.release import ReleaseGraph
+from trainer.unet import UNet
 
 _LOG = logging.getLogger(__name__)
 
-_CONVOLUTIONS = ("Convolution", "ConvolutionBackpropData")
-MOST_VALIDATION_FRAMES = 40
-"""Frames with masks on which the loss is measured, at most: f32 takes seconds for a large one."""
+MOST_VALIDATION_PX = 60_000_000
+"""Of the frames with masks on which the loss is measured: f32 takes half a second for a million."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +66,7 @@ def float_layer_choices(depth: int) -> list[tuple[int, ...]]:
     resolution last, and then the head. All but the lowest level may stay, from the top.
     """
     last = 5 * depth - 2
-    few: list[tuple[int, ...]] = [(1,), (1, last), (1, 2, last - 2, last - 1, last)]
+    few: list[tuple[int, ...]] = [(1, *range(last - more, last + 1)) for more in range(3)]
     levels = [(*range(1, 2 * n + 1), *range(last - 3 * n, last + 1)) for n in range(1, depth)]
     return few + levels
 
@@ -69,13 +74,16 @@ def float_layer_choices(depth: int) -> list[tuple[int, ...]]:
 def quantise(package: ModelPackage, calibration: CalibrationTiles) -> Quantised:
     """The fastest int8 graph that stays within a certificate's limits on the golden tiles.
 
-    Raises UsageError where NNCF is not installed, CertificateError when no choice of layers does,
-    with the figures of the last one.
+    Raises CertificateError when no choice of layers does, with the figures of the last one, and what
+    `start_from` raises.
     """
-    nncf = _nncf()
+    start = start_from(package)
     with TemporaryDirectory(prefix="quantise-") as name:
         for layers in float_layer_choices(package.manifest.depth):
-            path = _write_graph(nncf, package, calibration, layers, Path(name))
+            graph, weights = _graph(start, calibration, layers)
+            path = Path(name) / f"{len(layers)}.xml"
+            path.write_bytes(graph)
+            path.with_suffix(".bin").write_bytes(weights)
             parity = golden_parity(package, path)
             _LOG.info(
                 "int8 but for convolution %s: largest difference %.4f, mask equal %.3f %%, %d of %d golden"
@@ -83,7 +91,7 @@ def quantise(package: ModelPackage, calibration: CalibrationTiles) -> Quantised:
                 100 * parity.mask_equal, parity.defects - parity.lost, parity.defects,
             )  # fmt: skip
             if within_limits(parity):
-                return Quantised(path.read_bytes(), path.with_suffix(".bin").read_bytes(), layers, parity)
+                return Quantised(graph, weights, layers, parity)
     limits = LIMITS["int8"]
     raise CertificateError(
         f"{package.path} does not bear 8 bits: a golden probability differs by {parity.max_difference:.4f}"
@@ -93,21 +101,34 @@ def quantise(package: ModelPackage, calibration: CalibrationTiles) -> Quantised:
     )
 
 
+def _graph(start: Start, calibration: CalibrationTiles, float_layers: Sequence[int]) -> tuple[bytes, bytes]:
+    """(graph, weights) with all convolutions but `float_layers` in 8 bits."""
+    net = UNet(start.config).eval()
+    net.load_state_dict(start.state)
+    normalisation = start.package.manifest.normalisation
+    graph = ReleaseGraph(net, (normalisation.mean, normalisation.std)).eval()
+    layers = layers_in_8_bits(graph, torch.from_numpy(calibration.tiles), float_layers)
+    return int8_graph(start.package, layers, start.config.skip == "concat")
+
+
 def compile_int8(package: ModelPackage, dataset: Dataset, tiles: int = 64, seed: int = 0) -> QuantisedRecord:
     """Quantise on training frames, measure the loss on validation frames, and keep the graph; its record.
 
-    Nothing is read from the dataset's test frames. Raises what `quantise` raises, and CompileError
-    where the cache cannot be written; an older graph is then still there.
+    Nothing is read from the dataset's test frames. Raises what `quantise` raises, CertificateError
+    where more than MOST_LOST is lost, and CompileError where the cache cannot be written; an older graph
+    is then still there.
     """
     training, validation = dataset.validation(seed=seed)
     geometry = package.geometry
     calibration = calibration_tiles(training, len(package.classes), geometry, tiles, seed)
     _LOG.info("Calibrating on %d tiles of %d training frames.", len(calibration.tiles), calibration.frames)
     found = quantise(package, calibration)
+    loss = accuracy_loss(package, found, validation, held_out=validation is not training)
+    refuse_lost(package, loss)
     fields = {
         "package": package.id,
         "onnx_sha256": package.manifest.files[ONNX],
-        "nncf": str(_nncf().__version__),
+        "torch": torch.__version__,
         "openvino": openvino_version(),
         "calibration": Calibration(
             data_sha256=calibration.sha256,
@@ -116,7 +137,7 @@ def compile_int8(package: ModelPackage, dataset: Dataset, tiles: int = 64, seed:
             frames=calibration.frames,
         ),
         "float_layers": found.float_layers,
-        "loss": accuracy_loss(package, found, validation, held_out=validation is not training),
+        "loss": loss,
         "made_utc": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     try:
@@ -145,6 +166,16 @@ def within_limits(parity: Parity) -> bool:
     return near and not parity.lost
 
 
+def refuse_lost(package: ModelPackage, loss: AccuracyLoss) -> None:
+    """Raises CertificateError, naming both values, where int8 costs more accuracy than it may."""
+    if loss.too_much:
+        raise CertificateError(
+            f"{package.path} loses {-100 * (loss.miou_change or 0):.2f} points of mean IoU in int8 on"
+            f" {loss.frames} validation frames, {100 * MOST_LOST:g} are allowed; serve it in bf16 or f32, or"
+            " calibrate on more frames."
+        )
+
+
 def accuracy_loss(
     package: ModelPackage, quantised: Quantised, samples: Sequence[Sample], held_out: bool
 ) -> AccuracyLoss:
@@ -152,7 +183,7 @@ def accuracy_loss(
 
     held_out: whether the frames gave no calibration tile.
     """
-    some = samples[:MOST_VALIDATION_FRAMES]
+    some = _first(samples, MOST_VALIDATION_PX)
     with TemporaryDirectory(prefix="quantise-") as name:
         graph = Path(name) / "int8.xml"
         graph.write_bytes(quantised.graph)
@@ -184,58 +215,13 @@ def _figures(
         segmenter.close()
 
 
-def _write_graph(
-    nncf: ModuleType,
-    package: ModelPackage,
-    calibration: CalibrationTiles,
-    layers: Sequence[int],
-    folder: Path,
-) -> Path:
-    """Quantise all convolutions but `layers`; the graph as a file, its weights beside it."""
-    model = ov.Core().read_model(package.onnx)
-    order = [op for op in model.get_ordered_ops() if op.get_type_name() in _CONVOLUTIONS]
-    kept = [order[number - 1].get_friendly_name() for number in layers] + _from_softmax(model)
-    tiles = [tile[None] for tile in calibration.tiles]
-    ranges = nncf.quantization.range_estimator.RangeEstimatorParametersSet.MINMAX
-    with redirect_stdout(sys.stderr):  # NNCF shows its progress where our data goes
-        quantised = nncf.quantize(
-            model,
-            nncf.Dataset(tiles),
-            preset=nncf.QuantizationPreset.MIXED,
-            subset_size=len(tiles),
-            ignored_scope=nncf.IgnoredScope(names=kept),
-            advanced_parameters=nncf.AdvancedQuantizationParameters(
-                activations_range_estimator_params=ranges
-            ),
-        )
-    path = folder / f"int8-{len(layers)}.xml"
-    ov.save_model(quantised, path, compress_to_fp16=False)
-    return path
-
-
-def _from_softmax(model: ov.Model) -> list[str]:
-    """Names of the softmax and of all that follows: quantised, they would cut what is certain to 0.7."""
-    ahead = [model.output("prob_f32").get_node().input_value(0).get_node()]
-    names: set[str] = set()
-    while ahead:
-        node = ahead.pop()
-        if node.get_type_name() != "Result" and node.get_friendly_name() not in names:
-            names.add(node.get_friendly_name())
-            ahead += [port.get_node() for out in node.outputs() for port in out.get_target_inputs()]
-    return sorted(names)
-
-
-def _nncf() -> ModuleType:
-    """NNCF, imported now and not before. Raises UsageError where it is not installed."""
-    os.environ.setdefault("NNCF_CI", "1")  # else it reports its use to its makers
-    try:
-        nncf = importlib.import_module("nncf")
-        importlib.import_module("nncf.quantization.range_estimator")
-    except ImportError as error:
-        raise UsageError(
-            f"int8 is made with NNCF, which cannot be imported ({error}); install it with"
-            " `pip install 'inspection-appliance[int8]'`."
-        ) from error
-    # nncf.set_log_level would raise the level of everybody's handlers, and our own warnings were lost.
-    logging.getLogger("nncf").setLevel(logging.ERROR)
-    return nncf
+def _first(samples: Sequence[Sample], most_px: int) -> list[Sample]:
+    """At least one, and no more than have so many pixels together."""
+    some: list[Sample] = []
+    for sample in samples:
+        image = sample.image()
+        most_px -= image.shape[0] * image.shape[1]
+        if some and most_px < 0:
+            break
+        some.append(sample)
+    return some

@@ -32,7 +32,7 @@ _TARGET = [
         "--calibrate",
         multiple=True,
         type=click.Path(path_type=Path),
-        help="int8: dataset folder; its training frames give the ranges, its validation frames the loss."
+        help="int8: dataset folder; it is fitted on the training frames, the validation frames show the loss."
         " Repeatable.",
     ),
     click.option(
@@ -40,7 +40,7 @@ _TARGET = [
         type=click.IntRange(8, 1024),
         default=64,
         show_default=True,
-        help="int8: tiles to calibrate on.",
+        help="int8: tiles to fit it on.",
     ),
 ]
 
@@ -57,10 +57,10 @@ def compile_package(**given: Any) -> int:
     TensorRT: the same as `inspector models compile`, for machines that train. An engine serves only
     on the GPU model and under the TensorRT version that it was compiled with.
 
-    int8: quantised by NNCF on tiles of the dataset's training frames, with as many layers in
+    int8: fitted layer by layer on tiles of the dataset's training frames, with as many layers in
     floating point as a certificate asks for. It is refused (exit 3) when no choice stays within
-    the limits on the golden tiles; nothing is kept then. The line loads it with
-    model.precision = "int8".
+    the limits on the golden tiles, or when it loses more than 0.2 points of mean IoU on the
+    validation frames; nothing is kept then. The line loads it with model.precision = "int8".
 
     \b
     Examples:
@@ -76,7 +76,7 @@ def compile_package(**given: Any) -> int:
     if given["precision"] == "fp16":
         raise UsageError("OpenVINO does not compute fp16 on a CPU; give --precision int8.")
     if not calibrate:
-        raise UsageError("int8 is calibrated on training frames; give --calibrate DATA.")
+        raise UsageError("int8 is fitted on training frames; give --calibrate DATA.")
     return _compile_int8(given["package"], calibrate, tiles, given["as_json"])
 
 
@@ -107,9 +107,9 @@ def _compile_int8(path: Path, data: tuple[Path, ...], tiles: int, as_json: bool)
 def _table(record: QuantisedRecord) -> str:
     """What was made, and IoU before and after on the validation frames."""
     loss, calibration = record.loss, record.calibration
-    same = "" if loss.held_out else ", some of which it was calibrated on"
+    same = "" if loss.held_out else ", some of which it was fitted on"
     rows = [
-        f"int8 but for {len(record.float_layers)} convolutions, by {calibration.tiles} tiles of"
+        f"int8 but for {len(record.float_layers)} convolutions, fitted on {calibration.tiles} tiles of"
         f" {calibration.frames} training frames; IoU on {loss.frames} validation frames{same}:",
         f"{'class':<16} {'f32':>7} {'int8':>7} {'change':>8}",
     ]

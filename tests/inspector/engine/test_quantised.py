@@ -11,6 +11,7 @@ from inspector.config import ModelConfig
 from inspector.engine import openvino
 from inspector.engine.open import open_engine
 from inspector.engine.quantised import (
+    MOST_LOST,
     AccuracyLoss,
     Calibration,
     QuantisedRecord,
@@ -30,7 +31,7 @@ def fields_of(package: ModelPackage) -> dict[str, Any]:
     return {
         "package": package.id,
         "onnx_sha256": package.manifest.files[ONNX],
-        "nncf": "0",
+        "torch": "0",
         "openvino": "0",
         "calibration": Calibration(data_sha256="0" * 64, tiles=1, tile=(60, 60), frames=1),
         "float_layers": (1,),
@@ -38,9 +39,9 @@ def fields_of(package: ModelPackage) -> dict[str, Any]:
             frames=1,
             held_out=True,
             iou_f32={"background": 1.0, "dark": 0.5, "bright": None},
-            iou_int8={"background": 1.0, "dark": 0.25, "bright": None},
+            iou_int8={"background": 1.0, "dark": 0.4975, "bright": None},
             miou_f32=0.75,
-            miou_int8=0.625,
+            miou_int8=0.74875,
         ),
         "made_utc": "2026-01-01T00:00:00+00:00",
     }
@@ -56,7 +57,7 @@ def stored(package: ModelPackage, folder: Path, /, **changes: Any) -> QuantisedR
 
 def test_what_was_kept_comes_back_and_an_older_one_goes(tiny_package: ModelPackage, tmp_path: Path) -> None:
     stored(tiny_package, tmp_path / "made")
-    record = stored(tiny_package, tmp_path / "made", nncf="1")
+    record = stored(tiny_package, tmp_path / "made", torch="1")
     found = load_quantised(tiny_package)
     assert found.record == record and found.graph.suffix == ".xml"
     assert sorted(path.name for path in quantised_folder(tiny_package).iterdir()) == sorted(
@@ -66,8 +67,25 @@ def test_what_was_kept_comes_back_and_an_older_one_goes(tiny_package: ModelPacka
 
 def test_the_loss_is_counted_by_class(tiny_package: ModelPackage, tmp_path: Path) -> None:
     loss = stored(tiny_package, tmp_path / "made").loss
-    assert loss.change == {"background": 0.0, "dark": -0.25}
-    assert loss.miou_change == pytest.approx(-0.125)
+    assert loss.change == {"background": 0.0, "dark": pytest.approx(-0.0025)}
+    assert loss.miou_change == pytest.approx(-0.00125) and not loss.too_much
+
+
+def test_a_graph_that_lost_too_much_does_not_serve(tiny_package: ModelPackage, tmp_path: Path) -> None:
+    allowed = AccuracyLoss(
+        frames=7, held_out=True, iou_f32={}, iou_int8={}, miou_f32=0.5, miou_int8=0.5 - MOST_LOST + 1e-6
+    )
+    stored(tiny_package, tmp_path / "made", loss=allowed)
+    assert load_quantised(tiny_package).record.loss == allowed
+    stored(tiny_package, tmp_path / "made", loss=allowed.model_copy(update={"miou_int8": 0.4975}))
+    with pytest.raises(CertificateError, match=r"lost 0\.25 points .* 7 validation frames, 0\.2 are allowed"):
+        open_engine(tiny_package, (60, 60), INT8)
+
+
+def test_a_record_of_another_format_is_made_again(tiny_package: ModelPackage, tmp_path: Path) -> None:
+    stored(tiny_package, tmp_path / "made", format=1)
+    with pytest.raises(EngineNotCompiled, match=r"format 1.*trainer compile"):
+        load_quantised(tiny_package)
 
 
 def test_not_compiled_is_refused_with_the_command(tiny_package: ModelPackage) -> None:
@@ -127,5 +145,5 @@ def test_without_vnni_it_is_said(
     monkeypatch.setattr(openvino, "cpu_has_vnni", lambda: False)
     record = stored(tiny_package, tmp_path / "made")
     note = openvino._int8_note(record)
-    assert "without VNNI" in note and record.id()[:12] in note and "-12.50 points" in note
+    assert "without VNNI" in note and record.id()[:12] in note and "-0.12 points" in note
     assert "has no VNNI" in caplog.text

@@ -1,0 +1,46 @@
+"""8-bit levels for the channels of a map, each over its own range."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+LEVELS = 255
+LEAST_RANGE = 0.02
+"""Of the widest channel's range: a channel that was hardly seen to speak may speak on the line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """The values that a map's channels can take in 8 bits: low + step * n, n = 0 to 255."""
+
+    low: Tensor
+    """float32 (channels,)."""
+    step: Tensor
+
+    def whole(self, values: Tensor) -> Tensor:
+        """uint8, nearest; (n, channels, h, w)."""
+        low, step = (each[None, :, None, None] for each in (self.low, self.step))
+        return ((values - low) / step).round().clamp(0, LEVELS).to(torch.uint8)
+
+    def values(self, whole: Tensor) -> Tensor:
+        """float32, what the whole numbers stand for."""
+        return whole * self.step[None, :, None, None] + self.low[None, :, None, None]
+
+    def beside(self, other: Grid) -> Grid:
+        """Of a map with the other's channels after these."""
+        return Grid(torch.cat((self.low, other.low)), torch.cat((self.step, other.step)))
+
+
+def grid_over(maps: list[Tensor]) -> Grid:
+    """Levels from the smallest to the largest value that each channel takes.
+
+    maps: float32 (1, channels, h, w) of every tile, in the trained network. Room beyond was tried, and
+    cutting off what is rare: one makes every level coarser, the other loses defects, which are rare.
+    """
+    low = torch.stack([one.amin((0, 2, 3)) for one in maps]).amin(0).clamp(max=0)
+    span = torch.stack([one.amax((0, 2, 3)) for one in maps]).amax(0) - low
+    least = max(LEAST_RANGE * float(span.max()), 1e-6)
+    return Grid(low, span.clamp(min=least) / LEVELS)
