@@ -45,6 +45,8 @@ class Watch:
     """What was seen of the line: frames that its camera had returned, and its resident memory."""
 
     folder: Path
+    total: int
+    """Frames that there are; looks after the last one, while the line closes, are left out."""
     frames: list[int] = field(default_factory=list)
     rss_mb: list[float] = field(default_factory=list)
 
@@ -53,8 +55,9 @@ class Watch:
         counters = list((self.folder / "counters").glob("*.counter"))
         mb = memory_mb(process, "VmRSS")
         data = counters[0].read_bytes() if counters else b""
-        if mb and len(data) == 16:
-            self.frames.append(struct.unpack("=8xQ", data)[0])
+        count = struct.unpack("=8xQ", data)[0] if len(data) == 16 else self.total
+        if mb and count < self.total:
+            self.frames.append(count)
             self.rss_mb.append(mb)
 
 
@@ -90,7 +93,7 @@ def measured(frames: int, warm: int, folder: Path) -> dict[str, Any]:
     """The run and its slope."""
     package = seeing_package(folder / "package", BASE, DEPTH)
     lay_pictures(folder, warm + frames)
-    watch = Watch(folder)
+    watch = Watch(folder, warm + frames)
     summary = watched_run(line_config(folder, package.path), watch.look, _EVERY_S)
     growth = slope(watch.frames, watch.rss_mb, warm)
     first = next(mb for count, mb in zip(watch.frames, watch.rss_mb, strict=True) if count > warm)

@@ -112,11 +112,15 @@ def test_pictures_are_few_and_every_twentieth_is_damaged(tmp_path: Path) -> None
 
 
 def test_frames_are_counted_by_the_lines_own_counter(tmp_path: Path) -> None:
-    watch = Watch(tmp_path)
+    def look_at(count: int) -> None:
+        (tmp_path / "counters/run.counter").write_bytes(b"FRAMES1\0" + struct.pack("=Q", count))
+        watch.look(Path("/proc/self"))
+
+    watch = Watch(tmp_path, 100)
     watch.look(Path("/proc/self"))
     assert watch.frames == []  # the line has not begun
     (tmp_path / "counters").mkdir()
-    (tmp_path / "counters/run.counter").write_bytes(b"FRAMES1\0" + struct.pack("=Q", 41))
-    watch.look(Path("/proc/self"))
+    look_at(41)
     watch.look(Path("/proc/no such process"))
+    look_at(100)  # the last frame: from now on the line lets go of what it holds
     assert watch.frames == [41] and watch.rss_mb[0] > 10
