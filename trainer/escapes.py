@@ -71,14 +71,16 @@ class EscapeCurve:
         """The curve of one class with counts and 95 % intervals: `DefectFigures` at each threshold."""
         return [{"threshold": level / 255, **self._matches[level].of(name).json()} for level in LEVELS]
 
-    def choose(self, target: float, least: int) -> tuple[Trade | None, ...]:
+    def choose(self, target: float, least: int, highest: int = LEVELS[-1]) -> tuple[Trade | None, ...]:
         """For each class the threshold with the fewest false alarms that lets no more than `target` escape.
 
         Of several the one that finds most, then the highest: no defect is given up for nothing. Where
         no threshold keeps the target, those that let the fewest escape are chosen among. None for a
-        class of which the frames show fewer than `least` defects: they could not tell.
+        class of which the frames show fewer than `least` defects: they could not tell. highest: of
+        LEVELS, the last one that may be chosen.
         """
-        return tuple(_best(self.trades(name), target, least) for name in self._classes)
+        tried = LEVELS.index(highest) + 1
+        return tuple(_best(self.trades(name)[:tried], target, least) for name in self._classes)
 
     def json(self, target: float, served: Sequence[float]) -> dict[str, Any]:
         """The trade for an escape target: the curve of each class, and the threshold that keeps it.

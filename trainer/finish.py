@@ -1,9 +1,9 @@
 """The end of a run: the best network calibrated, its thresholds chosen, its defects counted.
 
 The validation frames pass the network twice, for the scaling and under it; all figures after that
-are read from the same kept probabilities. For an escape target they may pass it twice more: a
+are read from the same kept probabilities. For an escape target they may pass it once more: a
 threshold of 0.99 leaves two of the 256 levels that a release graph gives, too few to choose among.
-The network's last layer is then moved until the threshold is near one half.
+The class's score is then moved to where there are more.
 """
 
 from __future__ import annotations
@@ -56,10 +56,12 @@ class KeptMaps:
             yield flat.reshape(*frame[0].shape[:2], self._classes), frame
 
 
-CROWDED = LEVELS[0] / 255, 0.9
-"""Thresholds not between these have few levels left to choose among."""
-MOVES = 2
-"""Times that the network may be moved, each followed by a pass over the frames."""
+CROWDED = LEVELS[0], 230
+"""Levels of 255 (0.1 and 0.9) from which on too few are left to choose among."""
+SURE = 0.998
+"""Calibrated probability beyond which no threshold is tried: a handful of validation pixels would decide."""
+MOVE = math.log(SURE / (1 - SURE)) - math.log(0.9 / 0.1)
+"""By so much a score is moved, so that 0.9 then stands where 0.998 stood, or 0.1 where 0.002 did."""
 
 LogTrades = Callable[[str, tuple[Trade, ...]], None]
 """Called with each class's escape curve."""
@@ -74,13 +76,13 @@ def finish(
     trades: tuple[Trade | None, ...] = (None,) * len(best.classes)
     if aim.escape_target is not None:
         curve = _curve(maps, best.classes)
-        for _ in range(MOVES):
-            moved = _uncrowded(best, curve.choose(aim.escape_target, FEW))
-            if moved is best:
-                break
+        trades = curve.choose(aim.escape_target, FEW)
+        moved = _uncrowded(best, trades)
+        if moved is not best:
             best, maps = moved, KeptMaps(moved, frames, autocast)
             curve = _curve(maps, best.classes)
-        trades = curve.choose(aim.escape_target, FEW)
+        if best.moved:
+            trades = curve.choose(aim.escape_target, FEW, CROWDED[1])
         for name in best.classes:
             log(name, curve.trades(name))
     histogram = ProbabilityHistogram(len(best.classes))
@@ -113,21 +115,24 @@ def _curve(maps: KeptMaps, classes: Sequence[str]) -> EscapeCurve:
 
 
 def _uncrowded(trained: TrainedNetwork, trades: Sequence[Trade | None]) -> TrainedNetwork:
-    """The network with a probability of one half where a class has its threshold in the crowd at 0 or 1.
+    """The network with scores moved off 0 or 1 where a class has its threshold, the same one where none has.
 
-    The same network where no class has. Pixels of one class keep their order. A class of which no
-    threshold finds anything is at 0.
+    Or where they have been moved before. Pixels of one class keep their order. A class of which no threshold finds anything is at 0.
     """
-    thresholds = [0.5 if t is None else t.threshold if t.found else LEVELS[0] / 255 for t in trades]
-    crowded = [not CROWDED[0] < threshold < CROWDED[1] for threshold in thresholds]
-    if not any(crowded):
+    moves = []
+    for trade in trades:
+        if trade is None:
+            moves.append(0.0)
+            continue
+        level = round(255 * trade.threshold) if trade.found else 0
+        moves.append(-MOVE if level >= CROWDED[1] else MOVE if level <= CROWDED[0] else 0.0)
+    if trained.moved or not any(moves):
         return trained
-    odds = [math.log(t / (1 - t)) if far else 0.0 for t, far in zip(thresholds, crowded, strict=True)]
     net = copy.deepcopy(trained.net)
     with torch.no_grad():
         assert net.head.bias is not None
-        net.head.bias[1:] -= net.head.bias.new_tensor(odds)
-    return replace(trained, net=net)
+        net.head.bias[1:] += net.head.bias.new_tensor(moves)
+    return replace(trained, net=net, moved=True)
 
 
 def _matches(maps: KeptMaps, classes: Sequence[str], thresholds: Sequence[float]) -> dict[str, MatchCounts]:

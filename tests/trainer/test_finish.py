@@ -6,12 +6,13 @@ import contextlib
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 
 from benchmarks.networks import seeing_network
 from trainer.checkpoint import TrainedNetwork
 from trainer.escapes import Trade
-from trainer.finish import CROWDED, Aim, finish
+from trainer.finish import CROWDED, MOVE, Aim, finish
 from trainer.validate import Shown
 
 DAMAGE, DIRT, GOOD = 20, 70, 128
@@ -45,7 +46,7 @@ def finished(trained: TrainedNetwork, target: float | None) -> TrainedNetwork:
 
 
 def test_a_threshold_is_found_where_probabilities_crowd_at_one() -> None:
-    served = finished(sure(6.0), 0.0)
+    served = finished(sure(2.5), 0.0)
     counts = served.metrics["validation"]["per_defect"]["classes"][served.classes[0]]
     assert (counts["found"], counts["total"], counts["false_alarms"]) == (12, 12, 0)
 
@@ -53,19 +54,28 @@ def test_a_threshold_is_found_where_probabilities_crowd_at_one() -> None:
 def test_and_where_they_crowd_at_zero() -> None:
     served = finished(sure(-13.0), 0.0)
     counts = served.metrics["validation"]["per_defect"]["classes"][served.classes[0]]
-    assert CROWDED[0] < served.thresholds[0] < CROWDED[1]
+    assert CROWDED[0] < 255 * served.thresholds[0] < CROWDED[1]
     assert (counts["found"], counts["total"], counts["false_alarms"]) == (12, 12, 0)
 
 
 def test_only_the_last_layers_bias_of_the_crowded_class_moves() -> None:
-    trained = sure(6.0)
+    trained = sure(2.5)
     served = finished(trained, 0.0)
     before, after = trained.net.state_dict(), served.net.state_dict()
     assert {name for name in before if not torch.equal(before[name], after[name])} == {"head.bias"}
     moved = after["head.bias"] - before["head.bias"]
-    assert moved[0] == 0 and moved[1] < -5 and moved[2] == 0
+    assert moved[0] == 0 and moved[1] == pytest.approx(-MOVE) and moved[2] == 0
 
 
 def test_without_an_escape_target_the_network_stays_as_calibrated() -> None:
     trained = sure(30.0)
     assert finished(trained, None).net is trained.net
+
+
+def test_a_run_that_is_finished_again_moves_no_further() -> None:
+    first = finished(sure(2.5), 0.0)
+    again = finished(first, 0.0)
+    assert first.moved and torch.equal(
+        first.net.state_dict()["head.bias"], again.net.state_dict()["head.bias"]
+    )
+    assert first.thresholds == again.thresholds
