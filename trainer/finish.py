@@ -115,9 +115,10 @@ def _curve(maps: KeptMaps, classes: Sequence[str]) -> EscapeCurve:
 
 
 def _uncrowded(trained: TrainedNetwork, trades: Sequence[Trade | None]) -> TrainedNetwork:
-    """The network with scores moved off 0 or 1 where a class has its threshold, the same one where none has.
+    """The network with scores moved off 0 or 1 where a class has its threshold.
 
-    Or where they have been moved before. Pixels of one class keep their order. A class of which no threshold finds anything is at 0.
+    The same network where no class has, or where they have been moved before. Pixels of one class
+    keep their order. A class of which no threshold finds anything is at 0.
     """
     moves = []
     for trade in trades:
