@@ -116,7 +116,9 @@ def _hull(points: ArrayLike) -> NDArray[np.int32]:
 
     The minimal rectangle needs that: of two that are equally small it takes one by the order.
     """
-    return np.asarray(cv2.convexHull(np.asarray(points, np.int32)), np.int32)[:, 0, :]
+    hull = np.asarray(cv2.convexHull(np.asarray(points, np.int32)), np.int32)[:, 0, :]
+    first = np.lexsort(hull.T)[0]  # OpenCV begins where the order of the points makes it
+    return np.concatenate((hull[first:], hull[:first]))
 
 
 def _length(hull: NDArray[np.integer], scale: Scale) -> float:

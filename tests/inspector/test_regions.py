@@ -70,6 +70,26 @@ def test_bands_of_any_height_find_and_measure_the_same(
             assert getattr(one, name) == pytest.approx(getattr(other, name), rel=1e-5), name
 
 
+def test_a_length_does_not_depend_on_the_bands_that_a_region_was_found_in() -> None:
+    """In millimetres two rectangles around this one are equally small: once it was 1.80 long, once 1.82."""
+    rows = [
+        "..........",
+        "..........",
+        "...##..##",
+        "####...#.",
+        "##.##.##.",
+        "....###..",
+        "..##....#",
+        ".##......",
+    ]
+    mask: Mask = np.array([[c == "#" for c in row.ljust(10, ".")] for row in rows], np.uint8)
+    found = [
+        measured(mask, 0, Scale(0.1, 0.2), band_px, Zones(mask.shape, ())) for band_px in (mask.size, 28)
+    ]
+    assert found[0][0].area_px == 22
+    assert [d.length_mm for d in found[0]] == [d.length_mm for d in found[1]]
+
+
 def test_a_piece_beyond_a_gap_and_a_border_counts_with_the_one_in_the_zone() -> None:
     mask: Mask = np.zeros((20, 10), np.uint8)
     mask[0:4, 0:3] = 1
