@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 import torch
 from tiny_run import Silent, make_data, request
 
+from trainer.cli.fit import fit
 from trainer.failures import OutOfMemory, ProcessLost
 from trainer.fit import prepare, run
 from trainer.ranks import Ranks
@@ -72,6 +75,7 @@ from pathlib import Path
 sys.path[:0] = [{str(Path.cwd())!r}, {str(Path(__file__).parent)!r}]
 from tiny_run import Silent, request
 from trainer.fit import prepare, run
+from trainer.cli.fit import fit
 from trainer.failures import OutOfMemory
 data, out = Path({str(data)!r}), Path({str(tmp_path / "r")!r})
 prepared = prepare(request(data, out, steps=1, base=64, step_px=400_000))
@@ -114,3 +118,17 @@ def test_another_error_stays_what_it_is(data: Path, tmp_path: Path) -> None:
     prepared.training._learner.gradients = raising(RuntimeError("a bug"))  # type: ignore[method-assign]
     with pytest.raises(RuntimeError, match="a bug"):
         run(prepared, Silent())
+
+
+def test_a_process_whose_peer_could_not_begin_says_so(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one found the folder there already; this one loses it while they agree on the data."""
+    gone = RuntimeError("[../gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:5221")
+    monkeypatch.setattr(Ranks, "refuse_other_data", raising(gone))
+    monkeypatch.setattr(logging, "disable", lambda _level: None)  # which would last beyond this test
+    monkeypatch.setattr("trainer.ranks.joined", lambda _device: nullcontext(Ranks(1, 2)))
+    arguments = [str(data), "--out", str(tmp_path / "r"), "--steps", "1"]
+    with pytest.raises(ProcessLost, match=r"process 1: Another process .* has ended .*; see what it said"):
+        fit.main(arguments, standalone_mode=False)
+    assert not (tmp_path / "r").exists()
