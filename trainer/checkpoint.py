@@ -79,8 +79,6 @@ class TrainedNetwork:
     """What the thresholds were chosen for; None: the best IoU."""
     scaled: bool = False
     """Whether its probabilities have been calibrated; doing it twice would not give the same weights."""
-    moved: bool = False
-    """Whether scores have been moved off 0 and 1; see `trainer.finish`."""
 
 
 def save_network(path: Path, trained: TrainedNetwork) -> None:
@@ -99,7 +97,6 @@ def save_network(path: Path, trained: TrainedNetwork) -> None:
         "fit_config": trained.fit_config,
         "escape_target": trained.escape_target,
         "scaled": trained.scaled,
-        "moved": trained.moved,
     }
     save_atomically(path, partial(torch.save, content))
 
@@ -134,7 +131,6 @@ def load_run(path: Path) -> TrainedNetwork:
         fit_config=content["fit_config"],
         escape_target=content.get("escape_target"),
         scaled=content.get("scaled", False),
-        moved=content.get("moved", False),
     )
 
 

@@ -120,8 +120,8 @@ class FitConfig(BaseModel):
     precision: Literal["auto", "f32", "bf16"] = "auto"
     mm_per_px: tuple[float, float] | None = None
     escape_target: float | None = Field(None, ge=0, lt=1)
-    """Share of defects that may be missed: thresholds are those with the fewest false alarms that keep it on
-    the validation frames. None: thresholds with the best IoU, which draw the outline best."""
+    """Share of defects that may be missed: thresholds are the highest that keep it on the validation
+    frames. None: thresholds with the best IoU, which draw the outline best."""
 
     def unet(self) -> UNetConfig:
         """The network's part of the config."""

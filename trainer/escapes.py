@@ -71,16 +71,13 @@ class EscapeCurve:
         """The curve of one class with counts and 95 % intervals: `DefectFigures` at each threshold."""
         return [{"threshold": level / 255, **self._matches[level].of(name).json()} for level in LEVELS]
 
-    def choose(self, target: float, least: int, highest: int = LEVELS[-1]) -> tuple[Trade | None, ...]:
-        """For each class the threshold with the fewest false alarms that lets no more than `target` escape.
+    def choose(self, target: float, least: int) -> tuple[Trade | None, ...]:
+        """For each class the highest threshold that lets no more than `target` of its defects escape.
 
-        Of several the one that finds most, then the highest: no defect is given up for nothing. Where
-        no threshold keeps the target, those that let the fewest escape are chosen among. None for a
-        class of which the frames show fewer than `least` defects: they could not tell. highest: of
-        LEVELS, the last one that may be chosen.
+        Where none is that good, the highest of those that let the fewest escape. None for a class
+        of which the frames show fewer than `least` defects: they could not tell.
         """
-        tried = LEVELS.index(highest) + 1
-        return tuple(_best(self.trades(name)[:tried], target, least) for name in self._classes)
+        return tuple(_best(self.trades(name), target, least) for name in self._classes)
 
     def json(self, target: float, served: Sequence[float]) -> dict[str, Any]:
         """The trade for an escape target: the curve of each class, and the threshold that keeps it.
@@ -115,12 +112,4 @@ def _best(trades: tuple[Trade, ...], target: float, least: int) -> Trade | None:
     if total < max(1, least):
         return None
     allowed = max(int(target * total), min(total - trade.found for trade in trades))
-    kept: list[tuple[int, int, Trade]] = []
-    worst = 0
-    for trade in reversed(trades):
-        # A lower threshold marks all that a higher one does: regions that merge make it no better.
-        worst = max(worst, trade.false_alarms)
-        if total - trade.found <= allowed:
-            kept.append((worst, -trade.found, trade))
-    # The first of equals is the highest.
-    return min(kept, key=lambda candidate: candidate[:2])[2]
+    return [trade for trade in trades if total - trade.found <= allowed][-1]

@@ -1,15 +1,11 @@
 """The end of a run: the best network calibrated, its thresholds chosen, its defects counted.
 
 The validation frames pass the network twice, for the scaling and under it; all figures after that
-are read from the same kept probabilities. For an escape target they may pass it once more: a
-threshold of 0.99 leaves two of the 256 levels that a release graph gives, too few to choose among.
-The class's score is then moved to where there are more.
+are read from the same kept probabilities.
 """
 
 from __future__ import annotations
 
-import copy
-import math
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -21,9 +17,9 @@ from inspector.defects import MatchCounts, mask_of, match_defects
 from inspector.tiling import Geometry
 from inspector.types import ProbMap
 from trainer.checkpoint import TrainedNetwork
-from trainer.escapes import LEVELS, EscapeCurve, Trade
+from trainer.escapes import EscapeCurve, Trade
 from trainer.metrics.matches import defect_figures
-from trainer.thresholds import FEW, ProbabilityHistogram
+from trainer.thresholds import FEW, ClassChoice, ProbabilityHistogram
 from trainer.validate import Shown, segment_frame
 from trainer.vector_scaling import calibrated
 
@@ -56,13 +52,6 @@ class KeptMaps:
             yield flat.reshape(*frame[0].shape[:2], self._classes), frame
 
 
-CROWDED = LEVELS[0], 230
-"""Levels of 255 (0.1 and 0.9) from which on too few are left to choose among."""
-SURE = 0.998
-"""Calibrated probability beyond which no threshold is tried: a handful of validation pixels would decide."""
-MOVE = math.log(SURE / (1 - SURE)) - math.log(0.9 / 0.1)
-"""By so much a score is moved, so that 0.9 then stands where 0.998 stood, or 0.1 where 0.002 did."""
-
 LogTrades = Callable[[str, tuple[Trade, ...]], None]
 """Called with each class's escape curve."""
 
@@ -73,25 +62,12 @@ def finish(
     """The network as it is served: calibrated, with its thresholds and what they find on these frames."""
     best = calibrated(best, frames, autocast)
     maps = KeptMaps(best, frames, autocast)
-    trades: tuple[Trade | None, ...] = (None,) * len(best.classes)
-    if aim.escape_target is not None:
-        curve = _curve(maps, best.classes)
-        trades = curve.choose(aim.escape_target, FEW)
-        moved = _uncrowded(best, trades)
-        if moved is not best:
-            best, maps = moved, KeptMaps(moved, frames, autocast)
-            curve = _curve(maps, best.classes)
-        if best.moved:
-            trades = curve.choose(aim.escape_target, FEW, CROWDED[1])
-        for name in best.classes:
-            log(name, curve.trades(name))
     histogram = ProbabilityHistogram(len(best.classes))
     for probs, (_, truth, _) in maps:
         histogram.add(probs, truth)
-    choices = tuple(
-        choice if trade is None else replace(choice, threshold=trade.threshold, iou=trade.iou)
-        for choice, trade in zip(histogram.choose(aim.prior), trades, strict=True)
-    )
+    choices = histogram.choose(aim.prior)
+    if aim.escape_target is not None:
+        choices = _for_escapes(choices, maps, best.classes, aim.escape_target, log)
     thresholds = tuple(choice.threshold for choice in choices)
     counts = defect_figures(_matches(maps, best.classes, thresholds), len(frames))
     figures = best.metrics["validation"] | {
@@ -107,33 +83,19 @@ def finish(
     )
 
 
-def _curve(maps: KeptMaps, classes: Sequence[str]) -> EscapeCurve:
+def _for_escapes(
+    choices: Sequence[ClassChoice], maps: KeptMaps, classes: Sequence[str], target: float, log: LogTrades
+) -> tuple[ClassChoice, ...]:
+    """The choices with the thresholds that keep the target, for classes with enough defects to tell."""
     curve = EscapeCurve(classes)
     for probs, (_, truth, instances) in maps:
         curve.add(probs, truth, instances)
-    return curve
-
-
-def _uncrowded(trained: TrainedNetwork, trades: Sequence[Trade | None]) -> TrainedNetwork:
-    """The network with scores moved off 0 or 1 where a class has its threshold.
-
-    The same network where no class has, or where they have been moved before. Pixels of one class
-    keep their order. A class of which no threshold finds anything is at 0.
-    """
-    moves = []
-    for trade in trades:
-        if trade is None:
-            moves.append(0.0)
-            continue
-        level = round(255 * trade.threshold) if trade.found else 0
-        moves.append(-MOVE if level >= CROWDED[1] else MOVE if level <= CROWDED[0] else 0.0)
-    if trained.moved or not any(moves):
-        return trained
-    net = copy.deepcopy(trained.net)
-    with torch.no_grad():
-        assert net.head.bias is not None
-        net.head.bias[1:] += net.head.bias.new_tensor(moves)
-    return replace(trained, net=net, moved=True)
+    for name in classes:
+        log(name, curve.trades(name))
+    return tuple(
+        choice if trade is None else replace(choice, threshold=trade.threshold, iou=trade.iou)
+        for choice, trade in zip(choices, curve.choose(target, FEW), strict=True)
+    )
 
 
 def _matches(maps: KeptMaps, classes: Sequence[str], thresholds: Sequence[float]) -> dict[str, MatchCounts]:

@@ -90,8 +90,8 @@ class FitOptions:
 @click.option(
     "--escape-target",
     type=click.FloatRange(0, 1, max_open=True),
-    help="Share of defects that may be missed on the validation frames; thresholds are then those with"
-    " the fewest false alarms. With --resume also for a run that has ended."
+    help="Share of defects that may be missed on the validation frames; thresholds are then as high as it"
+    " lets them be. With --resume also for a run that has ended."
     "  [default: thresholds of best IoU]",
 )
 @click.option(
