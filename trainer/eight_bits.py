@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from trainer.grid import Grid, grid_over
 from trainer.release import ReleaseGraph
-from trainer.rounding import Moments, fit_and_round
+from trainer.rounding import Moments, fit, fit_and_round
 from trainer.unet import ConvPair, UpLevel
 
 _Conv: TypeAlias = nn.Conv2d | nn.ConvTranspose2d
@@ -74,7 +74,8 @@ def layers_in_8_bits(
     """Every convolution, in the order of computation.
 
     graph: of float32. tiles: uint8 (n, h, w, channels) of a legal size. float_layers: convolutions that
-    stay in floating point; 1 is the one at the picture, which must be among them, as must be the head.
+    stay in floating point, fitted like the others but not rounded. 1 is the one at the picture; it must
+    be among them, and so must be the head.
     """
     net = graph.net
     with torch.inference_mode():
@@ -133,26 +134,31 @@ class _Walk:
     def _made(self, conv: _Conv, x: _Map, trained: list[Tensor]) -> Layer:
         """The layer fitted to what the trained one answers, on pixels drawn from every tile."""
         assert conv.bias is not None
-        up = isinstance(conv, nn.ConvTranspose2d)
-        if len(self.layers) + 1 in self._float_layers:
+        number, up = len(self.layers) + 1, isinstance(conv, nn.ConvTranspose2d)
+        if number == 1:  # it reads what the trained one reads, and bfloat16 holds its weights exactly
             return Layer(conv.weight.detach(), None, conv.bias.detach(), None)
-        assert x.grid is not None, "what an 8-bit layer reads has a grid"
+        rounds = number not in self._float_layers
         # Rows are answers, columns what is read: of an up-convolution four pixels answer to one.
         by_row = conv.weight.permute(2, 3, 1, 0) if up else conv.weight
-        by_row = by_row * x.grid.step.reshape((1, 1, 1, -1) if up else (1, -1, 1, 1))
+        if rounds:
+            assert x.grid is not None, "what an 8-bit layer reads has a grid"
+            by_row = by_row * x.grid.step.reshape((1, 1, 1, -1) if up else (1, -1, 1, 1))
         weights = (by_row.flatten(0, 2) if up else by_row.flatten(1)).double()
         moments = Moments(weights.shape[1], weights.shape[0])
-        for n, (read, answer) in enumerate(zip(x.served, trained, strict=True)):
+        served = x.served if rounds else x.served_values()
+        for n, (read, answer) in enumerate(zip(served, trained, strict=True)):
             moments.add(*self._read(n, read, answer, conv))
-        found = fit_and_round(weights, moments, 4 if up else 1)
-        outputs = len(found.bias) // (4 if up else 1)
-        whole = found.whole.reshape(by_row.shape).to(torch.int8)
-        return Layer(
-            whole.permute(3, 2, 0, 1).contiguous() if up else whole,
-            found.scale[:outputs].float(),
-            found.bias.reshape(-1, outputs).mean(0).float(),
-            None,
-        )
+        scale = None
+        if rounds:
+            found = fit_and_round(weights, moments, 4 if up else 1)
+            weights, bias, scale = found.whole.to(torch.int8), found.bias, found.scale
+            scale = scale[: conv.out_channels].float()
+        else:
+            weights, bias = fit(weights, moments)
+            weights = weights.float()
+        weights = weights.reshape(by_row.shape)
+        weights = weights.permute(3, 2, 0, 1).contiguous() if up else weights
+        return Layer(weights, scale, bias.reshape(-1, conv.out_channels).mean(0).float(), None)
 
     def _some(self, tile: int, one: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(values (n, channels), y, x) of pixels of a map, drawn by the tile's chances."""

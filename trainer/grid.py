@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 LEVELS = 255
+MARGIN = 1.1
+"""Room beyond the values that were seen: the line will show others."""
 LEAST_RANGE = 0.02
 """Of the widest channel's range: a channel that was hardly seen to speak may speak on the line."""
 
@@ -35,12 +37,12 @@ class Grid:
 
 
 def grid_over(maps: list[Tensor]) -> Grid:
-    """Levels from the smallest to the largest value that each channel takes.
+    """Levels for all values that each channel takes, and a little beyond.
 
-    maps: float32 (1, channels, h, w) of every tile, in the trained network. Room beyond was tried, and
-    cutting off what is rare: one makes every level coarser, the other loses defects, which are rare.
+    maps: float32 (1, channels, h, w) of every tile, in the trained network. Rare large values are not cut
+    off for finer levels of the rest: defects are rare, and the golden tiles showed that they are lost.
     """
-    low = torch.stack([one.amin((0, 2, 3)) for one in maps]).amin(0).clamp(max=0)
-    span = torch.stack([one.amax((0, 2, 3)) for one in maps]).amax(0) - low
+    low = MARGIN * torch.stack([one.amin((0, 2, 3)) for one in maps]).amin(0).clamp(max=0)
+    span = MARGIN * torch.stack([one.amax((0, 2, 3)) for one in maps]).amax(0) - low
     least = max(LEAST_RANGE * float(span.max()), 1e-6)
     return Grid(low, span.clamp(min=least) / LEVELS)

@@ -66,7 +66,8 @@ def float_layer_choices(depth: int) -> list[tuple[int, ...]]:
     resolution last, and then the head. All but the lowest level may stay, from the top.
     """
     last = 5 * depth - 2
-    few: list[tuple[int, ...]] = [(1, *range(last - more, last + 1)) for more in range(3)]
+    few: list[tuple[int, ...]] = [(1, last), (1, last - 1, last), (1, 2, last - 1, last)]
+    few.append((1, 2, last - 2, last - 1, last))
     levels = [(*range(1, 2 * n + 1), *range(last - 3 * n, last + 1)) for n in range(1, depth)]
     return few + levels
 

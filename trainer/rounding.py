@@ -60,19 +60,27 @@ class Rounded:
     """float64 (outputs,)."""
 
 
-def fit_and_round(weights: Tensor, moments: Moments, groups: int = 1) -> Rounded:
-    """The 8-bit layer whose answers come nearest to those in `moments`, starting from `weights`.
+def fit(weights: Tensor, moments: Moments) -> tuple[Tensor, Tensor]:
+    """(weights, bias), float64, of the layer whose answers come nearest to those in `moments`.
 
-    weights: float64 (outputs, inputs). Where the inputs in `moments` are those of the network in 8 bits and
-    the answers the trained network's, the layer also makes good what the layers before it got wrong.
-    groups: outputs n, n + outputs/groups, ... share a scale, as an up-convolution's four pixels do.
+    weights: float64 (outputs, inputs), to start from. Where the inputs in `moments` are those of the network
+    in 8 bits and the answers the trained network's, the layer makes good what those before it got wrong.
     """
     variance, shared = moments.covariance
-    damped = _damped(variance)
-    fitted = weights + torch.linalg.solve(damped, shared - variance @ weights.T).T
+    fitted = weights + torch.linalg.solve(_damped(variance), shared - variance @ weights.T).T
+    x, y = moments.mean
+    return fitted, y - fitted @ x
+
+
+def fit_and_round(weights: Tensor, moments: Moments, groups: int = 1) -> Rounded:
+    """The same layer in 8 bits.
+
+    groups: outputs n, n + outputs/groups, ... share a scale, as an up-convolution's four pixels do.
+    """
+    fitted, _ = fit(weights, moments)
     largest = fitted.abs().amax(1).reshape(groups, -1).amax(0).repeat(groups)
     scale = (largest / LARGEST).clamp(min=1e-30)
-    whole = _round_in_turn(fitted, damped, scale)
+    whole = _round_in_turn(fitted, _damped(moments.covariance[0]), scale)
     x, y = moments.mean
     return Rounded(whole, scale, y - (whole * scale[:, None]) @ x)
 

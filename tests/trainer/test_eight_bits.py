@@ -122,7 +122,8 @@ def test_it_answers_what_the_trained_network_answers(made: tuple[ModelPackage, U
     engine.close()
     with torch.inference_mode():
         prob, _ = ReleaseGraph(net, ((MEAN,), (STD,))).eval()(torch.from_numpy(TILE)[None, :, :, None])
-    assert np.abs(found.astype(int) - prob[0].numpy()).max() <= 0.1 * 255
+    off = np.abs(found.astype(int) - prob[0].numpy())
+    assert off.mean() < 3 and off.max() < 40, (off.mean(), off.max())  # levels of 255, of a random network
 
 
 def test_layers_in_floating_point_keep_their_maps(made: tuple[ModelPackage, UNet]) -> None:
@@ -138,12 +139,12 @@ def test_readers_of_every_convolution() -> None:
     assert all(read == [number + 1] for number, read in found.items())
 
 
-def test_levels_span_what_was_seen() -> None:
+def test_levels_span_what_was_seen_and_a_little_more() -> None:
     maps = [torch.randn(1, 3, 50, 50, generator=torch.Generator().manual_seed(n)).relu() - n for n in (0, 1)]
     both = torch.cat([one.flatten(2) for one in maps], 2)[0]
     grid = grid_over(maps)
-    assert torch.allclose(grid.low, both.amin(1))
-    assert torch.allclose(255 * grid.step, both.amax(1) - both.amin(1))
+    assert torch.allclose(grid.low, 1.1 * both.amin(1))
+    assert torch.allclose(255 * grid.step, 1.1 * (both.amax(1) - both.amin(1)))
     for one in maps:
         off = (grid.values(grid.whole(one)) - one).abs().amax((0, 2, 3))
         assert bool((off <= grid.step / 2 + 1e-6).all())
@@ -154,4 +155,4 @@ def test_a_channel_that_was_hardly_seen_has_room() -> None:
     values = torch.zeros(1, 2, 8, 8)
     values[0, 0] = torch.linspace(0, 10, 64).reshape(8, 8)
     grid = grid_over([values])
-    assert float(255 * grid.step[0]) == pytest.approx(10) and float(255 * grid.step[1]) == pytest.approx(0.2)
+    assert float(255 * grid.step[0]) == pytest.approx(11) and float(255 * grid.step[1]) == pytest.approx(0.22)

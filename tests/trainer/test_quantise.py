@@ -84,9 +84,9 @@ def test_no_training_frame_is_refused() -> None:
 
 def test_more_layers_stay_in_float_step_by_step() -> None:
     choices = float_layer_choices(4)
-    assert choices[:3] == [(1, 18), (1, 17, 18), (1, 16, 17, 18)]
-    assert choices[3] == (1, 2, 15, 16, 17, 18)
-    assert choices[4] == (1, 2, 3, 4, *range(12, 19))
+    assert choices[:4] == [(1, 18), (1, 17, 18), (1, 2, 17, 18), (1, 2, 16, 17, 18)]
+    assert choices[4] == (1, 2, 15, 16, 17, 18)
+    assert choices[5] == (1, 2, 3, 4, *range(12, 19))
     assert all(set(few) < set(more) for few, more in pairwise(choices))
     assert all(len(choice) < 18 for choice in choices)
 

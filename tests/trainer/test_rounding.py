@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainer.rounding import LARGEST, Moments, Rounded, fit_and_round
+from trainer.rounding import LARGEST, Moments, Rounded, fit, fit_and_round
 
 INPUTS, OUTPUTS = 40, 12
 
@@ -75,3 +75,11 @@ def test_inputs_that_were_never_seen_keep_their_weights(weights: Tensor) -> None
     assert bool((off <= found.scale / 2 + 1e-9).all())
     silent = fit_and_round(weights, moments_of(torch.zeros_like(x), torch.zeros(2000, OUTPUTS)))
     assert bool(silent.whole.isfinite().all()) and bool(silent.bias.isfinite().all())
+
+
+def test_without_rounding_nothing_is_lost_where_the_inputs_are_right(weights: Tensor) -> None:
+    x = correlated(2000, 2)
+    found, bias = fit(weights, moments_of(x, x @ weights.T.float() + 3))
+    assert torch.allclose(found, weights, atol=1e-3) and torch.allclose(
+        bias, torch.full_like(bias, 3), atol=0.1
+    )
