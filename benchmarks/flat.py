@@ -1,6 +1,6 @@
 """The line's resident memory stays flat over 10,000 frames: its slope, with a 95 % interval.
 
-    python -m benchmarks.flat [--frames 10000] [--warm 3000]
+    python -m benchmarks.flat [--frames 10000] [--warm 5000]
 
 `inspector run` itself, in a process of its own, on gray frames of 256x256 with a small network, every
 twentieth with a crack that is kept as evidence: camera, engine, rules, ledger, recorder and output all
@@ -33,7 +33,7 @@ from inspector.png import png_parts
 BASE, DEPTH, FRAME = 4, 3, (256, 256)
 PICTURES = 20
 """One of them is damaged."""
-FRAMES, WARM = 10_000, 3_000
+FRAMES, WARM = 10_000, 5_000
 BAR_MB = 10.0
 BLOCKS = 20
 """Memory moves in steps and stays: neighbouring samples say the same twice, means of blocks less so."""
