@@ -25,7 +25,8 @@ FIGURES = {"miou": 0.5, "per_class": {}, "per_defect": {}, "frames": 4}
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "count.py").write_text(
-        "import json, pathlib, sys\n"
+        "import json, pathlib, sys, time\n"
+        "time.sleep(0.1)\n"  # costs are rounded to tenths of a second
         "path = pathlib.Path('times'); path.write_text(path.read_text() + 'x' if path.exists() else 'x')\n"
         "print('noise'); print(json.dumps({'said': sys.argv[1]}))\n"
         "sys.exit(int(sys.argv[2]))\n"

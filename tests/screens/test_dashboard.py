@@ -140,8 +140,6 @@ def test_the_feed_knows_what_waits_and_when_the_last_was_judged(line: SmallLine,
 
 
 async def test_a_feed_that_hangs_is_told_and_not_waited_for(line: SmallLine, feed: LedgerFeed) -> None:
-    line.judge("PASS")
-    line.beat()
     clock = [0]
     release = threading.Event()
 
@@ -152,6 +150,9 @@ async def test_a_feed_that_hangs_is_told_and_not_waited_for(line: SmallLine, fee
             self.reads += 1
             if self.reads > 1:
                 assert release.wait(20)
+            else:  # not before the app starts, which takes seconds on a busy machine
+                line.judge("PASS")
+                line.beat()
             return feed.read()
 
         def __getattr__(self, name: str) -> object:
