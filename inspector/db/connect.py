@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import sqlite3
 from collections.abc import Callable
 from contextlib import ExitStack, closing, suppress
@@ -21,6 +22,7 @@ from inspector.errors import LedgerError, UsageError
 UNSAFE_SQLITE = (3, 51, 2)
 """The last SQLite whose WAL reset can lose a committed write (sqlite.org/wal.html, "WAL-reset bug")."""
 BUSY_TIMEOUT_S = 5.0
+_ALMOST_URL = re.compile(r"sqlite[+\w]*:|[a-z]+(\+\w+)?:/", re.IGNORECASE)
 
 
 def open_ledger(
@@ -62,7 +64,9 @@ def ledger_url(url: str | URL) -> URL:
     if isinstance(url, URL):
         return url
     try:
-        return make_url(url) if "://" in url else URL.create("sqlite", database=url)
+        # One slash too few is no path: a ledger would be begun in a folder named `sqlite:`.
+        parsed = "://" in url or _ALMOST_URL.match(url) is not None
+        return make_url(url) if parsed else URL.create("sqlite", database=url)
     except (ArgumentError, ValueError) as error:  # a port that is no number is a ValueError
         raise UsageError(f"{url!r} is no database URL; write it like sqlite:///ledger.db.") from error
 

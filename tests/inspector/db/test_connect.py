@@ -117,6 +117,9 @@ def test_another_file_is_no_ledger(tmp_path: Path) -> None:
     [
         ("sqlite://", "in memory would forget"),
         ("://", "is no database URL"),
+        ("sqlite:/ledger.db", "is no database URL; write it like sqlite:///ledger.db"),
+        ("sqlite:ledger.db", "is no database URL; write it like sqlite:///ledger.db"),
+        ("postgresql:/host/x", "is no database URL"),
         ("nosuchbase://host/x", "No driver for nosuchbase"),
     ],
 )
