@@ -86,14 +86,19 @@ def finish(
 def _for_escapes(
     choices: Sequence[ClassChoice], maps: KeptMaps, classes: Sequence[str], target: float, log: LogTrades
 ) -> tuple[ClassChoice, ...]:
-    """The choices with the thresholds that keep the target, for classes with enough defects to tell."""
+    """The choices with the thresholds that keep the target, for classes with enough defects to tell.
+
+    A class of which no level finds anything keeps its choice: the highest level would silence it.
+    """
     curve = EscapeCurve(classes)
     for probs, (_, truth, instances) in maps:
         curve.add(probs, truth, instances)
     for name in classes:
         log(name, curve.trades(name))
     return tuple(
-        choice if trade is None else replace(choice, threshold=trade.threshold, iou=trade.iou)
+        choice
+        if trade is None or not trade.found
+        else replace(choice, threshold=trade.threshold, iou=trade.iou)
         for choice, trade in zip(choices, curve.choose(target, FEW), strict=True)
     )
 
