@@ -10,7 +10,7 @@ from typing import Any
 
 from inspector.errors import UsageError
 from trainer.checkpoint import load_last, set_last_aside
-from trainer.config import FitConfig, from_toml
+from trainer.config import STRONG, FitConfig, from_toml
 from trainer.dataset import Sample, load_dataset
 from trainer.fit import Prepared, setting_of
 from trainer.judge import Material, Origin
@@ -32,7 +32,7 @@ class Resumption:
     previous: bool = False
     """Go on from the checkpoint before the last one; the last one is kept under another name."""
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
-    """Fields of FitConfig that were given once more; None counts as not given."""
+    """What `Request.settings` holds, given once more; None counts as not given."""
     tensorboard: bool = False
     ranks: Ranks = ALONE
 
@@ -68,13 +68,23 @@ def prepare_resume(asked: Resumption) -> Prepared:
 def _refuse_other_settings(asked: Resumption, config: FitConfig) -> None:
     """The same command and --resume is fine; silence on another --minutes would not be."""
     for name, value in asked.settings.items():
-        began = getattr(config, name, value)
+        began = _began_with(config, name)
         if value is not None and value != began and name != "escape_target":
             raise UsageError(
                 f"{name} = {value} is not what {asked.out} began with"
                 f" ({'nothing' if began is None else began}), and a resumed run keeps its settings; leave it"
                 " out, or begin a run in a new --out."
             )
+
+
+def _began_with(config: FitConfig, name: str) -> Any:
+    """The setting, and what the options that are no fields of FitConfig made of its augmentation."""
+    if name == "quarter_turns":
+        return config.augment.quarter_turns
+    if name == "augmentation":
+        strong = all(getattr(config.augment, part) == value for part, value in STRONG.items())
+        return "strong" if strong else "usual"
+    return getattr(config, name)
 
 
 def _stock(out: Path, train: Sequence[Sample], content: dict[str, Any], config: FitConfig) -> Stock:

@@ -150,6 +150,9 @@ class Training:
 
     def _train(self, report: Report, stop_after: Callable[[int], bool]) -> bool:
         """All steps from the mark on; True when it was stopped before the end."""
+        if self._mark.step and self._ranks.agreed(self._validation_due()):
+            # The sitting before ended in the midst of it: a second Ctrl-C, or a disk that was full.
+            self._validate(report)
         while True:
             ended = self._train_on_tiles_of_a_kind(report, stop_after)
             if ended is not None:
@@ -244,19 +247,20 @@ class Training:
         wait = 1 / VALIDATIONS
         if self._config.minutes is not None:
             wait = max(wait, mark.validation_s / VALIDATION_TIME / (60 * self._config.minutes))
-        return done >= 1.0 or done - mark.validated_at >= wait
+        return done >= 1.0 > mark.validated_at or done - mark.validated_at >= wait
 
     def _validate(self, report: Report) -> None:
         mark, began = self._mark, self._schedule.elapsed_s()
         net, autocast = self._learner.averaged(), self._learner.autocast
         found = self._judge.score(net, autocast)
-        mark.validated_at = self._schedule.progress(mark.step)
         better = found.score >= mark.best
-        mark.thresholds = [choice.threshold for choice in found.choices]
         if better:
-            mark.best = found.score
             self._judge.keep(net, found, mark.step)
+            mark.best = found.score
         self._journal.validated(mark.step, found, better, self._config.classes)
+        # Not before: what ends in the midst of a validation does it again when it goes on.
+        mark.validated_at = self._schedule.progress(mark.step)
+        mark.thresholds = [choice.threshold for choice in found.choices]
         if self._journal.board is not None:
             self._judge.show(self._journal.board, net, found, autocast, mark.step)
         report.validated(mark.step, found, better)

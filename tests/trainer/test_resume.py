@@ -24,14 +24,18 @@ from trainer.checkpoint import (
     LAST,
     PREVIOUS,
     BrokenCheckpoint,
+    RunNotKept,
     load_checkpoint,
     load_run,
     save_network,
 )
 from trainer.fit import Prepared, prepare, run
 from trainer.interrupt import asked_to_stop
+from trainer.judge import Judge
 from trainer.mining import load_false_alarms
 from trainer.resume import prepare_resume
+from trainer.unet import UNet
+from trainer.validate import Validation
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +185,29 @@ def test_a_broken_best_network_is_named_and_judged_anew(data: Path, interrupted:
     assert load_run(interrupted).metrics["validation"]["frames"] == 2
 
 
+def test_a_validation_that_a_full_disk_cut_short_is_done_again(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """best.pt finds no room, the smaller line of the log and a later last.pt do."""
+    out = tmp_path / "full"
+    prepared = prepare(request(data, out, steps=10))
+    keep = Judge.keep
+
+    def without_room(judge: Judge, net: UNet, found: Validation, step: int) -> None:
+        if step == 4:
+            raise RunNotKept("full")
+        keep(judge, net, found, step)
+
+    with monkeypatch.context() as full, pytest.raises(RunNotKept):
+        full.setattr(Judge, "keep", without_room)
+        run(prepared, Silent())
+    assert load_checkpoint(out / LAST)["mark"]["step"] == 4 and load_run(out).step < 4
+    run(prepare_resume(resumption(data, out)), Silent())
+    run(prepare(request(data, tmp_path / "whole", steps=10)), Silent())
+    assert_same(tmp_path / "whole", out)
+    assert logged(out) == logged(tmp_path / "whole")
+
+
 class Killed(BaseException):
     """As by kill -9, and a step is never whole then, so that nothing is written on the way out."""
 
@@ -273,8 +300,10 @@ def test_a_setting_that_the_run_did_not_begin_with_is_refused(data: Path, interr
         ({"steps": 20}, r"steps = 20 is not what .* began with \(10\)"),
         ({"steps": None, "minutes": 3.0}, r"minutes = 3\.0 is not what .* began with \(nothing\)"),
         ({"recipe": "paper"}, r"recipe = paper is not what .* \(modern\).*leave it out"),
+        ({"quarter_turns": True}, r"quarter_turns = True is not what .* \(False\)"),
+        ({"augmentation": "strong"}, r"augmentation = strong is not what .* \(usual\)"),
     ):
         with pytest.raises(UsageError, match=words):
             prepare_resume(resumption(data, interrupted, settings=settings))
-    same = {"steps": 10, "base": 4, "seed": None, "recipe": None, "quarter_turns": True}
+    same = {"steps": 10, "base": 4, "seed": None, "recipe": None, "quarter_turns": False}
     prepare_resume(resumption(data, interrupted, settings=same))
