@@ -15,10 +15,12 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/line.installed: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing the line into $(VENV); this takes one to two minutes and says nothing meanwhile."
 	$(PIP) -e .
 	@touch $@
 
 $(VENV)/work.installed: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing what work and tests need into $(VENV), torch included; this takes some minutes."
 	$(PIP) torch
 	$(PIP) -e '.[trainer,test]'
 	-for release in $(CONTRACTS); do \
