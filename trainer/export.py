@@ -223,12 +223,18 @@ def _manifest(trained: TrainedNetwork, name: str, version: str, half: HalfReport
         halo=geometry.halo,
         grid=geometry.grid,
         normalisation=Normalisation(mean=mean, std=std),
-        thresholds={
-            c: Threshold(value=t, escape_target=trained.escape_target)
-            for c, t in zip(trained.classes, trained.thresholds, strict=True)
-        },
+        thresholds=_thresholds(trained),
         mm_per_px=trained.mm_per_px,
         training_data_sha256=trained.data_sha256,
         seed=trained.seed,
         metrics=metrics,
     )
+
+
+def _thresholds(trained: TrainedNetwork) -> dict[str, Threshold]:
+    """By class, each with the escape target only where enough validation defects chose it by one."""
+    chosen = trained.metrics.get("validation", {}).get("classes", {})
+    return {
+        name: Threshold(value=value, escape_target=chosen.get(name, {}).get("escape_target"))
+        for name, value in zip(trained.classes, trained.thresholds, strict=True)
+    }

@@ -98,7 +98,7 @@ def _for_escapes(
     return tuple(
         choice
         if trade is None or not trade.found
-        else replace(choice, threshold=trade.threshold, iou=trade.iou)
+        else replace(choice, threshold=trade.threshold, iou=trade.iou, escape_target=target)
         for choice, trade in zip(choices, curve.choose(target, FEW), strict=True)
     )
 

@@ -34,6 +34,8 @@ class ClassChoice:
     defects: int
     """8-connected true regions seen."""
     pixels: int
+    escape_target: float | None = None
+    """What the threshold was chosen for; None: the best IoU."""
 
 
 class ProbabilityHistogram:

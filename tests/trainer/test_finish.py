@@ -33,3 +33,4 @@ def test_a_class_of_which_no_level_finds_anything_is_not_silenced() -> None:
     chosen = _for_escapes(before, cast(KeptMaps, Maps(20, 200)), ("pit", "stain"), 0.01, lambda *_: None)
     assert chosen[0] == before[0]
     assert chosen[1].threshold == 179 / 255 and chosen[1].iou == 1.0
+    assert chosen[0].escape_target is None and chosen[1].escape_target == 0.01
