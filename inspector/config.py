@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import tomllib
 from collections.abc import Iterator
 from difflib import get_close_matches
 from importlib import resources
@@ -19,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from inspector.errors import ConfigError
-from inspector.keylines import KeyPath, key_lines, line_of
+from inspector.keylines import KeyPath, key_lines, line_of, read_toml
 from inspector.types import Scale
 from inspector.verdict import Rule
 from inspector.zones import Area
@@ -188,18 +187,7 @@ def load_config(path: Path) -> LineConfig:
     for an unknown key (with the nearest valid one), a value of the wrong type or out of its
     range, a limit in mm without a scale, and a rule that names no zone.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigError(
-            f"The config {path} cannot be read ({reason});"
-            " check the path, or write one with `inspector init`."
-        ) from error
-    try:
-        fields = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is not TOML: {error}; mend that line.") from error
+    text, fields = read_toml(path, "check the path, or write one with `inspector init`.")
     try:
         return LineConfig.model_validate(fields)
     except ValidationError as error:

@@ -1,9 +1,13 @@
-"""Where each key of a TOML file stands, so that an error can name the line."""
+"""A TOML file that a user wrote, and where each of its keys stands, so that an error can name the line."""
 
 from __future__ import annotations
 
 import re
 import tomllib
+from pathlib import Path
+from typing import Any
+
+from inspector.errors import ConfigError
 
 KeyPath = tuple[str | int, ...]
 
@@ -11,6 +15,23 @@ _QUOTED = re.compile(r'"""(?:\\.|[^\\])*?"""|\'\'\'.*?\'\'\'|"(?:\\.|[^"\\\n])*"
 _KEY = r'(?:[A-Za-z0-9_-]+|"[^"]*"|\'[^\']*\')'
 _HEADER = re.compile(rf"\s*(\[\[?)\s*({_KEY}(?:\s*\.\s*{_KEY})*)\s*\]\]?")
 _ASSIGN = re.compile(rf"\s*({_KEY}(?:\s*\.\s*{_KEY})*)\s*=")
+
+
+def read_toml(path: Path, remedy: str) -> tuple[str, dict[str, Any]]:
+    """The text of the file and what it says.
+
+    remedy: ends the sentence of the ConfigError that is raised for a file that is missing or no
+    text; for one that is not TOML it names the line.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"The config {path} cannot be read ({reason}); {remedy}") from error
+    try:
+        return text, tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not TOML: {error}; mend that line.") from error
 
 
 def key_lines(text: str) -> dict[KeyPath, int]:

@@ -6,7 +6,6 @@ trainer fit DATA --out RUN --config runs/earlier/config.toml
 from __future__ import annotations
 
 import json
-import tomllib
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from inspector.errors import ConfigError
-from inspector.keylines import key_lines, line_of
+from inspector.keylines import key_lines, line_of, read_toml
 from trainer.config import AugmentConfig, FitConfig
 
 
@@ -25,18 +24,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     Raises ConfigError, one sentence with file and line, when the file is missing or not TOML, for
     an unknown key (with the nearest valid one) and for a value that cannot be used.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigError(
-            f"The config {path} cannot be read ({reason}); check the path. Every run"
-            " keeps one, RUN/config.toml."
-        ) from error
-    try:
-        fields = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is not TOML: {error}; mend that line.") from error
+    text, fields = read_toml(path, "check the path. Every run keeps one, RUN/config.toml.")
     try:
         config = FitConfig.model_validate(fields)
     except ValidationError as error:
