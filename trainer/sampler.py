@@ -22,6 +22,7 @@ from trainer.appearance import change_appearance
 from trainer.augment import draw_motion, motion_map, nearest, warp_image
 from trainer.config import FitConfig
 from trainer.dataset import IGNORE, Sample
+from trainer.paste import Cutout, cut_out, draw_cutout, paste
 from trainer.weights import class_weights, instances_of, open_touching, weight_map
 
 ANCHORS = 512
@@ -123,6 +124,7 @@ class TileSampler:
         else:
             self._groups = [np.array([i for i in everyone if stock.pictures[i].folder == f]) for f in folders]
         self._fooling = self._with(everyone, FALSE_ALARM)
+        self._cutouts = self._cut_out() if config.paste_chance else []
         self._showing = [
             {c: found for c in range(1, len(config.classes) + 1) if len(found := self._with(group, c))}
             for group in self._groups
@@ -155,11 +157,16 @@ class TileSampler:
         centre = origin[0] + (self.out[0] - 1) / 2, origin[1] + (self.out[1] - 1) / 2
         size = self.out[0] + 2 * self.halo, self.out[1] + 2 * self.halo
         where = motion_map(draw_motion(rng, self._config.augment, centre, size), size)
-        image = change_appearance(rng, self._config.augment, warp_image(picture.image, where))
+        image = warp_image(picture.image, where)
         at = nearest(where, frame, self.halo)
         mask = picture.mask.ravel()[at]
         weights = self._table[mask] if picture.weights is None else picture.weights.ravel()[at]
-        return image, mask, weights
+        if self._cutouts and rng.random() < self._config.paste_chance:
+            pasted = paste(rng, draw_cutout(rng, self._cutouts), image, mask, self.halo)
+            if pasted is not None:
+                image, mask, here = pasted
+                weights = np.where(here, self._table[mask], weights)
+        return change_appearance(rng, self._config.augment, image), mask, weights
 
     def _aim(self, rng: np.random.Generator, share: float) -> tuple[Picture, tuple[int | None, int | None]]:
         """A picture and the pixel that the tile must show; the class is drawn before the picture.
@@ -179,6 +186,14 @@ class TileSampler:
         picture = self._stock.pictures[number]
         y, x = picture.anchors[kind][int(rng.integers(len(picture.anchors[kind])))]
         return picture, (int(y), int(x))
+
+    def _cut_out(self) -> list[list[Cutout]]:
+        """What can be pasted, a list for each class that has some."""
+        found: dict[int, list[Cutout]] = {}
+        for picture in self._stock.pictures:
+            for cutout in cut_out(picture.image, picture.mask, self.out):
+                found.setdefault(cutout.class_id, []).append(cutout)
+        return [found[class_id] for class_id in sorted(found)]
 
     def _with(self, group: NDArray[np.intp], class_id: int) -> NDArray[np.intp]:
         return np.array([i for i in group if class_id in self._stock.pictures[i].anchors], np.intp)
