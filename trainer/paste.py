@@ -123,4 +123,4 @@ def _faded(cutout: Cutout, place: Image) -> Image:
     if place.ndim == 3:
         share = share[..., None]
     moved = cutout.image + (place[ring].mean(axis=0) - cutout.image[ring].mean(axis=0)).astype(np.float32)
-    return np.clip(np.rint(share * moved + (1 - share) * place), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(share * moved + (1 - share) * place), 0, 255), np.uint8)
