@@ -98,6 +98,9 @@ class FitConfig(BaseModel):
     """Share of tiles that are aimed at what the network falsely calls a defect in the training frames."""
     false_alarms_at: float = Field(0.6, ge=0, lt=1)
     """Share of the run after which it looks for them, once."""
+    edge_share: float = Field(0.0, ge=0, le=1)
+    """Share of tiles that see the frame end at one of their sides, mirrored from there on, as a part that
+    leaves a line's view does."""
     paste_chance: float = Field(0.0, ge=0, le=1)
     """Share of tiles into which a defect of another training picture is set; the class is drawn first."""
     even_folders: bool = False

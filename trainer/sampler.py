@@ -7,7 +7,7 @@ each of its tiles, so that several processes can share a batch.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -154,6 +154,9 @@ class TileSampler:
         picture, anchor = self._aim(rng, share)
         frame = picture.image.shape[0], picture.image.shape[1]
         origin = [_origin(rng, n, out, at) for n, out, at in zip(frame, self.out, anchor, strict=True)]
+        if self._config.edge_share and rng.random() < self._config.edge_share:
+            picture, origin = _ended(rng, picture, origin, self.out)
+            frame = picture.image.shape[0], picture.image.shape[1]
         centre = origin[0] + (self.out[0] - 1) / 2, origin[1] + (self.out[1] - 1) / 2
         size = self.out[0] + 2 * self.halo, self.out[1] + 2 * self.halo
         where = motion_map(draw_motion(rng, self._config.augment, centre, size), size)
@@ -219,6 +222,23 @@ def _origin(rng: np.random.Generator, n: int, out: int, anchor: int | None) -> i
         return (n - out) // 2 + int(rng.integers(-slack, slack + 1))
     low, high = (0, n - out) if anchor is None else (max(0, anchor - out + 1), min(n - out, anchor))
     return int(rng.integers(low, high + 1))
+
+
+def _ended(
+    rng: np.random.Generator, picture: Picture, origin: list[int], out: tuple[int, int]
+) -> tuple[Picture, list[int]]:
+    """The picture as if it ended where the tile's output does, at one of the four sides, and the tile's origin in it.
+
+    A tile that hangs over the picture at that side has its end there already.
+    """
+    axis, far = divmod(int(rng.integers(4)), 2)
+    frame = picture.image.shape[axis]
+    start, stop = (0, min(frame, origin[axis] + out[axis])) if far else (max(0, origin[axis]), frame)
+    window = tuple(slice(start, stop) if one == axis else slice(None) for one in (0, 1))
+    left = origin.copy()
+    left[axis] -= start
+    weights = None if picture.weights is None else picture.weights[window]
+    return replace(picture, image=picture.image[window], mask=picture.mask[window], weights=weights), left
 
 
 def _anchors(mask: Mask, seed: int) -> dict[int, NDArray[np.intp]]:

@@ -100,6 +100,12 @@ class FitOptions:
     help="Share of tiles aimed at what the network falsely calls a defect in DATA: from the start with"
     " --init, else from 60 % of the run on.  [default: 0]",
 )
+@click.option(
+    "--edge-share",
+    type=click.FloatRange(0, 1),
+    help="Share of tiles that see the frame end at one of their sides: for parts that move out of view."
+    "  [default: 0]",
+)
 @click.option("--precision", type=click.Choice(["auto", "f32", "bf16"]), help="Arithmetic.  [default: auto]")
 @click.option(
     "--device", default="auto", show_default=True,

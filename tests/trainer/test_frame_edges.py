@@ -1,0 +1,66 @@
+"""Training tiles that see the frame end: mirrored from the output's edge on, labels as they were."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from trainer.config import AugmentConfig, fit_config
+from trainer.sampler import Picture, Stock, TileSampler
+
+HALO, OUT = 20, 60
+STILL = AugmentConfig(flips=False, warp_chance=0, elastic_chance=0, gain=0, offset=0, gamma=0)
+
+
+def stock(shape: tuple[int, int], weights: bool = False) -> Stock:
+    rng = np.random.default_rng(1)
+    image, mask = rng.integers(0, 256, shape, np.uint8), rng.integers(0, 3, shape, np.uint8)
+    given = rng.random(shape, np.float32) if weights else None
+    return Stock(
+        (Picture(image, mask, given, {}, Path("here")),), np.ones(3, np.float32), ((0.0,), (1.0,))
+    )  # fmt: skip
+
+
+def tiles(stock_: Stock, share: float) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    config = fit_config(
+        "modern", steps=1, classes=("a", "b"), depth=3, edge_share=share, tile_px=OUT, augment=STILL,
+        step_px=40 * OUT * OUT,
+    )  # fmt: skip
+    batch = TileSampler(stock_, config).batch(0, 0.0)
+    return list(zip(batch.images.numpy()[:, 0], batch.mask.numpy(), batch.weights.numpy(), strict=True))
+
+
+def mirrored_sides(tile: np.ndarray) -> list[str]:
+    """The sides at which the tile is mirrored about the outermost pixels of its output."""
+    found, k = [], np.arange(1, HALO + 1)
+    for name, view in {"top": tile, "bottom": tile[::-1], "left": tile.T, "right": tile.T[::-1]}.items():
+        if np.array_equal(view[HALO - k], view[HALO + k]):
+            found.append(name)
+    return found
+
+
+def test_every_tile_ends_at_one_side_and_all_sides_take_turns() -> None:
+    inside = [mirrored_sides(tile) for tile, _, _ in tiles(stock((400, 420)), 0.0)]
+    ended = [mirrored_sides(tile) for tile, _, _ in tiles(stock((400, 420)), 1.0)]
+    assert sum(map(len, inside)) <= 2, "a tile in the middle of a frame sees no end of it"
+    assert all(ended) and {side for sides in ended for side in sides} == {"top", "bottom", "left", "right"}
+
+
+@pytest.mark.parametrize("weights", [False, True])
+def test_the_pixels_to_learn_are_those_of_the_picture(weights: bool) -> None:
+    source = stock((400, 420), weights)
+    picture = source.pictures[0]
+    for tile, mask, weight in tiles(source, 1.0):
+        inner = tile[HALO:-HALO, HALO:-HALO]
+        corner = np.argwhere(picture.image[: -OUT + 1, : -OUT + 1] == inner[0, 0])
+        (at,) = [(y, x) for y, x in corner if np.array_equal(picture.image[y : y + OUT, x : x + OUT], inner)]
+        box = slice(at[0], at[0] + OUT), slice(at[1], at[1] + OUT)
+        assert np.array_equal(mask, picture.mask[box])
+        assert picture.weights is None or np.array_equal(weight, picture.weights[box])
+
+
+def test_a_picture_smaller_than_a_tile_is_left_whole() -> None:
+    for tile, mask, _ in tiles(stock((30, 40)), 1.0):
+        assert tile.shape[0] - 2 * HALO == mask.shape[0] and mask.max() <= 2
