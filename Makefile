@@ -32,9 +32,7 @@ demo: $(VENV)/line.installed  ## Install the line (no torch) and inspect the sam
 	$(BIN)/inspector run --camera data_samples/line.mp4 --model data_samples/demo_model
 
 test: $(VENV)/work.installed  ## Install what tests need and run them all
-	$(BIN)/python -m pytest --ignore=tests/trainer/test_resume.py
-	# In a process of its own: after the other trainer tests its test of Ctrl-C ends in a segmentation fault.
-	$(BIN)/python -m pytest tests/trainer/test_resume.py
+	$(BIN)/python -m pytest
 
 setup: $(VENV)/work.installed  ## Make .venv with everything for work on the project
 

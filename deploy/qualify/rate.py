@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from inspector.engine.openvino import cpu_name, openvino_version
+from inspector.engine.cpu import core, cpu_name, openvino_version
 from inspector.errors import EngineError, UsageError
 
 _CPU_SIDE, _GPU_SIDE = 2048, 8192
@@ -24,11 +24,9 @@ def cpu_rate(precision: str, seconds: float) -> dict[str, Any]:
     precision: f32, bf16 or int8 (a multiplication and its sum are two there too). Sides of 2048,
     all threads. Raises EngineError where OpenVINO runs another precision than asked.
     """
-    import openvino as ov
-
     hints = {"INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
              "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1}  # fmt: skip
-    compiled = ov.Core().compile_model(_products(precision), "CPU", hints)
+    compiled = core().compile_model(_products(precision), "CPU", hints)
     runs = _executed(compiled)
     if runs != {_OPENVINO_NAMES[precision]}:
         raise EngineError(f"OpenVINO multiplies matrices in {sorted(runs)}, not in {precision}.")

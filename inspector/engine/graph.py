@@ -15,7 +15,7 @@ import openvino as ov
 from openvino import opset13
 
 from inspector.engine.blobs import blob_path, read_blob, write_blob
-from inspector.engine.cpu import cpu_has_bf16, cpu_name
+from inspector.engine.cpu import core, cpu_has_bf16, cpu_name
 from inspector.errors import EngineError
 
 _LOG = logging.getLogger(__name__)
@@ -121,8 +121,7 @@ def first_line(error: Exception) -> str:
 
 
 def _compiled(graph: Path, tile: tuple[int, int], output: str, options: CompileOptions) -> ov.CompiledModel:
-    core = ov.Core()
-    model = core.read_model(graph)
+    model = core().read_model(graph)
     shape = model.input("image").partial_shape
     model.reshape({"image": ov.PartialShape([1, tile[0], tile[1], shape[3].get_length()])})
     softmax = model.output("prob_f32").get_node().input_value(0)
@@ -133,7 +132,7 @@ def _compiled(graph: Path, tile: tuple[int, int], output: str, options: CompileO
         model.add_outputs([_row_sums(softmax)])
     if options.exact:
         model = _with_exact(model, options.exact)
-    return core.compile_model(model, "CPU", options.properties())
+    return core().compile_model(model, "CPU", options.properties())
 
 
 def _with_exact(model: ov.Model, count: int) -> ov.Model:
@@ -150,7 +149,7 @@ def _with_exact(model: ov.Model, count: int) -> ov.Model:
             facts = layer.find("rt_info")
             facts = ElementTree.SubElement(layer, "rt_info") if facts is None else facts
             ElementTree.SubElement(facts, "attribute", {"name": "precise", "version": "0"})
-        return ov.Core().read_model(ElementTree.tostring(tree.getroot()), weights.read_bytes())
+        return core().read_model(ElementTree.tostring(tree.getroot()), weights.read_bytes())
 
 
 def _imported(kept: Path, properties: dict[str, Any]) -> ov.CompiledModel | None:
@@ -159,7 +158,7 @@ def _imported(kept: Path, properties: dict[str, Any]) -> ov.CompiledModel | None
     if model is None:
         return None
     try:
-        return ov.Core().import_model(io.BytesIO(model), "CPU", properties)
+        return core().import_model(io.BytesIO(model), "CPU", properties)
     except RuntimeError as error:
         _LOG.warning("OpenVINO does not take %s back (%s); it is compiled again.", kept, first_line(error))
         return None
