@@ -27,6 +27,8 @@ FRAMES = 20
 ALONE = {"1080p": 20, "12mp": 5}
 """Frames of one round of the engine alone: it has no reject to wait for, and large ones take seconds each."""
 PRODUCT_S = 2.0
+PACE = 0.8
+"""Frames a second of the paced run, as a share of what the full line takes: where its dashboard warns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,18 +127,17 @@ def rate_figures(flop_per_px: float, found: dict[str, list[float]]) -> dict[str,
 
 
 def measure_latency(name: str, scope: Scope, folder: Path) -> Row:
-    """Grab to commit of `scope.frames` frames in one run, at depth 4.
+    """Grab to commit at depth 4: of `scope.frames` frames in one run on a full line, then of a fifth as many
+    that come at a rate which the line has time for.
 
-    The camera is never waited for: the line is as full as it gets, and each frame has waited for
-    those before it.
+    On the full line the camera is never waited for, so each frame has waited for those before it.
     """
     package = seeing_package(folder / "package", BASE, 4)
     bench = open_line(package, scope.sizes[name], scope.threads)
     try:
         bench.engine_only(1)
-        place = folder / "run"
-        place.mkdir()
-        summary = bench.line(scope.frames, place)[0].json()
+        full, fps = _summary(bench, scope.frames, folder / "full", None)
+        paced, _ = _summary(bench, max(20, scope.frames // 5), folder / "paced", PACE * fps)
     finally:
         bench.engine.close()
     return {
@@ -144,14 +145,27 @@ def measure_latency(name: str, scope: Scope, folder: Path) -> Row:
         "base": BASE,
         "depth": 4,
         "frames": scope.frames,
-        "latency_ms": summary["latency_ms"],
-        "stages_ms": summary["stages_ms"],
-        "verdicts": summary["verdicts"],
-        "mpx_per_s": {"line": round(megapixels(bench.size) * summary["fps"], 3)},
+        "latency_ms": full["latency_ms"],
+        "stages_ms": full["stages_ms"],
+        "verdicts": full["verdicts"],
+        "mpx_per_s": {"line": round(megapixels(bench.size) * fps, 3)},
+        "paced": {
+            "frames": paced["grabbed"],
+            "fps": round(PACE * fps, 3),
+            "of_full": PACE,
+            "latency_ms": paced["latency_ms"],
+        },
         "bars": {},
         "held": {},
         "holds": None,
     }
+
+
+def _summary(bench: LineBench, frames: int, folder: Path, fps: float | None) -> tuple[dict[str, Any], float]:
+    """What a run said at its end, and its frames a second."""
+    folder.mkdir()
+    summary = bench.line(frames, folder, fps=fps)[0]
+    return summary.json(), summary.tally.fps()
 
 
 def megapixels(size: tuple[int, int]) -> float:

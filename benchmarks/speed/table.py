@@ -138,7 +138,10 @@ def _latency(rows: Mapping[str, Row]) -> Iterator[Bar]:
         figure = NOT_RUN
         if row is not None:
             each = ", ".join(f"{key} {ms:.0f}" for key, ms in row["latency_ms"].items())
-            figure = f"{each} ms over {row['frames']} frames"
+            figure = f"full: {each} ms over {row['frames']} frames"
+            if paced := row.get("paced"):
+                each = ", ".join(f"{key} {ms:.0f}" for key, ms in paced["latency_ms"].items())
+                figure += f"; at {paced['of_full']:.0%} of that rate: {each} ms over {paced['frames']} frames"
         yield Bar(f"latency, {_FRAMES[name]}, depth 4", "reported", figure, None, f"latency-{name}")
 
 
@@ -228,8 +231,8 @@ def _explained() -> list[str]:
         " multiplied in the same rounds.",
         "- End to end: frames from memory, 5 % of them rejects whose evidence is written, each committed to a"
         " real ledger. Engine alone: the same compiled model and tile in a bare loop. Above 1 is noise.",
-        "- Latency: grab to commit in one run. The camera is never waited for, so each frame has also waited"
-        " for those that the line already held.",
+        "- Latency: grab to commit. Full: the camera is never waited for, so each frame has also waited for those"
+        " that the line already held. Then frames at a rate for which the line has time.",
         "- Other tools: from a uint8 frame in memory to a class or probability at each pixel; no camera, no"
         " defects, no ledger, while the line has all of these.",
     ]

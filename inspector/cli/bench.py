@@ -32,22 +32,28 @@ REJECT_EVERY = 20
 
 @dataclass(slots=True)
 class MemoryCamera:
-    """A camera that is never waited for: `total` frames, in turn from a few that lie in memory."""
+    """`total` frames, in turn from a few that lie in memory."""
 
     pictures: list[Image]
     total: int | None
+    fps: float | None = None
+    """Pictures a second, as a camera gives them; None: as fast as they are taken."""
     camera_id: str = "memory"
     live: bool = False
     size: tuple[int, int] | None = None
     _given: int = 0
+    _opened: float = 0.0
 
     def open(self) -> None:
-        """Nothing to get ready."""
+        """The first picture is due now."""
+        self._opened = time.monotonic()
 
     def read(self) -> Grab | None:
-        """The next picture, stamped now; None after `total`."""
+        """The next picture when it is due, stamped then; None after `total`."""
         if self.total is not None and self._given >= self.total:
             return None
+        if self.fps is not None:
+            time.sleep(max(0.0, self._opened + self._given / self.fps - time.monotonic()))
         self._given += 1
         picture = self.pictures[self._given % len(self.pictures)]
         return Grab(picture, time.time_ns(), time.monotonic_ns(), f"memory#{self._given}")
@@ -132,8 +138,13 @@ class LineBench:
         self.engine.run((self.tile for _ in range(tiles)), lambda _index, _probs: None)
         return (time.perf_counter() - began) / frames, (time.process_time() - cpu) / frames
 
-    def line(self, frames: int, folder: Path, reject_every: int = REJECT_EVERY) -> tuple[RunSummary, float]:
-        """The station on frames from memory with a real ledger in `folder`; processor seconds a frame."""
+    def line(
+        self, frames: int, folder: Path, reject_every: int = REJECT_EVERY, fps: float | None = None
+    ) -> tuple[RunSummary, float]:
+        """The station on frames from memory with a real ledger in `folder`; processor seconds a frame.
+
+        fps: as many frames a second come, if the line takes them; None: it is never waited for.
+        """
         from ulid import ULID
 
         from inspector.config import RecordingConfig
@@ -149,7 +160,7 @@ class LineBench:
         pipeline = Pipeline(self.package, scripted, self.plan, config.recipe)
         opened = Opened(
             run_id=str(ULID()),
-            camera=MemoryCamera(self.pictures, frames, size=self.size),
+            camera=MemoryCamera(self.pictures, frames, fps, size=self.size),
             package=self.package,
             serving=Serving(self.size, scripted, pipeline),
             ledger=open_ledger(recording.db),
