@@ -14,6 +14,7 @@ from textual.app import App, ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container
 from textual.css.query import NoMatches
+from textual.events import Event, Key
 from textual.message import Message
 from textual.widgets import DataTable, Static
 
@@ -26,10 +27,11 @@ from inspector.dashboard.feed import LedgerFeed
 from inspector.dashboard.flag_dialog import NOBODY, FlagAnswer, FlagDialog
 from inspector.dashboard.help_screen import HelpScreen
 from inspector.dashboard.keys_line import KeysLine
+from inspector.dashboard.one_by_one import act_on
 from inspector.dashboard.picture_view import PictureView
 from inspector.dashboard.quit_dialog import QuitAnswer, QuitDialog
 from inspector.dashboard.rejects_table import RejectsTable, time_of_day
-from inspector.dashboard.snapshot import SILENT_AFTER_S, Snapshot
+from inspector.dashboard.snapshot import SILENT_AFTER_S, Judged, Snapshot
 from inspector.dashboard.terminal import when_it_hangs_up
 from inspector.dashboard.verdict_panel import VerdictPanel
 from inspector.errors import UsageError
@@ -124,6 +126,11 @@ class DashboardApp(App[str]):
             when_it_hangs_up(sys.__stdin__.fileno(), lambda: self.post_message(HungUp()))
         self.query_one("#rejects").focus()
 
+    async def on_event(self, event: Event) -> None:
+        if isinstance(event, Key) and not event.is_forwarded and await act_on(self, event):
+            return
+        await super().on_event(event)
+
     def _tick(self) -> None:
         """Start the next read; while one hangs, the screen says so instead of showing what was."""
         if not self._reading:
@@ -159,14 +166,18 @@ class DashboardApp(App[str]):
             main.query_one("#facts", FactsPanel).show(snapshot)
             main.query_one("#rejects", RejectsTable).show(snapshot.rejects)
 
-    def action_flag(self) -> None:
+    async def action_flag(self) -> None:
         if self._snapshot.current is None:
             self.notify("There is no frame on screen to flag.", severity="warning")
             return
-        dialog = FlagDialog(self._snapshot.current, self.operator, ask_operator=not self._operator_given)
-        self.push_screen(dialog, self.flag_answered)
+        await self.ask_about(self._snapshot.current)
 
-    def flag_answered(self, answer: FlagAnswer | None) -> None:
+    async def ask_about(self, judged: Judged) -> None:
+        """Open the flag dialog on this frame; it has its focus when this returns."""
+        dialog = FlagDialog(judged, self.operator, ask_operator=not self._operator_given)
+        await self.push_screen(dialog, self._flag_answered)
+
+    def _flag_answered(self, answer: FlagAnswer | None) -> None:
         if answer is not None:
             if answer.operator != NOBODY:  # nobody is not to be proposed as somebody the next time
                 self.operator, self._operator_given = answer.operator, True
@@ -179,7 +190,7 @@ class DashboardApp(App[str]):
         kind = "resume" if self._snapshot.beat.state == "paused" else "pause"
         self._do(lambda: self._feed.ask(kind, self.operator or "dashboard"))
 
-    def action_look(self) -> None:
+    async def action_look(self) -> None:
         if len(self.screen_stack) > 1:  # Enter on a past frame must not put the same screen on top of it
             return
         table = self.query_one("#rejects", RejectsTable)
@@ -188,19 +199,19 @@ class DashboardApp(App[str]):
         if chosen is None or chosen not in rows:
             self.notify("No frame has been rejected yet.")
             return
-        self.push_screen(EvidenceScreen(self._feed.evidence(), rows, rows.index(chosen)))
+        await self.push_screen(EvidenceScreen(self._feed.evidence(), rows, rows.index(chosen)))
 
-    def on_data_table_row_selected(self, _event: DataTable.RowSelected) -> None:
-        self.action_look()
+    async def on_data_table_row_selected(self, _event: DataTable.RowSelected) -> None:
+        await self.action_look()
 
-    def action_help(self) -> None:
-        self.push_screen(HelpScreen())
+    async def action_help(self) -> None:
+        await self.push_screen(HelpScreen())
 
-    def action_ask_to_quit(self) -> None:
+    async def action_ask_to_quit(self) -> None:
         if not self._snapshot.alive:
             self.exit("over")
         elif not isinstance(self.screen, QuitDialog):
-            self.push_screen(QuitDialog(), self._quit_answered)
+            await self.push_screen(QuitDialog(), self._quit_answered)
 
     def _quit_answered(self, answer: QuitAnswer | None) -> None:
         if answer == "leave":

@@ -14,7 +14,6 @@ from textual.widgets import Static
 
 from inspector.dashboard.banner import SYMBOLS, Banner
 from inspector.dashboard.evidence import Evidence, EvidenceReader
-from inspector.dashboard.flag_dialog import FlagDialog
 from inspector.dashboard.keys_line import KeysLine
 from inspector.dashboard.picture_view import PictureView
 from inspector.dashboard.rejects_table import time_of_day
@@ -67,8 +66,8 @@ class EvidenceScreen(Screen[None]):
         self._at = max(0, min(len(self._rows) - 1, self._at + by))
         self._show()
 
-    def action_flag(self) -> None:
-        self.app.push_screen(FlagDialog(self.judged, self.app.operator), self.app.flag_answered)
+    async def action_flag(self) -> None:
+        await self.app.ask_about(self.judged)
 
     def _show(self) -> None:
         judged = self.judged

@@ -71,6 +71,18 @@ class KindChooser(Widget, can_focus=True):
         return Text("\n").join(lines)
 
 
+class OperatorField(Input):
+    """Enter confirms the name and goes on to the kinds: a name alone flags nothing."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [("enter", "app.focus_next", "next field")]
+
+
+class NoteField(Input):
+    """Enter flags, as on the kinds, before another key is read."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [("enter", "screen.save", "flag it")]
+
+
 class FlagDialog(ModalScreen[FlagAnswer | None]):
     """Gives a FlagAnswer, or None when the operator thought better of it."""
 
@@ -91,11 +103,11 @@ class FlagDialog(ModalScreen[FlagAnswer | None]):
                 classes="title",
                 markup=False,
             )
-            yield Label("Operator")
-            yield Input(self._operator, placeholder="your name or badge", id="operator", compact=True)
+            yield Label("Operator (Enter goes on)")
+            yield OperatorField(self._operator, placeholder="your name or badge", id="operator", compact=True)
             yield KindChooser(id="kind")
             yield Label("Note")
-            yield Input(placeholder="what you see", id="note", compact=True)
+            yield NoteField(placeholder="what you see", id="note", compact=True)
             with Horizontal(classes="buttons"):
                 yield Button("Flag it", id="save", variant="primary", compact=True)
                 yield Button("Cancel", id="leave", compact=True)
@@ -104,10 +116,8 @@ class FlagDialog(ModalScreen[FlagAnswer | None]):
     def on_mount(self) -> None:
         self.query_one(KindChooser).kind = LIKELY.get(self._judged.word, "unsure")
         # A field that is focused is selected as well: what is typed takes the proposal's place.
-        self.query_one("#operator" if self._ask_operator else "#kind").focus()
-
-    def on_input_submitted(self, _event: Input.Submitted) -> None:
-        self.action_save()
+        # At once, and not by Widget.focus, which comes after keys that are typed already.
+        self.set_focus(self.query_one("#operator" if self._ask_operator else "#kind"))
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         if event.button.id == "save":

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import ClassVar
 
 from rich.text import Text
+from textual.binding import BindingType
 from textual.widgets import DataTable
 
 from inspector.dashboard.banner import SYMBOLS
@@ -24,6 +26,9 @@ def time_of_day(utc_ns: int) -> str:
 
 class RejectsTable(DataTable[Text]):
     """Rows keyed by frame number, so that the cursor stays on its frame while new ones come."""
+
+    # DataTable's own Enter only posts a message, which a key typed right behind it would overtake.
+    BINDINGS: ClassVar[list[BindingType]] = [("enter", "app.look", "look")]
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id, cursor_type="row", cell_padding=1)

@@ -207,7 +207,7 @@ async def test_the_operator_is_asked_first_and_then_remembered(line: SmallLine, 
     line.beat()
     app = DashboardApp(feed, operator="line3", refresh_s=0.1)
     async with showing(app, "REJECT") as pilot:
-        for keys, focus in ((["enter"], "operator"), (["3", "enter"], "kind")):
+        for keys, focus in ((["enter", "enter"], "operator"), (["3", "enter"], "kind")):
             known = len(queries.flags(line.ledger, line.run_id))
             await flagging(pilot)
             assert app.focused is not None and app.focused.id == focus
@@ -228,7 +228,7 @@ async def test_a_typed_operator_takes_the_place_of_the_account(
     app = DashboardApp(feed, operator="line3")
     async with showing(app, "REJECT") as pilot:
         await flagging(pilot)
-        await pilot.press(*keys, "enter")
+        await pilot.press(*keys, "enter", "enter")
         await until(pilot, lambda: bool(queries.flags(line.ledger, line.run_id)))
     assert [flag.operator for flag in queries.flags(line.ledger, line.run_id)] == [operator]
 
@@ -240,7 +240,7 @@ async def test_a_flag_is_remembered_only_with_a_name(line: SmallLine, feed: Ledg
     app = DashboardApp(feed, operator="")
     async with showing(app, "REJECT") as pilot:
         await flagging(pilot)
-        await pilot.press("enter")
+        await pilot.press("enter", "enter")
         await until(pilot, lambda: bool(queries.flags(line.ledger, line.run_id)))
         assert app.operator == ""
 
