@@ -48,5 +48,5 @@ def sample_inspection(
     defect = Defect(1, "scratch", (4, 5, 8, 9), 16, 4.0, 4.0, 0.75, ("all",), 0.16, 0.4, 0.4)
     mask = np.zeros(size, np.uint8)
     mask[4:8, 5:9] = 1
-    verdict = Verdict(word, (Reason("area", "scratch of 0.16 mm², limit 0.1 mm²"),))
+    verdict = Verdict(word, (Reason("area", "scratch area 0.16 mm², limit 0.1 mm²"),))
     return Inspection(frame, verdict, (defect,), mask, 1.0, now + 1000, {"wait": 0.5})

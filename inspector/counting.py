@@ -6,7 +6,10 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+from inspector.types import Reason
+from inspector.verdict import class_of
 
 _STEP = 1.001
 """Latencies are counted in bins that grow by 0.1 %, so a month takes hardly more memory than a minute."""
@@ -50,34 +53,77 @@ def latency_text(latency_ms: dict[str, float | None]) -> str:
     return f"{words} ms, from grab to commit"
 
 
-class ReasonWords:
+class ReasonCount:
+    """Frames by reason code, and by the defect class that the reason is about; what each mostly said."""
+
+    def __init__(self) -> None:
+        self._frames: Counter[str] = Counter()
+        self._classes: dict[str, Counter[str]] = {}
+        self._words = _ReasonWords()
+
+    def add(self, reasons: Sequence[Reason]) -> None:
+        """Count the reasons of one frame; a code or a class that it has twice counts once."""
+        self._frames.update({reason.code for reason in reasons})
+        for code, name in {(reason.code, class_of(reason)) for reason in reasons}:
+            if name is not None:
+                self._classes.setdefault(code, Counter())[name] += 1
+        for reason in reasons:
+            self._words.add(reason.code, reason.words)
+
+    def frames(self) -> dict[str, int]:
+        """Code -> frames that have it, most first. A frame with two codes counts in both."""
+        return dict(self._frames.most_common())
+
+    def classes(self) -> dict[str, dict[str, int]]:
+        """Code -> class -> frames, most first; codes that are about no class of defects are left out."""
+        return {
+            code: dict(self._classes[code].most_common()) for code in self.frames() if code in self._classes
+        }
+
+    def words(self) -> dict[str, str]:
+        """Code -> what it mostly said; an example, where it said several things. Left out without words."""
+        return self._words.most_frequent()
+
+
+class _ReasonWords:
     """The most frequent words of each reason code; words that differ only in numbers count as one form."""
 
     def __init__(self) -> None:
         self._forms: dict[str, Counter[str]] = {}
         self._first: dict[tuple[str, str], str] = {}
-        self._varied: set[tuple[str, str]] = set()
+        self._varied: set[str] = set()
 
-    def add(self, code: str, words: str, count: int = 1) -> None:
+    def add(self, code: str, words: str) -> None:
         words = re.sub(r" \(\d+\)", "", words)  # how many defects one frame had says nothing of the others
         form = re.sub(r"\d+(\.\d+)?", "#", words)
         forms = self._forms.setdefault(code, Counter())
         if form not in forms and len(forms) >= _MOST_FORMS:
             return
-        forms[form] += count
-        if self._first.setdefault((code, form), words) != words:
-            self._varied.add((code, form))
+        forms[form] += 1
+        if self._first.setdefault((code, form), words) != words or len(forms) > 1:
+            self._varied.add(code)
 
     def most_frequent(self) -> dict[str, str]:
-        """Code -> words; an example of them, where their numbers differ. Codes without words are left out."""
         found = {}
         for code, forms in self._forms.items():
-            key = (code, forms.most_common(1)[0][0])
-            if self._first[key]:
-                found[code] = ("such as: " if key in self._varied else "") + self._first[key]
+            words = self._first[code, forms.most_common(1)[0][0]]
+            if words:
+                found[code] = ("such as: " if code in self._varied else "") + words
         return found
 
 
-def with_words(reasons: Mapping[str, int], words: Mapping[str, str]) -> dict[str, str]:
-    """Code -> count and words: `124 (dent found, no rule allows it)`."""
-    return {code: f"{n} ({words[code]})" if code in words else str(n) for code, n in reasons.items()}
+def reasons_text(
+    reasons: Mapping[str, int], classes: Mapping[str, Mapping[str, int]], words: Mapping[str, str]
+) -> dict[str, str]:
+    """Code -> frames, classes and words: `78: pit 71, dent 7 (such as: pit area 9 px, limit 5 px)`."""
+    found = {}
+    for code, frames in reasons.items():
+        named = ", ".join(f"{name} {count}" for name, count in classes.get(code, {}).items())
+        said = f" ({words[code]})" if code in words else ""
+        found[code] = f"{frames}{': ' if named else ''}{named}{said}"
+    return found
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 frame`, `1,200 frames`: a count as a sentence has it."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -8,6 +8,7 @@ limit -> REVIEW; else PASS.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from typing import Literal, Protocol
 
@@ -19,6 +20,9 @@ Measure = Literal[
     "area_px", "area_mm2", "length_px", "length_mm", "width_px", "width_mm",
     "count", "total_area_px", "total_area_mm2",
 ]  # fmt: skip
+
+
+_KINDS = ("area", "length", "width", "count", "total_area")
 
 
 class Rule(BaseModel):
@@ -130,7 +134,30 @@ def _unlisted(defects: Sequence[Defect], rules: Sequence[Rule]) -> list[Reason]:
     for defect in defects:
         if not any(rule.looks_at(defect) for rule in rules):
             names[defect.class_name] = names.get(defect.class_name, 0) + 1
-    return [Reason("unlisted", f"{name} found ({count}), no rule allows it") for name, count in names.items()]
+    in_zones = {rule.class_name for rule in rules}
+    return [Reason("unlisted", _unlisted_words(name, n, name in in_zones)) for name, n in names.items()]
+
+
+def _unlisted_words(name: str, count: int, in_zones: bool) -> str:
+    """in_zones: a rule limits this class, but only in zones where these defects do not lie."""
+    found = f"{name} found ({count})" if count > 1 else f"{name} found"
+    if in_zones:
+        return f"{found} where no rule sets a limit for it, so any rejects"
+    return f"{found}, any {name} rejects: no rule sets a limit for it"
+
+
+def class_of(reason: Reason) -> str | None:
+    """The class of defects that a reason of `judge` is about; None for a fault.
+
+    Read back out of its words, since a ledger keeps those and nothing else of a reason.
+    """
+    if reason.code == "unlisted":
+        found = re.match(r"(.+?) found\b", reason.words)
+    elif reason.code in _KINDS:
+        found = re.match(rf"(.+?) {reason.code.replace('_', ' ')} \d", reason.words)
+    else:
+        return None
+    return None if found is None else found[1]
 
 
 def _numbers(value: float, limit: float) -> tuple[str, str]:

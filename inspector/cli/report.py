@@ -11,10 +11,10 @@ import click
 from sqlalchemy import Engine
 
 from inspector.cli.ledger import db_option, ledger_of
-from inspector.counting import latency_text, with_words
+from inspector.counting import counted, latency_text, reasons_text
 from inspector.db import queries
 from inspector.db.connect import open_ledger
-from inspector.db.figures import Figures, Share, figures, reason_words, write_csv
+from inspector.db.figures import Figures, Share, figures, write_csv
 from inspector.db.queries import Run
 from inspector.errors import UsageError
 
@@ -42,11 +42,11 @@ def report(url: str | None, run_id: str | None, csv_path: Path | None, as_json: 
     try:
         runs = _wanted_runs(engine, url, run_id)
         only = runs[0].id if run_id is not None else None
-        found, words = figures(engine, only), reason_words(engine, only)
+        found = figures(engine, only)
         events = {run.id: _events(engine, run.id) for run in runs}
         if csv_path is not None:
             frames = _save_csv(engine, csv_path, only)
-            click.echo(f"{frames} frames written to {csv_path}", err=True)
+            click.echo(f"{counted(frames, 'frame')} written to {csv_path}", err=True)
     finally:
         engine.dispose()
     if as_json:
@@ -56,7 +56,7 @@ def report(url: str | None, run_id: str | None, csv_path: Path | None, as_json: 
         }  # fmt: skip
         click.echo(json.dumps(summary, default=str))
     else:
-        _print(runs, found, words, events)
+        _print(runs, found, events)
     return 0
 
 
@@ -95,7 +95,7 @@ def _events(engine: Engine, run_id: str) -> list[str]:
     return [event.words for event in reversed(found) if event.kind in _TOLD]
 
 
-def _print(runs: list[Run], found: Figures, words: dict[str, str], events: dict[str, list[str]]) -> None:
+def _print(runs: list[Run], found: Figures, events: dict[str, list[str]]) -> None:
     for run in runs:
         ended = f"{run.ended_at:%Y-%m-%d %H:%M:%S} UTC ({run.end})" if run.ended_at else "still open"
         click.echo(f"run {run.id}  camera {run.camera_id}  {run.started_at:%Y-%m-%d %H:%M:%S} UTC to {ended}")
@@ -104,13 +104,19 @@ def _print(runs: list[Run], found: Figures, words: dict[str, str], events: dict[
         click.echo(f"  certificate {run.certificate[:12]}   recipe {run.recipe_name} {run.recipe_hash[:12]}")
         for event in events[run.id]:
             click.echo(f"  event       {event}")
-    click.echo(f"\n{found.frames} frames" + ("" if found.frames else ": nothing was inspected yet"))
+    click.echo(
+        f"\n{counted(found.frames, 'frame')}" + ("" if found.frames else ": nothing was inspected yet")
+    )
     for word, share in found.verdicts.items():
         click.echo(f"  {word:<12}{share.n:>8}  {_percent(share)}")
-    _table("Reasons (the first of each frame)", with_words(found.reasons, words))
-    _table("Defects", {name: f"{n['defects']} in {n['frames']} frames" for name, n in found.defects.items()})
+    reasons = reasons_text(found.reasons, found.reason_classes, found.reason_words)
+    _table("Reasons (frames; one with several counts in each)", reasons)
+    in_frames = {
+        name: f"{n['defects']} in {counted(n['frames'], 'frame')}" for name, n in found.defects.items()
+    }
+    _table("Defects", in_frames)
     click.echo(f"\nLatency: {latency_text(found.latency_ms)}")
-    click.echo(f"Lost by the camera: {found.gaps} frames")
+    click.echo(f"Lost by the camera: {counted(found.gaps, 'frame')}")
     flags = ", ".join(f"{n} {kind}" for kind, n in found.flags.items()) or "none"
     click.echo(f"Flags: {flags}")
 

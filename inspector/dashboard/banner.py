@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from inspector.counting import counted
 from inspector.dashboard.snapshot import OLD_AFTER_S, SILENT_AFTER_S, Judged, Snapshot
 from inspector.types import VerdictWord
 
@@ -76,19 +77,15 @@ def _silence(snapshot: Snapshot) -> str:
     """Why there is no verdict: no frame came, or frames wait and none is judged."""
     waiting = snapshot.beat.waiting if snapshot.beat else 0
     if waiting:
-        return f"{_frames(waiting)} wait, none was judged for {age_words(snapshot.verdict_age_s)}."
+        return f"{counted(waiting, 'frame')} wait, none was judged for {age_words(snapshot.verdict_age_s)}."
     return f"No frame for {age_words(snapshot.current_age_s)}."
 
 
 def _behind(snapshot: Snapshot) -> str:
     """How far a line that is slower than its camera has fallen behind."""
     waiting = snapshot.beat.waiting if snapshot.beat else 0
-    how_far = f"{_frames(waiting)} behind, the" if waiting else "The"
+    how_far = f"{counted(waiting, 'frame')} behind, the" if waiting else "The"
     return f"{how_far} newest judged is {age_words(snapshot.newest_age_s)} old."
-
-
-def _frames(count: int) -> str:
-    return f"{count:,} frame" if count == 1 else f"{count:,} frames"
 
 
 def _last(current: Judged | None) -> str:

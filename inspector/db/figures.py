@@ -13,18 +13,19 @@ from typing import IO, Any
 from sqlalchemy import ColumnElement, Connection, Engine, func, select, true
 from sqlalchemy.orm import InstrumentedAttribute
 
-from inspector.counting import Latencies, ReasonWords
+from inspector.counting import Latencies, ReasonCount
 from inspector.db.connect import ledger_folder
 from inspector.db.queries import Row, inspection_row
 from inspector.db.schema import DefectRow, FlagRow, GapRow, InspectionRow
 from inspector.db.transactions import reading
-from inspector.types import VerdictWord
+from inspector.types import Reason, VerdictWord
+from inspector.verdict import class_of
 
 Z_95 = 1.959963984540054
 CSV_COLUMNS = (
     "run", "number", "camera", "part", "lot", "source", "grabbed_utc", "verdict", "reason", "words",
     "defects", "coverage", "latency_ms", "package", "engine", "precision", "certificate", "recipe", "image",
-    "image_sha256",
+    "image_sha256", "reason_classes",
 )  # fmt: skip
 
 
@@ -45,7 +46,11 @@ class Figures:
     frames: int
     verdicts: dict[str, Share]
     reasons: dict[str, int]
-    """First reason of each frame that did not pass."""
+    """Code -> frames that have it, as in the summary of a run; a frame with two reasons counts in both."""
+    reason_classes: dict[str, dict[str, int]]
+    """Code -> defect class that the reason is about -> frames."""
+    reason_words: dict[str, str]
+    """Code -> what it mostly said."""
     defects: dict[str, dict[str, int]]
     """Class -> defects, and frames that have at least one."""
     latency_ms: dict[str, float | None]
@@ -73,12 +78,14 @@ def figures(engine: Engine, run_id: str | None = None) -> Figures:
     with reading(engine) as connection:
         by_word = {word: n for word, n in _grouped(connection, InspectionRow.verdict, mine)}
         total = sum(by_word.values())
-        failed = InspectionRow.reason_code.is_not(None)
+        reasons = _reasons(connection, mine)
         gap_sum = select(func.sum(GapRow.count)).where(true() if run_id is None else GapRow.run_id == run_id)
         return Figures(
             frames=total,
             verdicts={word.value: wilson(by_word.get(word, 0), total) for word in VerdictWord},
-            reasons=dict(_grouped(connection, InspectionRow.reason_code, mine & failed)),
+            reasons=reasons.frames(),
+            reason_classes=reasons.classes(),
+            reason_words=reasons.words(),
             defects=_defects(connection, mine),
             latency_ms=_latency(connection, mine),
             gaps=int(connection.scalar(gap_sum) or 0),
@@ -86,16 +93,19 @@ def figures(engine: Engine, run_id: str | None = None) -> Figures:
         )
 
 
-def reason_words(engine: Engine, run_id: str | None = None) -> dict[str, str]:
-    """Reason code -> what it mostly said, of the first reasons of the frames. Raises LedgerError."""
-    mine = true() if run_id is None else InspectionRow.run_id == run_id
-    code, said = InspectionRow.reason_code, InspectionRow.reason_words
-    wanted = select(code, said, func.count()).where(mine, code.is_not(None)).group_by(code, said)
-    counted = ReasonWords()
+def reason_words(engine: Engine, run_id: str) -> dict[str, str]:
+    """Reason code -> what it mostly said in this run. Raises LedgerError."""
     with reading(engine) as connection:
-        for found, words, count in connection.execute(wanted.order_by(func.min(InspectionRow.id))):
-            counted.add(found or "", words or "", count)
-    return counted.most_frequent()
+        return _reasons(connection, InspectionRow.run_id == run_id).words()
+
+
+def _reasons(connection: Connection, mine: ColumnElement[bool]) -> ReasonCount:
+    wanted = select(InspectionRow.reasons).where(mine, InspectionRow.reason_code.is_not(None))
+    counted = ReasonCount()
+    streamed = connection.execution_options(yield_per=1000)
+    for (reasons,) in streamed.execute(wanted.order_by(InspectionRow.id)):
+        counted.add([Reason(code, words) for code, words in reasons])
+    return counted
 
 
 def _grouped(
@@ -165,5 +175,5 @@ def _csv_line(row: Row) -> tuple[object, ...]:
         row.run_id, row.number, row.camera_id, row.part_id, row.lot, row.source, grabbed, row.word.value,
         row.reasons[0].code if row.reasons else "", row.why, row.defect_count, row.coverage, latency,
         row.package_id, row.engine, row.precision, row.certificate, row.recipe_hash, row.image_path,
-        row.image_sha256,
+        row.image_sha256, "; ".join(dict.fromkeys(name for name in map(class_of, row.reasons) if name)),
     )  # fmt: skip

@@ -6,6 +6,7 @@ import time
 from collections import deque
 
 from inspector.camera.protocol import Camera
+from inspector.counting import counted
 from inspector.errors import CameraError, CameraStalled
 from inspector.pipeline import refused
 from inspector.recorder import Recorder
@@ -73,7 +74,7 @@ class GrabStage:
     def _take(self, grab: Grab) -> None:
         frame = self._intake.frame(grab)
         if grab.lost_before > 0:
-            words = f"{self._camera.camera_id} lost {grab.lost_before} frames before this one."
+            words = f"{self._camera.camera_id} lost {counted(grab.lost_before, 'frame')} before this one."
             self._recorder.gap(self._number, grab.lost_before, words)
             self._tally.add_gap(grab.lost_before)
         self._number, self.last_ns, self.state = frame.number, frame.mono_ns, "open"
@@ -101,8 +102,8 @@ class GrabStage:
             return
         if total is not None and not self._camera.live and self._number < total:
             words = (
-                f"{self._camera.camera_id} ended after {self._number} of {total} frames, so it seems cut off"
-                " or damaged; record or copy it again to inspect the rest."
+                f"{self._camera.camera_id} ended after {self._number} of {counted(total, 'frame')},"
+                " so it seems cut off or damaged; record or copy it again to inspect the rest."
             )
             log.warning("%s", words)
             self._tally.warnings.append(words)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from inspector.counting import Latencies, ReasonWords, latency_text, with_words
+from inspector.counting import Latencies, ReasonCount, latency_text, reasons_text
 from inspector.engine.protocol import EngineInfo
 from inspector.errors import InspectionError
 from inspector.recorder import Recorded
@@ -33,8 +33,7 @@ class Tally:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.words: Counter[str] = Counter({word.value: 0 for word in VerdictWord})
-        self.reasons: Counter[str] = Counter()
-        self.reason_words = ReasonWords()
+        self.reasons = ReasonCount()
         self.warnings: list[str] = []
         """What happened to the run and must not be overlooked at its end; once each."""
         self.gaps = 0
@@ -55,9 +54,7 @@ class Tally:
     def _add(self, record: Recorded) -> None:
         inspection = record.inspection
         self.words[inspection.verdict.word.value] += 1
-        self.reasons.update({reason.code for reason in inspection.verdict.reasons})
-        for reason in inspection.verdict.reasons:
-            self.reason_words.add(reason.code, reason.words)
+        self.reasons.add(inspection.verdict.reasons)
         self._first_ns = self._first_ns or inspection.frame.mono_ns
         self._last_ns = record.committed_mono_ns
         self._look_for_image(inspection)
@@ -153,7 +150,8 @@ class RunSummary:
         return {
             "grabbed": self.grabbed,
             "verdicts": {word.value: self.tally.words[word.value] for word in VerdictWord},
-            "reasons": dict(self.tally.reasons.most_common()),
+            "reasons": self.tally.reasons.frames(),
+            "reason_classes": self.tally.reasons.classes(),
             "gaps": self.tally.gaps,
             "fps": self.tally.fps(),
             "latency_ms": self.tally.latencies.json(),
@@ -172,13 +170,14 @@ class RunSummary:
 
     def text(self) -> str:
         """The same as a person reads it."""
-        return summary_text(self.json(), self.tally.reason_words.most_frequent())
+        return summary_text(self.json(), self.tally.reasons.words())
 
 
 def summary_text(summary: dict[str, Any], words: Mapping[str, str]) -> str:
     """The same object as a person reads it. words: what each reason code mostly said."""
     verdicts = "  ".join(f"{word} {count}" for word, count in summary["verdicts"].items())
-    said = [f"{code} {count}" for code, count in with_words(summary["reasons"], words).items()]
+    told = reasons_text(summary["reasons"], summary["reason_classes"], words)
+    said = [f"{code} {text}" for code, text in told.items()]
     reasons = ("\n" + " " * 11).join(said) or "none"
     engine = summary["engine"]
     return "\n".join([

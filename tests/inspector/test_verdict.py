@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from inspector.types import Defect, Fault, Reason, Verdict, VerdictWord
-from inspector.verdict import Rule, judge, uninspected
+from inspector.verdict import Rule, class_of, judge, uninspected
 
 
 def defect(name: str = "scratch", **changes: object) -> Defect:
@@ -66,7 +66,8 @@ def test_reject_comes_before_review():
 def test_a_class_that_no_rule_names_rejects():
     said = verdict([defect("dent"), defect("dent"), defect()], rule(reject_above=100))
     assert said.word is VerdictWord.REJECT
-    assert [(r.code, r.words) for r in said.reasons] == [("unlisted", "dent found (2), no rule allows it")]
+    words = "dent found (2), any dent rejects: no rule sets a limit for it"
+    assert [(r.code, r.words) for r in said.reasons] == [("unlisted", words)]
 
 
 def test_without_rules_every_defect_rejects():
@@ -153,7 +154,21 @@ def test_a_rule_of_a_zone_looks_only_there():
 
 def test_a_defect_that_no_rule_looks_at_rejects_though_its_class_is_named_elsewhere():
     said = verdict([defect(zones=("face",))], rule("count", reject_above=9, zones=("rim",)))
-    assert [reason.code for reason in said.reasons] == ["unlisted"]
+    words = "scratch found where no rule sets a limit for it, so any rejects"
+    assert said.reasons == (Reason("unlisted", words),)
+
+
+@pytest.mark.parametrize("name", ["dent", "deep scratch", "class_1", "count 2", "Lunker, groß", "found"])
+def test_the_class_of_a_reason_can_be_read_back(name: str):
+    measures = ("area_px", "length_mm", "width_px", "count", "total_area_mm2")
+    rules = [rule(measure, name, reject_above=0.001, zones=("rim",)) for measure in measures]
+    inside = defect(name, zones=("rim",), area_mm2=0.25, length_mm=4.0)
+    for said in (verdict([inside], *rules), verdict([inside] * 2), verdict([defect(name)], *rules)):
+        assert {class_of(reason) for reason in said.reasons} == {name}
+    assert (
+        class_of(Reason("unlisted", f"{name} found (3), no rule allows it")) == name
+    )  # as older ledgers say
+    assert class_of(Reason("late", f"{name} found")) is None
 
 
 def test_millimetres_without_a_scale_are_never_taken_for_small():

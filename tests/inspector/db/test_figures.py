@@ -43,10 +43,21 @@ def test_the_figures_of_a_run(filled: Filled) -> None:
     assert {word: share.n for word, share in found.verdicts.items()} == {
         "PASS": 6, "REJECT": 2, "REVIEW": 2, "UNINSPECTED": 0,
     }  # fmt: skip
-    assert found.reasons == {"area": 4}
+    assert (found.reasons, found.reason_classes) == ({"area": 4}, {"area": {"scratch": 4}})
     assert found.defects == {"scratch": {"defects": 4, "frames": 4}}
     p50, p95, p99, longest = (found.latency_ms[name] or 0.0 for name in ("p50", "p95", "p99", "max"))
     assert 0 < p50 <= p95 <= p99 <= longest
+
+
+def test_every_reason_of_a_frame_counts_as_in_the_summary_of_its_run(filled: Filled) -> None:
+    """The report counted the first reason alone, the run's summary all of them: two figures for one thing."""
+    reasons = [["area", "scratch area 3 px, limit 2 px"], ["unlisted", "pit found (2), no rule allows it"]]
+    with writing(filled[0]) as connection:
+        connection.execute(update(InspectionRow).where(InspectionRow.number == 3).values(reasons=reasons))
+    found = figures(*filled)
+    assert found.reasons == {"area": 4, "unlisted": 1}
+    assert found.reason_classes == {"area": {"scratch": 4}, "unlisted": {"pit": 1}}
+    assert found.reason_words["unlisted"] == "pit found, no rule allows it"
 
 
 def test_latency_is_of_inspected_frames_as_in_the_summary_of_a_run(filled: Filled) -> None:
@@ -83,7 +94,7 @@ def test_the_command_as_text(filled: Filled, capsys: pytest.CaptureFixture[str])
         "10 frames",
         "60.00%  (95 %: 31.27% to 83.18%)",
         "scratch",
-        "area            4 (scratch of 0.16 mm², limit 0.1 mm²)",
+        "area            4: scratch 4 (scratch area 0.16 mm², limit 0.1 mm²)",
         "p99",
     ):
         assert words in out
@@ -101,7 +112,8 @@ def test_the_csv_has_one_line_a_frame(filled: Filled, tmp_path: Path) -> None:
     with path.open(newline="") as file:
         lines = list(csv.DictReader(file))
     assert tuple(lines[0]) == CSV_COLUMNS and [int(line["number"]) for line in lines] == list(range(1, 11))
-    assert lines[2]["verdict"] == "REJECT" and lines[2]["words"] == "scratch of 0.16 mm², limit 0.1 mm²"
+    assert [line["reason_classes"] for line in lines[:3]] == ["", "", "scratch"]
+    assert lines[2]["verdict"] == "REJECT" and lines[2]["words"] == "scratch area 0.16 mm², limit 0.1 mm²"
     assert Path(lines[2]["image"]).exists() and lines[0]["image"] == ""
     assert not list(tmp_path.glob("*.tmp"))
 

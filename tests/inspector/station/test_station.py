@@ -26,6 +26,7 @@ KEYS = {
     "grabbed",
     "verdicts",
     "reasons",
+    "reason_classes",
     "gaps",
     "fps",
     "latency_ms",
@@ -68,11 +69,12 @@ def test_a_folder_is_judged_frame_by_frame(tmp_path: Path) -> None:
     assert result["grabbed"] == 6
     assert result["verdicts"] == {"PASS": 3, "REJECT": 2, "REVIEW": 0, "UNINSPECTED": 1}
     assert result["reasons"] == {"unlisted": 2, "format": 1}
+    assert result["reason_classes"] == {"unlisted": {"hole": 2}}
     assert set(result["latency_ms"]) == {"p50", "p95", "p99", "max"} and result["latency_ms"]["max"] > 0
     assert set(result["engine"]) == {"name", "precision", "device", "package", "certificate"}
     assert result["coverage"] == 1.0
     assert "PASS 3  REJECT 2" in summary.text()
-    assert "unlisted 2 (hole found, no rule allows it)" in summary.text()
+    assert "unlisted 2: hole 2 (hole found, any hole rejects: no rule sets a limit for it)" in summary.text()
 
 
 def test_outputs_tell_each_verdict_once_and_only_pass_passes(tmp_path: Path) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from inspector.counting import Latencies, ReasonWords
+from inspector.counting import Latencies, ReasonCount, counted, reasons_text
 from inspector.recorder import Recorded
 from inspector.station.summary import Tally
-from inspector.types import Fault, Frame, Inspection, Reason, Verdict, VerdictWord
+from inspector.types import Defect, Fault, Frame, Inspection, Reason, Verdict, VerdictWord
+from inspector.verdict import judge
 
 
 def record(number: int, word: VerdictWord, latency_ms: float, *codes: str) -> Recorded:
@@ -37,7 +39,7 @@ def test_uninspected_frames_count_but_have_no_latency_and_no_coverage() -> None:
     tally.add([record(1, VerdictWord.PASS, 20), record(2, VerdictWord.REJECT, 30, "area", "area", "count")])
     tally.add([record(3, VerdictWord.UNINSPECTED, 9000, "late")])
     assert tally.counts() == {"PASS": 1, "REJECT": 1, "REVIEW": 0, "UNINSPECTED": 1, "gaps": 0}
-    assert tally.reasons == {"area": 1, "count": 1, "late": 1}
+    assert tally.reasons.frames() == {"area": 1, "count": 1, "late": 1}
     assert tally.latencies.max == 30.0
     assert tally.coverage() == 0.5
     assert tally.stages_ms() == {"infer": 4.0}
@@ -56,22 +58,35 @@ def test_files_that_are_no_images_are_counted_apart_from_other_formats() -> None
         frame = Frame(number, image, 0, number, "c", name, fault=None if name == "a.png" else fault)
         word, reasons = (VerdictWord.PASS, ()) if name == "a.png" else (VerdictWord.UNINSPECTED, (fault,))
         tally.add([Recorded(number, "R", Inspection(frame, Verdict(word, reasons)), None, number, number)])
-    assert tally.reasons == {"format": 3} and tally.warnings == []
+    assert tally.reasons.frames() == {"format": 3} and tally.warnings == []
     (words,) = tally.told()
     assert words.startswith("2 of 4 are no images that can be read (format), such as notes.txt;")
 
 
-def test_the_most_frequent_words_stand_for_a_reason_and_numbers_make_no_new_ones() -> None:
-    words = ReasonWords()
-    words.add("unlisted", "dent found (1), no rule allows it", 3)
-    words.add("unlisted", "dent found (12), no rule allows it", 3)
-    words.add("unlisted", "stain found (1), no rule allows it", 5)
-    words.add("coverage", "1.016 % of the area inspected, limit 100 %")
-    words.add("area", "dent area 3.5 px, limit 3 px")
-    words.add("area", "dent area 4 px, limit 3 px")
-    words.add("late", "")
-    assert words.most_frequent() == {
-        "unlisted": "dent found, no rule allows it",
-        "coverage": "1.016 % of the area inspected, limit 100 %",
-        "area": "such as: dent area 3.5 px, limit 3 px",
+def test_reasons_are_counted_by_code_and_by_class_and_the_most_frequent_words_stand_for_them() -> None:
+    """One pit stood for all rejects: `unlisted 78 (pit found ...)`, seven dents among them."""
+    count = ReasonCount()
+    dents, pits = ([Defect(1, name, (0, 0, 1, 1), 9, 4.0, 2.0, 0.9)] for name in ("dent", "pit"))
+    for frame in (dents * 3, pits, pits, dents + pits, pits):
+        count.add(judge(frame, SimpleNamespace(rules=(), min_coverage=0.0), coverage=1.0).reasons)
+    count.add([Reason("late", "")])
+    count.add([Reason("coverage", "1.016 % of the area inspected, limit 100 %")])
+    for area in ("3.5", "4"):
+        count.add([Reason("area", f"dent area {area} px, limit 3 px")])
+    assert count.frames() == {"unlisted": 5, "area": 2, "late": 1, "coverage": 1}
+    assert count.classes() == {"unlisted": {"pit": 4, "dent": 2}, "area": {"dent": 2}}
+    assert reasons_text(count.frames(), count.classes(), count.words()) == {
+        "unlisted": "5: pit 4, dent 2 (such as: pit found, any pit rejects: no rule sets a limit for it)",
+        "area": "2: dent 2 (such as: dent area 3.5 px, limit 3 px)",
+        "late": "1",
+        "coverage": "1 (1.016 % of the area inspected, limit 100 %)",
     }
+
+
+def test_counts_have_the_number_of_their_noun() -> None:
+    assert [counted(n, "frame") for n in (0, 1, 2, 1200)] == [
+        "0 frames",
+        "1 frame",
+        "2 frames",
+        "1,200 frames",
+    ]
