@@ -31,6 +31,14 @@ def test_help_shows_an_example(program: str, name: str):
 
 
 @pytest.mark.parametrize(("program", "name"), COMMANDS)
+def test_the_list_of_commands_has_the_whole_first_sentence(program: str, name: str):
+    listed = " ".join(GROUPS[program].get_help(click.Context(GROUPS[program], info_name=program)).split())
+    said = command(program, name).short_help or (command(program, name).help or "").split("\n\n")[0]
+    sentence = " ".join(said.split()).split(". ")[0]
+    assert f"{name} {sentence.rstrip('.')}" in listed
+
+
+@pytest.mark.parametrize(("program", "name"), COMMANDS)
 def test_every_option_says_what_it_does(program: str, name: str):
     for parameter in command(program, name).params:
         if isinstance(parameter, click.Option):

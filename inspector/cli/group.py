@@ -11,6 +11,8 @@ from inspector.errors import InspectionError
 
 INTERRUPTED = 130
 """The exit code of any command that Ctrl-C ended."""
+_WHOLE = 1000
+"""More characters than the first sentence of any command has."""
 
 
 class LazyGroup(click.Group):
@@ -34,6 +36,13 @@ class LazyGroup(click.Group):
         module, attribute = self._commands_at[cmd_name].split(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Every command with its whole first sentence; click would cut it at the end of the line."""
+        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        rows = [(name, command.get_short_help_str(limit=_WHOLE)) for name, command in commands if command]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
 
 
 def run_group(group: click.Group, program: str) -> int:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, insert, select, update
+from sqlalchemy import Connection, Engine, func, insert, select, update
 
 from inspector import __version__
 from inspector.db.schema import (
@@ -213,11 +213,17 @@ def add_flag(
     }
     with writing(engine) as connection:
         if connection.scalar(wanted) is None:
-            raise UsageError(
-                f"Run {run_id} has no frame {frame_number}; see `inspector report` for its frames."
-            )
+            has = _frames_of(connection, run_id)
+            raise UsageError(f"Run {run_id} has no frame {frame_number}; {has}.")
         result = connection.execute(insert(FlagRow).values(at=datetime.now(UTC), **values))
         return int((result.inserted_primary_key or (0,))[0])
+
+
+def _frames_of(connection: Connection, run_id: str) -> str:
+    """Which frames of a run may be named, in words."""
+    ends = select(func.min(InspectionRow.number), func.max(InspectionRow.number))
+    first, last = connection.execute(ends.where(InspectionRow.run_id == run_id)).one()
+    return "it has none yet" if first is None else f"it has frames {first} to {last}"
 
 
 def add_request(engine: Engine, run_id: str, kind: str, by: str) -> int:

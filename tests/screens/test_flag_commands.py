@@ -58,12 +58,13 @@ def test_a_frame_that_is_gone_is_said_to_be_gone(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--frame", "9", "--kind", "missed"], "no frame 9"),
+        (["--frame", "9", "--kind", "missed"], "no frame 9; it has frames 1 to 2"),
         (["--frame", "1", "--kind", "missed", "--run", "01NO"], "01NO"),
         (["--frame", "99999999999999999999", "--kind", "missed"], "is not in the range"),
     ],
 )
 def test_what_is_not_there_cannot_be_flagged(line: SmallLine, arguments: list[str], words: str) -> None:
+    line.judge("PASS")
     line.judge("PASS")
     with pytest.raises((UsageError, click.BadParameter), match=words):
         command("flag", "--db", line.url, *arguments)

@@ -30,7 +30,7 @@ def test_a_flag_comes_back_as_it_was_set(filled: Filled) -> None:
 def test_a_flag_needs_a_known_kind_and_a_recorded_frame(filled: Filled) -> None:
     with pytest.raises(UsageError, match="no flag kind 'odd'; use one of false_reject, missed, unsure"):
         writes.add_flag(*filled, 3, "anna", "odd")
-    with pytest.raises(UsageError, match="has no frame 11"):
+    with pytest.raises(UsageError, match="has no frame 11; it has frames 1 to 10"):
         writes.add_flag(*filled, 11, "anna", "unsure")
     assert queries.flags(*filled) == []
 
@@ -61,7 +61,7 @@ def test_recent_rows_newest_first_and_by_word(filled: Filled) -> None:
     assert [row.number for row in queries.recent(*filled, 3)] == [10, 9, 8]
     rejects = queries.recent(*filled, 9, {VerdictWord.REJECT})
     assert [row.number for row in rejects] == [8, 3]
-    assert rejects[0].why == "scratch of 0.16 mm², limit 0.1 mm²"
+    assert rejects[0].why == "scratch area 0.16 mm², limit 0.1 mm²"
     assert queries.counts(*filled) == {"PASS": 6, "REJECT": 2, "REVIEW": 2, "UNINSPECTED": 0}
     assert queries.inspection(*filled, 99) is None and queries.run(filled[0], "x") is None
 
