@@ -6,13 +6,14 @@ import itertools
 import json
 import re
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
 
+from inspector.counting import counted
 from inspector.errors import UsageError
 from inspector.size import parse_size
 from inspector.speed import Condition, LineFacts, conditions
@@ -56,8 +57,21 @@ def parse_duration_ms(text: str | None) -> float | None:
     return float(found[1]) * _MS[found[2]]
 
 
-def measured_tile_ms(engine: Engine, plan: TilePlan, channels: int) -> tuple[float, int]:
-    """(milliseconds a tile, tiles that were run) of this plan's size, after one that warms up."""
+@dataclass(frozen=True, slots=True)
+class TileTime:
+    """What a tile takes on this machine, and how much that can be trusted."""
+
+    ms: float
+    tiles: int
+    """Tiles that were run, after the ones that warm up."""
+    others: float
+    """Share of the processor that other programs took meanwhile, 0 to 1."""
+
+
+def measured_tile(engine: Engine, plan: TilePlan, channels: int) -> TileTime:
+    """The time of a tile of this plan's size."""
+    from inspector.engine.rivals import Rivals
+
     colours = () if channels == 1 else (channels,)
     tile = np.random.default_rng(0).integers(90, 160, plan.input + colours, np.uint8)
 
@@ -68,7 +82,8 @@ def measured_tile_ms(engine: Engine, plan: TilePlan, channels: int) -> tuple[flo
 
     seconds(1)
     count = min(MOST_TILES, max(FEWEST_TILES, int(MEASURE_S / max(seconds(1), 1e-6))))
-    return 1000 * seconds(count) / count, count
+    rivals = Rivals()
+    return TileTime(1000 * seconds(count) / count, count, rivals.share())
 
 
 def contract(facts: LineFacts, config: LineConfig, package: ModelPackage) -> dict[str, Any]:
@@ -86,11 +101,13 @@ def contract(facts: LineFacts, config: LineConfig, package: ModelPackage) -> dic
         raise UsageError(f"The zones of recipe {config.recipe.name} leave nothing of {_size(facts.frame)}.")
     engine = open_engine(package, plan, config.model)
     try:
-        tile_ms, measured = measured_tile_ms(engine, plan, package.manifest.channels)
+        time_of = measured_tile(engine, plan, package.manifest.channels)
     finally:
         engine.close()
-    frame_ms = tile_ms * len(tiles)
-    found = (*conditions(facts, frame_ms), *scale_condition(facts, package))
+    frame_ms = time_of.ms * len(tiles)
+    found = (
+        *conditions(facts, frame_ms), *quiet_condition(time_of.others), *scale_condition(facts, package)
+    )  # fmt: skip
     info = engine.info
     memory = predicted_mb(package, plan, config.model, zones)
     return {
@@ -100,9 +117,10 @@ def contract(facts: LineFacts, config: LineConfig, package: ModelPackage) -> dic
         "tile": {"h": plan.input[0], "w": plan.input[1]},
         "tiles": len(tiles),
         "tiles_all": len(plan.tiles),
-        "measured_tiles": measured,
+        "measured_tiles": time_of.tiles,
+        "others_share": round(time_of.others, 3),
         "frame_ms": round(frame_ms, 3),
-        "frame_ms_all_tiles": round(tile_ms * len(plan.tiles), 3),
+        "frame_ms_all_tiles": round(time_of.ms * len(plan.tiles), 3),
         "period_ms": round(facts.period_ms, 3),
         "margin": round(1 - frame_ms / facts.period_ms, 4),
         "largest_speed_mm_s": _rounded(facts.largest_speed_mm_s(frame_ms)),
@@ -110,6 +128,19 @@ def contract(facts: LineFacts, config: LineConfig, package: ModelPackage) -> dic
         "engine": {"name": info.name, "precision": info.precision, "device": info.device,
                    "package": info.package, "certificate": info.certificate},
     }  # fmt: skip
+
+
+def quiet_condition(others: float) -> tuple[Condition, ...]:
+    """A warning where other programs slowed the measurement; nothing on a machine that was quiet."""
+    from inspector.engine.rivals import BUSY_SHARE
+
+    if others < BUSY_SHARE:
+        return ()
+    words = (
+        f"other programs took {others:.0%} of the processor while this was measured, so the time is too long;"
+        " measure again without them"
+    )
+    return (Condition("quiet", "warn", words),)
 
 
 def scale_condition(facts: LineFacts, package: ModelPackage) -> tuple[Condition, ...]:
@@ -133,11 +164,12 @@ def contract_text(facts: LineFacts, figures: dict[str, Any]) -> str:
     some = (
         "" if figures["tiles"] == figures["tiles_all"] else f" of {figures['tiles_all']}, as the zones need"
     )
+    measured = counted(figures["measured_tiles"], "tile")
     size = f"{figures['tile']['h']}x{figures['tile']['w']} pixels of input"
     rows = [
         ("scale", f"{scale.y:.4g} x {scale.x:.4g} mm a pixel (height x width)"),
         ("tiles", f"{figures['tiles']}{some}, each {size}"),
-        ("time", f"{figures['frame_ms']:.4g} ms a frame, from {figures['measured_tiles']} tiles measured here"
+        ("time", f"{figures['frame_ms']:.4g} ms a frame, from {measured} measured here"
                  f" on {engine['name']} {engine['precision']}"),
         ("margin", f"{figures['margin']:.1%} of the {facts.period_ms:.4g} ms between two frames"),
         ("memory", f"at most {figures['memory_mb']['predicted']} MB resident, the limit model.memory_mb is"

@@ -23,6 +23,7 @@ from inspector.engine.cpu import cpu_has_bf16, cpu_name, last_cache_bytes, openv
 from inspector.engine.open import compile_options
 from inspector.engine.openvino import OpenVinoEngine
 from inspector.engine.planner import candidate_plans, choose_plan, computed_tiles
+from inspector.engine.rivals import BUSY_SHARE, Rivals
 from inspector.errors import InspectionError
 from inspector.package import ModelPackage
 from inspector.tiling import TilePlan
@@ -68,6 +69,7 @@ def measured_plan(
         "Measuring how frames of %dx%d are best cut, once for this machine and package: about %.0f s.",
         *frame, BUDGET_S,
     )  # fmt: skip
+    rivals = Rivals()
     try:
         seconds = _measure(candidates, stopwatch or _Runs(package, settings, key["precision"]).seconds)
     except InspectionError as error:
@@ -76,6 +78,11 @@ def measured_plan(
     costs = [each * computed_tiles(plan, zones) for plan, each in zip(candidates, seconds, strict=True)]
     best = fastest(costs)
     _announce(candidates, costs, best)
+    if (share := rivals.share()) >= BUSY_SHARE:
+        _LOG.warning(
+            "Other programs took %.0f %% of the processor meanwhile, so another plan may be faster; delete %s"
+            " while the machine is quiet, and it is measured again.", 100 * share, place,
+        )  # fmt: skip
     _remember(place, key, candidates, costs, best)
     return candidates[best]
 

@@ -13,8 +13,9 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from inspector.cli.plan import line_facts, measured_tile_ms, parse_duration_ms, plan, scale_condition
+from inspector.cli.plan import line_facts, measured_tile, parse_duration_ms, plan, scale_condition
 from inspector.engine.fake import FakeEngine
+from inspector.engine.rivals import Rivals
 from inspector.errors import UsageError
 from inspector.package import ModelPackage
 from inspector.tiling import plan_tiles
@@ -26,6 +27,7 @@ WEB = (*STILL, "--speed-mm-s", "2", "--exposure", "2ms", "--fps", "0.2")
 @pytest.fixture(autouse=True)
 def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Rivals, "share", lambda _: 0.0)  # whatever else this machine does
 
 
 def call(package: ModelPackage | None, *options: str) -> Result:
@@ -139,6 +141,17 @@ def test_durations() -> None:
 def test_the_measure_is_that_of_a_tile(tiny_package: ModelPackage) -> None:
     tiles = plan_tiles((40, 40), (16, 16), tiny_package.geometry)
     began = time.perf_counter()
-    ms, count = measured_tile_ms(FakeEngine(2, tiny_package.geometry, tiles.input, delay_s=0.02), tiles, 1)
+    tile = measured_tile(FakeEngine(2, tiny_package.geometry, tiles.input, delay_s=0.02), tiles, 1)
     seconds = time.perf_counter() - began
-    assert 20 <= ms <= 1000 * seconds / count and 3 <= count <= 50
+    assert 20 <= tile.ms <= 1000 * seconds / tile.tiles and 3 <= tile.tiles <= 50
+
+
+def test_a_figure_from_a_busy_machine_says_so(
+    tiny_package: ModelPackage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Rivals, "share", lambda _: 0.62)
+    result = call(tiny_package, *STILL, "--fps", "1", "--engine", "fake")
+    assert result.return_value == 0  # the line may be quick enough all the same
+    assert "warn  quiet     other programs took 62% of the processor while this was measured" in result.stdout
+    found = figures(call(tiny_package, *STILL, "--fps", "1", "--engine", "fake", "--json"))
+    assert found["others_share"] == 0.62

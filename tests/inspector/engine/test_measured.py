@@ -178,3 +178,15 @@ def test_measured_for_real_whatever_is_taken_gives_the_same(tiny_package: ModelP
     whole = choose_plan(tiny_package, frame, ModelConfig(tile="whole"))
     found = [segment(image, one, open_engine(tiny_package, one, F32)) for one in (plan, whole)]
     assert np.abs(found[0].astype(int) - found[1]).max() <= 1
+
+
+def test_a_plan_that_was_measured_on_a_busy_machine_says_so_and_how_to_measure_again(
+    tiny_package: ModelPackage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for share, warned in ((0.09, False), (0.4, True)):
+        monkeypatch.setattr(measured.Rivals, "share", lambda _, share=share: share)
+        measured_plan(tiny_package, FRAME, F32, stopwatch=Watch(small_is_fast))
+        (kept,) = (measured.cache_folder() / "plans").rglob("*.json")
+        assert ("Other programs took 40 % of the processor" in caplog.text) == warned
+        assert (f"delete {kept} while" in caplog.text) == warned
+        kept.unlink()

@@ -1,0 +1,56 @@
+"""What other programs take of the processor while something is measured: its figure is too slow then."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import psutil
+
+BUSY_SHARE = 0.1
+"""From this share of the processor on, what was measured is worth a warning."""
+_BUSY_TIMES = ("user", "nice", "system", "irq", "softirq", "steal")
+
+
+class Rivals:
+    """Watches the cores that this process may use, from its making on."""
+
+    def __init__(self) -> None:
+        self._began, self._busy_s, self._own_s = time.monotonic(), _busy_s(), _own_s()
+
+    def share(self) -> float:
+        """Share of the time of these cores that went to other programs since then, 0 to 1.
+
+        0 also where the system does not tell. Its clock ticks 100 times a second: a span below
+        0.2 s says little.
+        """
+        spent_s = _busy_s() - self._busy_s - (_own_s() - self._own_s)
+        most_s = (time.monotonic() - self._began) * len(_cores())
+        return min(1.0, max(0.0, spent_s / most_s)) if most_s > 0 else 0.0
+
+
+def _cores() -> list[int]:
+    count = os.cpu_count() or 1
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(count))
+
+
+def _busy_s() -> float:
+    """Seconds that these cores have worked, for whomever."""
+    times = psutil.cpu_times(percpu=True)
+    return sum(
+        getattr(times[core], name, 0.0) for core in _cores() if core < len(times) for name in _BUSY_TIMES
+    )
+
+
+def _own_s() -> float:
+    """Seconds of this process and its children, such as one that serves a GPU."""
+    me = psutil.Process()
+    mine = me.cpu_times()
+    total: float = mine.user + mine.system + mine.children_user + mine.children_system
+    for child in me.children(recursive=True):
+        try:
+            theirs = child.cpu_times()
+        except psutil.Error:  # it has ended meanwhile, and counts among the children that were waited for
+            continue
+        total += theirs.user + theirs.system
+    return total

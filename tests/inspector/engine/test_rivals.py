@@ -1,0 +1,60 @@
+"""Whose work the processor did while something was measured."""
+
+from __future__ import annotations
+
+import os
+from types import SimpleNamespace
+
+import psutil
+import pytest
+
+from inspector.engine import rivals
+from inspector.engine.rivals import Rivals
+
+
+class Machine:
+    """Four cores of which this process may use two; a clock and times that a test sets."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now, self.busy, self.own = 100.0, [0.0] * 4, 0.0
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: {1, 3}, raising=False)
+        monkeypatch.setattr(rivals.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(psutil, "cpu_times", lambda percpu: [self.core(spent) for spent in self.busy])
+        monkeypatch.setattr(rivals, "_own_s", lambda: self.own)
+
+    def core(self, spent: float) -> SimpleNamespace:
+        return SimpleNamespace(user=spent / 2, system=spent / 4, steal=spent / 4, idle=9e9, iowait=9e9)
+
+
+@pytest.mark.parametrize(
+    ("busy", "own", "share"),
+    [
+        ([0, 10, 0, 10], 20, 0.0),  # both cores for this process
+        ([0, 10, 0, 10], 10, 0.5),
+        ([10, 0, 10, 0], 0, 0.0),  # cores that this process may not use
+        ([0, 10, 0, 10], 0, 1.0),
+        ([0, 3, 0, 0], 9, 0.0),  # the clocks disagree by a tick or more
+    ],
+)
+def test_the_share_of_others(
+    monkeypatch: pytest.MonkeyPatch, busy: list[float], own: float, share: float
+) -> None:
+    machine = Machine(monkeypatch)
+    watch = Rivals()
+    machine.now, machine.busy, machine.own = machine.now + 10, busy, own
+    assert watch.share() == pytest.approx(share)
+
+
+def test_no_time_is_no_share() -> None:
+    assert 0.0 <= Rivals().share() <= 1.0
+
+
+def test_work_of_this_process_and_its_children_is_its_own() -> None:
+    before = rivals._own_s()
+    pid = os.fork()
+    if pid == 0:
+        while psutil.Process().cpu_times().user < 0.3:
+            sum(range(10_000))
+        os._exit(0)
+    os.waitpid(pid, 0)
+    assert rivals._own_s() - before >= 0.3
