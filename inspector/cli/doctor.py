@@ -18,6 +18,7 @@ from inspector.errors import InspectionError
 
 if TYPE_CHECKING:
     from inspector.config import LineConfig
+    from inspector.package import ModelPackage
 
 LEAST_MEMORY_GB, LEAST_DISK_GB = 2.0, 5.0
 
@@ -106,7 +107,7 @@ def line_findings(config: LineConfig) -> Iterator[Finding]:
     for output in config.outputs:
         yield _output(output.path)
     yield _model(config)
-    yield from _largest_frame(config)
+    yield from _loaded_model(config)
 
 
 def _ledger(url: str, folder: Path) -> Finding:
@@ -189,26 +190,37 @@ def _model(config: LineConfig) -> Finding:
     return Finding("model", "ok", found)
 
 
-def _largest_frame(config: LineConfig) -> Iterator[Finding]:
-    """What the memory limit means for a camera; nothing on a GPU, where the tiles lie in its own memory."""
-    from inspector.engine.memory import MB
-    from inspector.engine.planner import memory_model
+def _loaded_model(config: LineConfig) -> Iterator[Finding]:
+    """What a package that loads says of itself; of one that does not, all is said of the model."""
+    from inspector.cli.validation import validation_text, validation_warning
     from inspector.package import load_package
-    from inspector.zones import Zones
 
-    if config.model.package is None or config.model.engine == "tensorrt":
+    if config.model.package is None:
         return
     try:
         package = load_package(config.model.package)
     except InspectionError:
-        return  # said of the model
+        return
+    metrics = package.manifest.metrics
+    warning = validation_warning(metrics)
+    words = ". ".join(part for part in (validation_text(metrics), warning) if part)
+    yield Finding("validation", "warn" if warning else "ok", words)
+    if config.model.engine != "tensorrt":  # on a GPU the tiles lie in its own memory
+        yield _largest_frame(config, package)
+
+
+def _largest_frame(config: LineConfig, package: ModelPackage) -> Finding:
+    """What the memory limit means for a camera."""
+    from inspector.engine.memory import MB
+    from inspector.engine.planner import memory_model
+    from inspector.zones import Zones
+
     model = memory_model(package, config.model, Zones((1, 1), config.recipe.areas))
     limit = config.model.memory_mb
     megapixels = model.frame_px_within(limit * MB) / 1e6
     words = f"up to {megapixels:.0f} megapixels fit model.memory_mb = {limit}"
     low = megapixels < 1
-    remedy = "raise model.memory_mb" if low else ""
-    yield Finding("frames", "warn" if low else "ok", words, remedy)
+    return Finding("frames", "warn" if low else "ok", words, "raise model.memory_mb" if low else "")
 
 
 def camera_findings(config: LineConfig) -> Iterator[Finding]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from inspector.cli.validation import class_texts, validation_text, validation_warning
+
 if TYPE_CHECKING:
     from inspector.engine.compiled import CompiledEngine
     from inspector.package import ModelPackage
@@ -29,6 +31,7 @@ def facts_of(package: ModelPackage) -> dict[str, Any]:
         "mm_per_px": manifest.mm_per_px,
         "training_data_sha256": manifest.training_data_sha256,
         "metrics": manifest.metrics,
+        "warning": validation_warning(manifest.metrics),
         "certificates": certificates_of(package),
         "engines": engines_of(package),
     }
@@ -85,7 +88,11 @@ def text_of(facts: dict[str, Any]) -> str:
         f"  network     {colour}, depth {facts['depth']}, base {facts['base']}, halo {facts['halo_px']} px",
         f"  classes     {classes}",
         f"  trained     {scale}, data {facts['training_data_sha256'][:12]}",
+        f"  validation  {validation_text(facts['metrics'])}",
+        *(f"              {words}" for words in class_texts(facts["metrics"])),
     ]
+    if facts["warning"]:
+        lines.append(f"  WARNING     {facts['warning']}")
     for one in facts["certificates"]:
         lines.append(f"  certificate {_certificate_text(one)}")
     if not facts["certificates"]:
@@ -109,9 +116,9 @@ def _certificate_text(one: dict[str, Any]) -> str:
         f"{one['id'][:12]}  {one['engine']} {one['engine_version']} {one['precision']}{note}, tile"
         f" {one['tile'][0]}x{one['tile'][1]}, {one['device']}: largest difference"
         f" {parity['max_difference']:.4f}, mean {parity['mean_difference']:.6f}, {parity['changed']} of"
-        f" {parity['pixels']} mask pixels changed, {parity['defects'] - parity['lost']} of"
-        f" {parity['defects']} golden defects, IoU changed by at most {parity['iou_change'][worst]:.4f}"
-        f" ({worst})"
+        f" {parity['pixels']} mask pixels changed, {parity['defects'] - parity['lost']} of the"
+        f" {parity['defects']} defects kept that the trained network itself marks on the golden tiles, IoU"
+        f" with it changed by at most {parity['iou_change'][worst]:.4f} ({worst})"
     )
     if one["precision"] == "fp16":
         text += f", inner values to {one['activation']:.4g} of {LARGEST_HALF:.0f}"

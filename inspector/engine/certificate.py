@@ -122,7 +122,7 @@ def certify(engine: Engine, package: ModelPackage) -> Certificate:
     _write(path, certificate)
     _LOG.info(
         "Certificate %s made: %s %s %s on %s, tile %dx%d; largest difference %.4f, mask equal %.4f %%,"
-        " %d of %d golden defects found.",
+        " %d of the %d defects that the trained network marks on the golden tiles kept.",
         certificate.id()[:12], certificate.engine, certificate.engine_version, certificate.precision,
         certificate.device, *certificate.tile, parity.max_difference, 100 * parity.mask_equal,
         parity.defects - parity.lost, parity.defects,

@@ -119,6 +119,7 @@ def test_doctor_finds_a_machine_fit_and_a_dead_camera(
     assert fit.return_value == 0
     assert any("megapixels fit model.memory_mb = 4096" in one["found"] for one in findings)
     assert {"python", "opencv", "openvino", "sqlite", "cache", "ledger", "model"} <= set(states)
+    assert "trainer evaluate" in next(one["found"] for one in findings if one["check"] == "validation")
     dead = CliRunner().invoke(doctor, ["--camera", str(tmp_path / "no.mp4")], standalone_mode=False)
     assert dead.return_value == 1
     assert "fail  camera" in dead.stdout
