@@ -6,7 +6,7 @@ each of its tiles, so that several processes can share a batch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,6 +30,8 @@ ANCHORS = 512
 FALSE_ALARM = 0
 """Among the anchors' classes: good pixels that an earlier network took for a defect."""
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
+Cut = tuple[Image, Mask, NDArray[np.float32]]
+"""Pixels with their halo, labels, and weights without it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +114,11 @@ class TileSampler:
         self.halo = geometry.halo
         sizes = np.array([p.image.shape[:2] for p in stock.pictures])
         middle = np.minimum(np.median(sizes, axis=0), config.tile_px).astype(int)
-        self.out = (geometry.output_at_least(int(middle[0])), geometry.output_at_least(int(middle[1])))
-        """Output (height, width) of every tile: one shape a run, the middle size of the pictures."""
+        side = _legal_side(geometry, config.crops)
+        self._crop = side(int(middle[0])), side(int(middle[1]))
+        """(height, width) of what one place in a picture gives: one shape a run, their middle size."""
+        self.out = config.crops * self._crop[0], config.crops * self._crop[1]
+        """Output (height, width) of every tile."""
         self.tiles = max(1, round(config.step_px / (self.out[0] * self.out[1])))
         self._table = np.zeros(256, np.float32)
         self._table[: len(stock.class_weight)] = stock.class_weight
@@ -150,15 +155,38 @@ class TileSampler:
             torch.from_numpy(np.stack([weights for _, _, weights in drawn])),
         )
 
-    def _tile(self, rng: np.random.Generator, share: float) -> tuple[Image, Mask, NDArray[np.float32]]:
+    def _tile(self, rng: np.random.Generator, share: float) -> Cut:
+        """The crops of one tile side by side; of the halos around them only the tile's own stay."""
+        n = self._config.crops
+        if n == 1:
+            return self._cut(rng, share)
+        rows = []
+        for row in range(n):
+            cuts = [self._cut(rng, share) for _ in range(n)]
+            images = [
+                image[self._kept(row, 0), self._kept(column, 1)] for column, (image, _, _) in enumerate(cuts)
+            ]
+            masks, weights = ([cut[part] for cut in cuts] for part in (1, 2))
+            rows.append((np.hstack(images), np.hstack(masks), np.hstack(weights)))
+        image, mask, weight = (np.vstack([row[part] for row in rows]) for part in (0, 1, 2))
+        return image, mask, weight
+
+    def _kept(self, place: int, axis: int) -> slice:
+        """The rows (axis 0) or columns (1) of the crop at this place that the tile shows."""
+        last = place == self._config.crops - 1
+        start, stop = self.halo, self.halo + self._crop[axis]
+        return slice(start if place else 0, stop + self.halo if last else stop)
+
+    def _cut(self, rng: np.random.Generator, share: float) -> Cut:
         picture, anchor = self._aim(rng, share)
         frame = picture.image.shape[0], picture.image.shape[1]
-        origin = [_origin(rng, n, out, at) for n, out, at in zip(frame, self.out, anchor, strict=True)]
+        out = self._crop
+        origin = [_origin(rng, n, side, at) for n, side, at in zip(frame, out, anchor, strict=True)]
         if self._config.edge_share and rng.random() < self._config.edge_share:
-            picture, origin = _ended(rng, picture, origin, self.out)
+            picture, origin = _ended(rng, picture, origin, out)
             frame = picture.image.shape[0], picture.image.shape[1]
-        centre = origin[0] + (self.out[0] - 1) / 2, origin[1] + (self.out[1] - 1) / 2
-        size = self.out[0] + 2 * self.halo, self.out[1] + 2 * self.halo
+        centre = origin[0] + (out[0] - 1) / 2, origin[1] + (out[1] - 1) / 2
+        size = out[0] + 2 * self.halo, out[1] + 2 * self.halo
         where = motion_map(draw_motion(rng, self._config.augment, centre, size), size)
         image = warp_image(picture.image, where)
         at = nearest(where, frame, self.halo)
@@ -194,12 +222,24 @@ class TileSampler:
         """What can be pasted, a list for each class that has some."""
         found: dict[int, list[Cutout]] = {}
         for picture in self._stock.pictures:
-            for cutout in cut_out(picture.image, picture.mask, self.out):
+            for cutout in cut_out(picture.image, picture.mask, self._crop):
                 found.setdefault(cutout.class_id, []).append(cutout)
         return [found[class_id] for class_id in sorted(found)]
 
     def _with(self, group: NDArray[np.intp], class_id: int) -> NDArray[np.intp]:
         return np.array([i for i in group if class_id in self._stock.pictures[i].anchors], np.intp)
+
+
+def _legal_side(geometry: Geometry, crops: int) -> Callable[[int], int]:
+    """n -> the smallest side of a crop, at least n, of which so many in a row are a legal output."""
+
+    def side(n: int) -> int:
+        whole = geometry.output_at_least(crops * n)
+        while whole % crops:
+            whole = geometry.output_at_least(whole + 1)
+        return whole // crops
+
+    return side
 
 
 def network_input(tiles: Sequence[Image], normalisation: Normalisation) -> torch.Tensor:
@@ -227,9 +267,9 @@ def _origin(rng: np.random.Generator, n: int, out: int, anchor: int | None) -> i
 def _ended(
     rng: np.random.Generator, picture: Picture, origin: list[int], out: tuple[int, int]
 ) -> tuple[Picture, list[int]]:
-    """The picture as if it ended where the tile's output does, at one of the four sides, and the tile's origin in it.
+    """The picture as if it ended where the crop does, at one of its four sides, and the crop's origin in it.
 
-    A tile that hangs over the picture at that side has its end there already.
+    A crop that hangs over the picture at that side has its end there already.
     """
     axis, far = divmod(int(rng.integers(4)), 2)
     frame = picture.image.shape[axis]
