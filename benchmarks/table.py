@@ -85,9 +85,10 @@ def real_data(row: Row) -> str:
 
 def step_time(row: Row) -> str:
     growth = row["rss_mb"]["last_round"] - row["rss_mb"]["first_round"]
+    optimizer = row["parts_ms"]["clip_and_optimizer"]
     return (
         f"{row['loop_over_bare']:.2f} times ({row['loop_ms']:.0f} ms against {row['bare_ms']:.0f}), of which"
-        f" clipping and optimizer {row['parts_ms']['clip_and_optimizer']:.0f} ms; memory grew by {growth:.0f} MB"
+        f" clipping and optimizer {optimizer:.0f} ms; memory grew by {growth:.0f} MB"
     )
 
 
