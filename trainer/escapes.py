@@ -9,19 +9,24 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inspector.defects import mask_of, match_defects
-from inspector.types import Mask, ProbMap
+from inspector.defects import MatchCounts, mark_damage, match_defects
+from inspector.regions import damaged_box
+from inspector.types import Mask, ProbMap, Segmentation
 from trainer.metrics.intervals import Z95
 from trainer.metrics.matches import PartMatches
 from trainer.weights import IGNORE
 
-LEVELS = (26, 51, 77, 102, 128, 153, 179, 204, 217, 230, 237, 242, 245, 248, 250, 252, 253, 254)
-"""Levels of 255 that are tried: 0.1 to 0.996, closer together where a network that weighs defects decides."""
+LEVELS = (
+    8, 13, 19, 26, 38, 51, 77, 102, 128, 153, 179, 204, 217, 230, 237, 242, 245, 248, 250, 252, 253, 254,
+)  # fmt: skip
+"""Levels of 255 that are tried: from 0.03, the lowest threshold that any class may have, to 0.996. Closer
+together at both ends: a rare class's calibrated probabilities lie low, those of a sure network high."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +56,16 @@ class EscapeCurve:
         probs: uint8 (H, W, K). truth: uint8 (H, W), 255 = ignore; see `match_defects`. part: the
         physical part that it shows, for intervals.
         """
+        found, box = _damage(probs, truth)
+        truth, instances = truth[box], None if instances is None else instances[box]
+        counted = {name: MatchCounts() for name in self._classes}
+        before: Mask | None = None if truth.size else truth
         for level in LEVELS:
-            predicted = mask_of(probs, [level / 255] * len(self._classes))
-            self._matches[level].update(part, match_defects(truth, instances, predicted, self._classes))
+            # With one threshold for all, a pixel's class is the same at every level that it reaches.
+            predicted = np.where(found.certainty >= level, found.mask, 0).astype(np.uint8)
+            if before is None or not np.array_equal(predicted, before):
+                counted, before = match_defects(truth, instances, predicted, self._classes), predicted
+            self._matches[level].update(part, counted)
             for class_id, name in enumerate(self._classes, start=1):
                 true, said = truth == class_id, (predicted == class_id) & (truth != IGNORE)
                 self._pixels[name, level] += np.count_nonzero(true & said), np.count_nonzero(true | said)
@@ -91,7 +103,7 @@ class EscapeCurve:
         for name, trade, threshold in zip(self._classes, self.choose(target, 1), served, strict=True):
             points = self.points(name)
             at = None if trade is None else points[[p["threshold"] for p in points].index(trade.threshold)]
-            reached = trade is not None and trade.total - trade.found <= target * trade.total
+            reached = trade is not None and trade.total - trade.found <= may_escape(target, trade.total)
             classes[name] = {
                 "served_threshold": threshold,
                 "at_target": at,
@@ -99,6 +111,11 @@ class EscapeCurve:
                 "points": points,
             }
         return {"target": target, "defects_needed": needed, "classes": classes}
+
+
+def may_escape(target: float, total: int) -> int:
+    """How many of `total` defects a target lets escape, counted in decimals: of 100 at 0.07 they are 7."""
+    return math.floor(Fraction(str(target)) * total)
 
 
 def outcomes(points: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -111,5 +128,17 @@ def _best(trades: tuple[Trade, ...], target: float, least: int) -> Trade | None:
     total = trades[0].total
     if total < max(1, least):
         return None
-    allowed = max(int(target * total), min(total - trade.found for trade in trades))
+    allowed = max(may_escape(target, total), min(total - trade.found for trade in trades))
     return [trade for trade in trades if total - trade.found <= allowed][-1]
+
+
+def _damage(probs: ProbMap, truth: Mask) -> tuple[Segmentation, tuple[slice, slice]]:
+    """What the lowest level finds, and the box that holds all of it and all true defects.
+
+    Found and certainty are of the box alone, mostly a small part of a frame: nothing outside counts.
+    """
+    found = Segmentation.of_nothing((probs.shape[0], probs.shape[1]))
+    mark_damage(probs, [LEVELS[0] / 255] * probs.shape[2], found)
+    y0, x0, y1, x1 = damaged_box(np.where(truth != IGNORE, found.mask | truth, found.mask))
+    box = slice(y0, y1), slice(x0, x1)
+    return Segmentation(found.mask[box], found.certainty[box]), box

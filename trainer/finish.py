@@ -13,14 +13,14 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 import torch
 
-from inspector.defects import MatchCounts, mask_of, match_defects
+from inspector.defects import mask_of, match_defects
 from inspector.tiling import Geometry
 from inspector.types import ProbMap
 from trainer.checkpoint import TrainedNetwork
 from trainer.escapes import EscapeCurve, Trade
-from trainer.metrics.matches import defect_figures
+from trainer.metrics.matches import PartMatches, defect_figures
 from trainer.thresholds import FEW, ClassChoice, ProbabilityHistogram
-from trainer.validate import Shown, segment_frame
+from trainer.validate import Shown, Tell, segment_frame, told
 from trainer.vector_scaling import calibrated
 
 
@@ -37,10 +37,12 @@ class Aim:
 class KeptMaps:
     """Probabilities of the validation frames, packed: most pixels of most classes are nearly 0."""
 
-    def __init__(self, trained: TrainedNetwork, frames: Sequence[Shown], autocast: torch.autocast) -> None:
+    def __init__(
+        self, trained: TrainedNetwork, frames: Sequence[Shown], autocast: torch.autocast, tell: Tell
+    ) -> None:
         self._frames, self._classes = frames, len(trained.classes)
         geometry, self._packed = Geometry(trained.config.depth), []
-        for image, _, _ in frames:
+        for image, _, _ in told(frames, len(frames), "segmenting", tell):
             with torch.inference_mode(), autocast:
                 probs = segment_frame(trained.net, image, geometry, trained.normalisation)
             self._packed.append(zlib.compress(probs.tobytes(), 1))
@@ -51,29 +53,49 @@ class KeptMaps:
             flat = np.frombuffer(zlib.decompress(packed), np.uint8)
             yield flat.reshape(*frame[0].shape[:2], self._classes), frame
 
+    def told(self, words: str, tell: Tell) -> Iterator[tuple[ProbMap, Shown]]:
+        """The same, with its progress."""
+        return told(self, len(self._frames), words, tell)
+
 
 LogTrades = Callable[[str, tuple[Trade, ...]], None]
 """Called with each class's escape curve."""
 
 
 def finish(
-    best: TrainedNetwork, frames: Sequence[Shown], aim: Aim, autocast: torch.autocast, log: LogTrades
+    best: TrainedNetwork,
+    frames: Sequence[Shown],
+    aim: Aim,
+    autocast: torch.autocast,
+    log: LogTrades,
+    tell: Tell,
 ) -> TrainedNetwork:
     """The network as it is served: calibrated, with its thresholds and what they find on these frames."""
-    best = calibrated(best, frames, autocast)
-    maps = KeptMaps(best, frames, autocast)
+    trained = best.metrics["validation"]
+    best = calibrated(best, frames, autocast, tell)
+    maps = KeptMaps(best, frames, autocast, tell)
     histogram = ProbabilityHistogram(len(best.classes))
-    for probs, (_, truth, _) in maps:
+    for probs, (_, truth, _) in maps.told("choosing thresholds", tell):
         histogram.add(probs, truth)
     choices = histogram.choose(aim.prior)
     if aim.escape_target is not None:
-        choices = _for_escapes(choices, maps, best.classes, aim.escape_target, log)
+        curve = EscapeCurve(best.classes)
+        for probs, (_, truth, instances) in maps.told("trying thresholds for the escape target", tell):
+            curve.add(probs, truth, instances)
+        for name in best.classes:
+            log(name, curve.trades(name))
+        choices = _for_escapes(choices, curve, aim.escape_target)
     thresholds = tuple(choice.threshold for choice in choices)
-    counts = defect_figures(_matches(maps, best.classes, thresholds), len(frames))
-    figures = best.metrics["validation"] | {
+    matches = PartMatches()
+    for number, (probs, (_, truth, instances)) in enumerate(maps.told("counting defects", tell)):
+        predicted = mask_of(probs, thresholds)
+        matches.update(str(number), match_defects(truth, instances, predicted, best.classes))
+    figures = trained | {
         "score": histogram.score(),
+        # What the next validation of a run that goes on is compared with: its network is not calibrated.
+        "uncalibrated_score": trained.get("uncalibrated_score", trained["score"]),
         "classes": {name: asdict(choice) for name, choice in zip(best.classes, choices, strict=True)},
-        "per_defect": counts,
+        "per_defect": defect_figures(matches, best.classes),
     }
     return replace(
         best,
@@ -84,30 +106,15 @@ def finish(
 
 
 def _for_escapes(
-    choices: Sequence[ClassChoice], maps: KeptMaps, classes: Sequence[str], target: float, log: LogTrades
+    choices: Sequence[ClassChoice], curve: EscapeCurve, target: float
 ) -> tuple[ClassChoice, ...]:
     """The choices with the thresholds that keep the target, for classes with enough defects to tell.
 
     A class of which no level finds anything keeps its choice: the highest level would silence it.
     """
-    curve = EscapeCurve(classes)
-    for probs, (_, truth, instances) in maps:
-        curve.add(probs, truth, instances)
-    for name in classes:
-        log(name, curve.trades(name))
     return tuple(
         choice
         if trade is None or not trade.found
         else replace(choice, threshold=trade.threshold, iou=trade.iou, escape_target=target)
         for choice, trade in zip(choices, curve.choose(target, FEW), strict=True)
     )
-
-
-def _matches(maps: KeptMaps, classes: Sequence[str], thresholds: Sequence[float]) -> dict[str, MatchCounts]:
-    """True defects found and false alarms by class, with the line's own mask."""
-    matches = {name: MatchCounts() for name in classes}
-    for probs, (_, truth, instances) in maps:
-        predicted = mask_of(probs, thresholds)
-        for name, counts in match_defects(truth, instances, predicted, classes).items():
-            matches[name] += counts
-    return matches

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -22,7 +22,7 @@ from trainer.ranks import Ranks
 from trainer.sampler import Stock
 from trainer.thresholds import ClassChoice
 from trainer.unet import UNet
-from trainer.validate import Shown, Validation, segment_frame, validate
+from trainer.validate import Shown, Tell, Validation, segment_frame, validate
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,8 @@ class Origin:
     """Weights to start from instead of random ones."""
     thresholds: tuple[float, ...] | None = None
     """Those of the package that the weights come from."""
+    package_id: str | None = None
+    """That package's own; None where the run began with random weights."""
 
 
 class Judge:
@@ -63,11 +65,16 @@ class Judge:
         )
 
     def best_score(self) -> float:
-        """What the frames said of best.pt, on every rank; -1 when there is none that can be read."""
+        """What the frames said of best.pt, on every rank; -1 when there is none that can be read.
+
+        Before its calibration, as they say it of a network in training: calibrated probabilities fall
+        on other ones of the 256 levels, which alone moves the score.
+        """
         score = -1.0
         if self._ranks.first and (self._run / BEST).exists():
             with suppress(BrokenCheckpoint):
-                score = load_run(self._run).metrics["validation"]["score"]
+                found = load_run(self._run).metrics["validation"]
+                score = found.get("uncalibrated_score", found["score"])
         return self._ranks.agreed(score)
 
     def keep(self, net: UNet, found: Validation, step: int) -> None:
@@ -75,15 +82,18 @@ class Judge:
         if self._ranks.first:
             save_network(self._run / BEST, self._trained(net, found, step))
 
-    def finish(self, best_score: float, autocast: torch.autocast, log_trades: LogTrades) -> Validation:
+    def finish(
+        self, best_score: float, autocast: torch.autocast, log_trades: LogTrades, tell: Tell
+    ) -> Validation:
         """Keep the best network as it is served, and return its figures; other ranks know its score alone."""
         if not self._ranks.first:
             return Validation(best_score, ())
         best = load_run(self._run)
         channels_last(best.net.to(self._ranks.device))
         aim = Aim(self._prior, self._config.escape_target)
-        best = finish(best, self._material.frames, aim, autocast, log_trades)
-        save_network(self._run / BEST, best)
+        best = finish(best, self._material.frames, aim, autocast, log_trades, tell)
+        # A resumed run may have another escape target than the one that this network was kept under.
+        save_network(self._run / BEST, replace(best, fit_config=to_toml(self._config)))
         figures = best.metrics["validation"]
         return Validation(figures["score"], tuple(ClassChoice(**figures["classes"][n]) for n in best.classes))
 

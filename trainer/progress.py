@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
@@ -38,9 +39,10 @@ class Display:
         if self._console.is_terminal:
             words = "  ".join(f"{name} {{task.fields[{name}]}}" for name in ("step", "loss", "score", "left"))
             self._bar = Progress(
-                TextColumn("training"), BarColumn(), TextColumn(words), console=self._console
+                TextColumn("{task.description}"), BarColumn(), TextColumn(words), console=self._console
             )
-            self._task = self._bar.add_task("", total=1.0, step=0, loss="-", score=self._score, left="-")
+            fields: dict[str, Any] = {"step": 0, "loss": "-", "score": self._score, "left": "-"}
+            self._task = self._bar.add_task("training", total=1.0, **fields)
             self._bar.start()
         return self
 
@@ -83,6 +85,15 @@ class Display:
         """What the run does now, where no step is made for a while."""
         self._line(words)
 
+    def finishing(self, words: str, done: int, frames: int) -> None:
+        """The training is over and its outcome is made ready; done: of the validation frames."""
+        if self._bar is not None and self._task is not None:
+            share = done / frames if frames else 1.0
+            self._bar.update(self._task, description=words, completed=share, left="nearly done")
+        elif done == 0 or time.monotonic() - self._said >= PLAIN_EVERY_S:
+            self._said = time.monotonic()
+            self._line(f"{words}: {done} of {frames} validation frames")
+
     def alarm(self, words: str) -> None:
         """Something looks wrong, though the run goes on."""
         self._line(f"Warning: {words}")
@@ -102,5 +113,7 @@ class Quiet:
     def validated(self, step: int, found: Validation, best: bool) -> None: ...
 
     def notice(self, words: str) -> None: ...
+
+    def finishing(self, words: str, done: int, frames: int) -> None: ...
 
     def alarm(self, words: str) -> None: ...

@@ -52,6 +52,8 @@ class Report(Protocol):
 
     def notice(self, words: str) -> None: ...
 
+    def finishing(self, words: str, done: int, frames: int) -> None: ...
+
     def alarm(self, words: str) -> None: ...
 
 
@@ -115,6 +117,8 @@ class Training:
         # Not the checkpoint's: best.pt may be newer, or lost so that the next one takes its place.
         self._mark.best = self._judge.best_score()
         self._saved_at, self._saved_s = self._mark.step, self._schedule.elapsed_s()
+        if content["fit_config"] != to_toml(self._config):
+            self._saved_at = -1  # another escape target: last.pt is to say so from the start
         self._journal.go_back_to(self._mark.step)
 
     def run(
@@ -136,7 +140,7 @@ class Training:
                 if self._train(report, stop_after):
                     return None
             except Diverged as error:
-                raise self._ended_by(error) from None
+                raise self._ended_by(error, report) from None
             finally:
                 # In the midst of a step, or with weights that are no numbers, the older one is better.
                 if self._learner.whole and self._saved_at != mark.step:
@@ -146,7 +150,7 @@ class Training:
             unjudged = ranks.agreed(self._schedule.progress(mark.step) >= 1.0 > mark.validated_at)
             if unjudged or self._judge.best_score() < 0:
                 self._validate(report)
-            return self._finish()
+            return self._finish(report)
 
     def _train(self, report: Report, stop_after: Callable[[int], bool]) -> bool:
         """All steps from the mark on; True when it was stopped before the end."""
@@ -275,19 +279,22 @@ class Training:
             self._journal.note("alarm", self._mark.step, words=words)
             report.alarm(words)
 
-    def _finish(self) -> Validation:
+    def _finish(self, report: Report) -> Validation:
+        frames = len(self._material.frames)
+        report.notice(f"Trained. Now {frames} validation frames calibrate it and choose its thresholds.")
+
         def log_trades(name: str, trades: Any) -> None:
             self._journal.escape_curve(self._mark.step, name, trades)
 
-        return self._judge.finish(self._mark.best, self._learner.autocast, log_trades)
+        return self._judge.finish(self._mark.best, self._learner.autocast, log_trades, report.finishing)
 
-    def _ended_by(self, error: Diverged) -> Diverged:
+    def _ended_by(self, error: Diverged, report: Report) -> Diverged:
         """The error with what is left of the run, the best network being made ready to serve."""
         remedy = "start again with a lower --learning-rate"
         self._journal.note("diverged", self._mark.step, words=str(error))
         if self._judge.best_score() < 0:
             return Diverged(f"{error} Nothing was learned yet; {remedy} and another --out.")
-        score = self._finish().score
+        score = self._finish(report).score
         return Diverged(
             f"{error} {self._out} keeps the best network (IoU {score:.3f} on validation); for a better one"
             f" {remedy} and another --out."
@@ -302,6 +309,7 @@ class Training:
                 "data_sha256": self._origin.data_sha256,
                 "normalisation": [list(values) for values in self._material.stock.normalisation],
                 "prior": list(self._origin.thresholds or ()),
+                "init": self._origin.package_id,
                 "fit_config": to_toml(self._config),
             }
             save_last(self._out, self._learner.state() | content)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +24,9 @@ TILE_PX = 1_500_000
 
 Shown: TypeAlias = tuple[Image, Mask, NDArray[np.uint16] | None]
 """A validation frame: picture, class ids with 255 = ignore, and instances where its folder has them."""
+Tell: TypeAlias = Callable[[str, int, int], None]
+"""Called with what is being done, and how many of how many frames are done."""
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,14 @@ def validate(
         histogram.add(probs, mask)
     ranks.add_up(histogram.counts())
     return Validation(histogram.score(), histogram.choose(prior), histogram.called())
+
+
+def told(items: Iterable[Item], count: int, words: str, tell: Tell) -> Iterator[Item]:
+    """The items, `tell` being called before each and after the last of the `count`."""
+    for number, item in enumerate(items):
+        tell(words, number, count)
+        yield item
+    tell(words, count, count)
 
 
 def segment_frame(net: nn.Module, image: Image, geometry: Geometry, normalisation: Normalisation) -> ProbMap:

@@ -23,7 +23,7 @@ from torch import Tensor
 from inspector.tiling import Geometry, cheapest_plan, cut_tile
 from trainer.checkpoint import TrainedNetwork
 from trainer.sampler import network_input
-from trainer.validate import TILE_PX, Shown
+from trainer.validate import TILE_PX, Shown, Tell, told
 from trainer.weights import IGNORE
 
 PIXELS = 2_000_000
@@ -58,7 +58,9 @@ class Samples:
     """float32 (n,): how many pixels each stands for."""
 
 
-def calibrated(trained: TrainedNetwork, frames: Sequence[Shown], autocast: torch.autocast) -> TrainedNetwork:
+def calibrated(
+    trained: TrainedNetwork, frames: Sequence[Shown], autocast: torch.autocast, tell: Tell
+) -> TrainedNetwork:
     """The network with the scaling that fits these frames best folded into its last layer.
 
     Thresholds and figures are still those of before. A network that is scaled already, or that no
@@ -66,7 +68,7 @@ def calibrated(trained: TrainedNetwork, frames: Sequence[Shown], autocast: torch
     """
     if trained.scaled:
         return trained
-    samples = sample_logits(trained, frames, autocast)
+    samples = sample_logits(trained, frames, autocast, tell)
     if not bool((samples.truth > 0).any()):
         return trained
     scaling = fit_scaling(samples)
@@ -79,13 +81,15 @@ def calibrated(trained: TrainedNetwork, frames: Sequence[Shown], autocast: torch
 
 
 @torch.no_grad()
-def sample_logits(trained: TrainedNetwork, frames: Sequence[Shown], autocast: torch.autocast) -> Samples:
+def sample_logits(
+    trained: TrainedNetwork, frames: Sequence[Shown], autocast: torch.autocast, tell: Tell
+) -> Samples:
     """Scores of all defect and doubtful pixels, thinned to PIXELS, and of some of the plain ones."""
     geometry, kept = Geometry(trained.config.depth), []
     total = sum(mask.size for _, mask, _ in frames)
     rng = np.random.default_rng(trained.seed)
     device = trained.net.head.weight.device
-    for image, mask, _ in frames:
+    for image, mask, _ in told(frames, len(frames), "calibrating", tell):
         plan = cheapest_plan((image.shape[0], image.shape[1]), geometry, TILE_PX)
         for tile in plan.tiles:
             pixels = network_input([cut_tile(image, plan, tile)], trained.normalisation).to(device)

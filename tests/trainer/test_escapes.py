@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trainer.escapes import LEVELS, EscapeCurve
+from inspector.defects import mask_of, match_defects
+from trainer.escapes import LEVELS, EscapeCurve, may_escape
 from trainer.metrics.intervals import wilson
+from trainer.thresholds import LOWEST
 
 SIZE = (40, 400)
 
@@ -77,3 +79,52 @@ def test_a_target_out_of_reach_is_called_so() -> None:
     nothing = EscapeCurve(("pit",))
     nothing.add(np.zeros((*SIZE, 1), np.uint8), np.zeros(SIZE, np.uint8), None)
     assert nothing.json(0.1, [0.5])["classes"]["pit"]["at_target"] is None
+
+
+def test_the_levels_begin_where_the_thresholds_of_the_best_outline_do() -> None:
+    assert LEVELS[0] == LOWEST and list(LEVELS) == sorted(set(LEVELS))
+
+
+@pytest.mark.parametrize(("target", "total", "escapes"), [(0.07, 100, 7), (0.29, 100, 29), (0.02, 149, 2)])
+def test_a_target_lets_escape_what_its_decimals_say(target: float, total: int, escapes: int) -> None:
+    """0.07 * 100 is 7.000000000000001 and 0.29 * 100 28.999999999999996 to a computer."""
+    assert may_escape(target, total) == escapes
+
+
+def test_a_target_on_the_edge_is_reached() -> None:
+    """29 of 100 may escape; 0.29 * 100 rounds down to 28, for which a lower threshold would be taken."""
+    known = EscapeCurve(("pit",))
+    truth, probs = np.zeros((10, 1200), np.uint8), np.zeros((10, 1200, 1), np.uint8)
+    for n in range(100):
+        truth[3:7, 12 * n + 4 : 12 * n + 8] = 1
+        probs[3:7, 12 * n + 4 : 12 * n + 8] = 250 if n >= 29 else 60
+    known.add(probs, truth, None)
+    (trade,) = known.choose(0.29, 10)
+    assert trade is not None and (trade.found, trade.threshold) == (71, 250 / 255)
+    assert known.json(0.29, [0.5])["classes"]["pit"]["reached"]
+
+
+def test_every_level_counts_what_the_lines_own_mask_and_matching_count() -> None:
+    """Frames of noise with ignored pixels and instances, one empty, counted over whole frames."""
+    rng, names = np.random.default_rng(3), ("pit", "stain")
+    fast, plain = EscapeCurve(names), {level: np.zeros(4, np.int64) for level in LEVELS}
+    for n in range(6):
+        shape = 40 + n, 70 - n
+        truth = np.zeros(shape, np.uint8)
+        probs = np.zeros((*shape, 2), np.uint8)
+        if n:
+            truth[10:20, 8:30], truth[12:17, 33:40], truth[9:12, 20:50] = 1, 2, 255
+            probs[6:25, 5:44] = rng.integers(0, 256, (19, 39, 2)) ** 2 // 255
+        instances = (truth % 255).astype(np.uint16) * 3 if n % 2 else None
+        fast.add(probs, truth, instances)
+        for level in LEVELS:
+            said = mask_of(probs, [level / 255] * 2)
+            counts = match_defects(truth, instances, said, names)["pit"]
+            both = np.count_nonzero((truth == 1) & (said == 1))
+            either = np.count_nonzero((truth == 1) | ((said == 1) & (truth != 255)))
+            plain[level] += counts.found, counts.false_alarms, both, either
+    found = [[t.found, t.false_alarms, t.iou] for t in fast.trades("pit")]
+    assert found == [
+        [f, a, pytest.approx(both / either)] for f, a, both, either in map(np.ndarray.tolist, plain.values())
+    ]
+    assert len({row[1] for row in found}) > 5

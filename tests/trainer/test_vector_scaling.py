@@ -13,6 +13,9 @@ from trainer.sampler import network_input
 from trainer.vector_scaling import Samples, calibrated, fit_scaling
 
 
+def untold(_words: str, _done: int, _count: int) -> None: ...
+
+
 def drawn(n: int, classes: int, seed: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
     """Calibrated logits of n pixels and classes that were drawn from them."""
     random = torch.Generator().manual_seed(seed)
@@ -56,7 +59,7 @@ def test_a_network_is_scaled_in_its_last_layer_and_pixels_keep_their_order() -> 
         mask = np.where(gray < 60, 1, np.where(gray > 200, 2, 0)).astype(np.uint8)
         mask[:8] = 255
         frames.append((gray, mask, None))
-    scaled = calibrated(trained, frames, contextlib.nullcontext())  # type: ignore[arg-type]
+    scaled = calibrated(trained, frames, contextlib.nullcontext(), untold)  # type: ignore[arg-type]
     tile = [np.pad(frames[0][0], 20, mode="reflect")[:132, :132]]
     with torch.inference_mode():
         before, after = (net(network_input(tile, trained.normalisation)) for net in (trained.net, scaled.net))
@@ -65,7 +68,7 @@ def test_a_network_is_scaled_in_its_last_layer_and_pixels_keep_their_order() -> 
     line = np.polyfit(odds_before.flatten().numpy(), odds_after.flatten().numpy(), 1)
     assert line[0] > 0
     assert torch.allclose(odds_after, line[0] * odds_before + line[1], atol=1e-3)
-    assert scaled.scaled and calibrated(scaled, frames, contextlib.nullcontext()) is scaled  # type: ignore[arg-type]
+    assert scaled.scaled and calibrated(scaled, frames, contextlib.nullcontext(), untold) is scaled  # type: ignore[arg-type]
     first = trained.net.down[0].state_dict()
     assert all(torch.equal(v, first[k]) for k, v in scaled.net.down[0].state_dict().items())
 
@@ -73,4 +76,4 @@ def test_a_network_is_scaled_in_its_last_layer_and_pixels_keep_their_order() -> 
 def test_frames_without_a_defect_change_nothing() -> None:
     trained = seeing_network(4, 3)
     good = [(np.full((60, 60), 128, np.uint8), np.zeros((60, 60), np.uint8), None)]
-    assert calibrated(trained, good, contextlib.nullcontext()) is trained  # type: ignore[arg-type]
+    assert calibrated(trained, good, contextlib.nullcontext(), untold) is trained  # type: ignore[arg-type]

@@ -26,6 +26,8 @@ class Silent:
 
     def notice(self, words: str) -> None: ...
 
+    def finishing(self, words: str, done: int, frames: int) -> None: ...
+
     def alarm(self, words: str) -> None:
         self.alarms.append(words)
 

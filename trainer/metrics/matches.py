@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,19 +68,11 @@ class PartMatches:
         return DefectFigures(every, sum(self._frames.values()), parts)
 
 
-def defect_figures(
-    matches: Mapping[str, MatchCounts], frames: int, by_part: PartMatches | None = None
-) -> dict[str, Any]:
+def defect_figures(matches: PartMatches, classes: Sequence[str]) -> dict[str, Any]:
     """DefectFigures of all classes together and, under `classes`, of each by name.
 
-    by_part: the same counts by part, for intervals that know of parts. A figure that nothing stands
-    behind is None, so that the whole is JSON.
+    A figure that nothing stands behind is None, so that the whole is JSON.
     """
-    if by_part is not None:
-        every = by_part.of(*matches)
-        of_class = {name: by_part.of(name).json() for name in matches}
-    else:
-        every = DefectFigures(sum(matches.values(), MatchCounts()), frames)
-        of_class = {name: DefectFigures(counts, frames).json() for name, counts in matches.items()}
-    figures: dict[str, Any] = null_for_nan({**every.json(), "classes": of_class})
+    of_class = {name: matches.of(name).json() for name in classes}
+    figures: dict[str, Any] = null_for_nan({**matches.of(*classes).json(), "classes": of_class})
     return figures

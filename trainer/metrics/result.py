@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from inspector.defects import MatchCounts, match_defects
+from inspector.defects import match_defects
 from trainer.metrics.curves import DefectCurves, PixelCurves
 from trainer.metrics.frames import FrameList
 from trainer.metrics.instances import InstanceFigures
@@ -38,18 +38,18 @@ class EvaluationResult:
     pixels: Confusion = field(init=False)
     border: Confusion = field(init=False)
     """The same, over the pixels within one halo of the frame's edge."""
-    matches: dict[str, MatchCounts] = field(init=False)
+    border_parts: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    """`border` of each physical part."""
     frames: int = 0
     parts: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     """Confusion matrix of each physical part."""
-    by_part: PartMatches = field(default_factory=PartMatches)
+    matches: PartMatches = field(default_factory=PartMatches)
     figures: dict[str, Figure] = field(init=False)
     """What `also` asked for, by the name that asked first."""
 
     def __post_init__(self) -> None:
         count = len(self.classes) + 1
         self.pixels, self.border = Confusion(count), Confusion(count)
-        self.matches = {name: MatchCounts() for name in self.classes}
         self.figures = _figures(self.classes, self.also)
 
     def add(self, judged: Judged) -> None:
@@ -59,11 +59,11 @@ class EvaluationResult:
         of_frame.update(truth, predicted)
         self.pixels.matrix += of_frame.matrix
         self.parts[part] = self.parts.get(part, 0) + of_frame.matrix
-        self.border.update(truth, predicted, _near_edge(truth.shape, self.border_px))
-        found = match_defects(truth, judged.instances, predicted, self.classes)
-        for name, counts in found.items():
-            self.matches[name] += counts
-        self.by_part.update(part, found)
+        at_edge = Confusion(len(self.classes) + 1)
+        at_edge.update(truth, predicted, _near_edge(truth.shape, self.border_px))
+        self.border.matrix += at_edge.matrix
+        self.border_parts[part] = self.border_parts.get(part, 0) + at_edge.matrix
+        self.matches.update(part, match_defects(truth, judged.instances, predicted, self.classes))
         for figure in self.figures.values():
             figure.update(judged)
         self.frames += 1
@@ -72,7 +72,7 @@ class EvaluationResult:
         """The figures of `trainer evaluate --json`; a figure that nothing stands behind is null."""
         names = (BACKGROUND, *self.classes)
         parts = list(self.parts.values())
-        ious = bootstrap_iou(parts) if parts else np.full((len(names) + 1, 2), np.nan)
+        ious = _iou_intervals(parts, len(names))
         shares = pixel_intervals(parts) if parts else {}
         rows: dict[str, dict[str, Any]] = {}
         for k, name in enumerate(names):
@@ -82,12 +82,8 @@ class EvaluationResult:
             "miou": self.pixels.miou(),
             "miou_95": list(ious[-1]),
             "per_class": rows,
-            "per_defect": defect_figures(self.matches, self.frames, self.by_part),
-            "border": {
-                "px": self.border_px,
-                "miou": self.border.miou(),
-                "iou": dict(zip(names, self.border.iou().tolist(), strict=True)),
-            },
+            "per_defect": defect_figures(self.matches, self.classes),
+            "border": self._border(names),
             "confusion": {"classes": list(names), "px": self.pixels.matrix.tolist()},
             "frames": self.frames,
             "parts": len(self.parts),
@@ -99,6 +95,23 @@ class EvaluationResult:
             found |= figure.json()
         cleaned: dict[str, Any] = null_for_nan(found)
         return cleaned
+
+    def _border(self, names: Sequence[str]) -> dict[str, Any]:
+        """IoU near the frame's edge, with the pixels that stand behind it."""
+        intervals = _iou_intervals(list(self.border_parts.values()), len(names)).tolist()
+        return {
+            "px": self.border_px,
+            "miou": self.border.miou(),
+            "miou_95": intervals[-1],
+            "iou": dict(zip(names, self.border.iou().tolist(), strict=True)),
+            "iou_95": dict(zip(names, intervals[:-1], strict=True)),
+            "true_px": dict(zip(names, self.border.matrix.sum(1).tolist(), strict=True)),
+        }
+
+
+def _iou_intervals(parts: Sequence[NDArray[np.int64]], classes: int) -> NDArray[np.float64]:
+    """`bootstrap_iou`, NaN where no frame was counted. classes: with the background."""
+    return bootstrap_iou(parts) if parts else np.full((classes + 1, 2), np.nan)
 
 
 def _figures(classes: Sequence[str], also: Sequence[str]) -> dict[str, Figure]:

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.metrics import adapted_rand_error
 
+from trainer.metrics.instances import predicted_instances
 from trainer.metrics.intervals import mean_by_parts, ratio
 from trainer.metrics.judged import Judged
-from trainer.weights import IGNORE
+from trainer.weights import instances_of
 
 
 class RandError:
@@ -53,16 +54,15 @@ class RandError:
 def segments_of(judged: Judged) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(true, predicted) segments of a frame, 1, 2 ..., 0 = none; pixels that the truth ignores are none.
 
-    The true instances and the predicted 8-connected components where the frame has an instance
+    The true instances and the predicted ones, as SEG counts them, where the frame has an instance
     mask; else the 4-connected good regions, as in electron microscopy, where the class is the
     membrane between cells.
     """
     truth, predicted = judged.truth, judged.predicted
     if judged.instances is None:
-        segments, said = components(truth == 0, 4), components(predicted == 0, 4)
-    else:
-        segments, said = judged.instances.astype(np.int64), components(predicted > 0, 8)
-    return np.where(truth == IGNORE, 0, segments), said
+        return components(truth == 0, 4), components(predicted == 0, 4)
+    true = instances_of(truth, judged.instances)
+    return true.astype(np.int64), predicted_instances(predicted).astype(np.int64)
 
 
 def components(region: NDArray[np.bool_], connectivity: int) -> NDArray[np.int64]:

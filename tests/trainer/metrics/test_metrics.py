@@ -6,12 +6,14 @@ import math
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from inspector.defects import MatchCounts
 from tests.trainer.judged import drawn, judged
 from trainer.metrics.matches import DefectFigures, PartMatches, defect_figures
 from trainer.metrics.pixels import Confusion, bootstrap_iou, pixel_intervals
 from trainer.metrics.segments import RandError
+from trainer.weights import open_touching
 
 
 def test_a_confusion_counts_pixels_and_leaves_ignored_ones_out() -> None:
@@ -81,7 +83,7 @@ def test_matches_of_one_part_widen_the_interval() -> None:
     clustered = PartMatches()
     for n in range(10):
         clustered.update(str(n), {"pit": missed if n < 2 else found})
-    figures = defect_figures({"pit": MatchCounts()}, 10, clustered)
+    figures = defect_figures(clustered, ["pit"])
     assert (figures["found"], figures["total"], figures["frames"]) == (32, 40, 10)
     assert (figures["false_alarms"], figures["predicted"], figures["precision"]) == (
         12,
@@ -127,3 +129,35 @@ def test_rand_error_with_an_instance_mask_looks_at_the_instances() -> None:
     empty = RandError()
     empty.update(judged(drawn("...."), drawn("...."), drawn("....")))
     assert math.isnan(empty.compute()) and math.isnan(empty.json()["rand_error_95"][0])
+
+
+def test_rand_error_takes_instances_as_seg_does() -> None:
+    """A network that was trained on ridges predicts them; an id on good pixels is no instance."""
+    instances = drawn("1111112222", "1111112222", "1111112222", "1111112222").astype(np.int32)
+    mask = (instances > 0).astype(np.uint8)
+    opened, _ = open_touching(mask, instances)
+    assert (opened != mask).any()
+    ridged = RandError()
+    ridged.update(judged(mask, opened, instances))
+    assert ridged.compute() == pytest.approx(0.0)
+    truth, stray = drawn("111....", "111...."), drawn("111.222", "111.222")
+    strayed = RandError()
+    strayed.update(judged(truth, truth, stray))
+    assert strayed.compute() == pytest.approx(0.0)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_rand_error_counts_pairs_of_pixels(seed: int) -> None:
+    """1 - F of precision and recall over all pairs of pixels that lie in true cells, counted one by one."""
+    random = np.random.default_rng(seed)
+    truth, said = (random.integers(0, 3, (7, 8)) == 0 for _ in range(2))
+    true_id, said_id = (ndimage.label(~walls)[0] for walls in (truth, said))
+    at = np.flatnonzero(true_id)
+    same_true = true_id.flat[at][:, None] == true_id.flat[at][None]
+    same_said = said_id.flat[at][:, None] == said_id.flat[at][None]
+    pairs = ~np.eye(len(at), dtype=bool)
+    both = np.count_nonzero(same_true & same_said & pairs)
+    precision, recall = (both / np.count_nonzero(same & pairs) for same in (same_said, same_true))
+    error = RandError()
+    error.update(judged(truth, said))
+    assert error.compute() == pytest.approx(1 - 2 * precision * recall / (precision + recall))
