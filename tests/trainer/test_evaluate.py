@@ -109,6 +109,9 @@ def test_a_segmenter_that_knows_the_truth_scores_as_counted(dataset: Path) -> No
     assert figures["per_defect"]["false_alarms_per_frame"] == pytest.approx(1.0)
     assert figures["border"]["px"] == 20
     assert figures["border"]["iou"]["pit"] == 1.0
+    assert figures["border"]["iou_95"]["pit"] == [pytest.approx(0.4385, abs=1e-3), 1.0], "Wilson of 3 parts"
+    assert figures["border"]["miou_95"][0] <= figures["border"]["miou"] <= figures["border"]["miou_95"][1]
+    assert sum(figures["border"]["true_px"].values()) == result.border.matrix.sum()
     assert result.border.matrix.sum() == 3 * (70 * 90 - 30 * 50) + 3 * (70 * 120 - 30 * 80)
     wrong = 6 * 16 + sum(6 * (50 - n) for n in range(6))
     assert figures["pixel_error"] == pytest.approx(wrong / (70 * 90 * 3 + 70 * 120 * 3))
@@ -178,7 +181,7 @@ def test_evaluate_a_run_from_the_command_line(run: Path, dataset: Path) -> None:
     assert "rand_error" in figures
     text = CliRunner().invoke(evaluate_command, [str(run), str(dataset), "--split", "all"])
     assert text.exit_code == 0
-    assert "6 frames of 3 parts" in text.stdout and "scratch" in text.stdout and "12/12" in text.stdout
+    assert "6 frames of 3 parts" in text.stdout and "scratch" in text.stdout and "12 of 12" in text.stdout
 
 
 def test_export_a_run_and_evaluate_the_package_alike(
@@ -237,7 +240,7 @@ def test_an_escape_target_shows_the_trade_of_each_class(run: Path, dataset: Path
     assert pit["reached"] and pit["at_target"]["found"] == pit["at_target"]["total"] == 6
     assert pit["at_target"]["recall_95"][0] < 0.7 and pit["served_threshold"] == 0.5
     text = CliRunner().invoke(evaluate_command, words).stdout
-    assert "<- target" in text and "381 defects" in text and "6/6" in text
+    assert "<- keeps 1 %" in text and "381 defects" in text and "6 of 6" in text
 
 
 def test_the_report_is_one_file_with_the_figures_of_the_command(

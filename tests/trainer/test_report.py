@@ -19,10 +19,11 @@ from trainer.metrics.result import ASKED, EvaluationResult
 from trainer.report.chart import Axis, Series, chart, strip
 from trainer.report.html import matrix
 from trainer.report.identity import Identity
+from trainer.report.notices import notices
 from trainer.report.overlays import overlay
-from trainer.report.page import notices, page
+from trainer.report.page import page
 from trainer.report.style import INVENTED, MISSED
-from trainer.report.text import table
+from trainer.report.text import _small, table
 
 ABOUT = Identity(
     "tiles <1>",
@@ -197,11 +198,42 @@ def test_a_chart_draws_its_curve_where_the_axes_say() -> None:
 def test_the_terminal_says_the_same(figures: dict[str, object]) -> None:
     lines = table(figures)
     assert "4 frames of 2 parts" in lines and "381 defects" in lines
-    assert re.search(r"scratch +1/3 +0\.333 \(", lines) and re.search(
-        r"pit +3/3 +1\.000 \(0\.\d+\.\.1\.000\)", lines
-    )
-    assert "target out of reach" in lines and "seg 0." in lines and "warping_error 0.0" in lines
-    assert re.search(r"scratch +up to 2 px +1/3", lines)
+    assert re.search(r"scratch +1 of 3 +33\.3 % \(", lines)
+    assert re.search(r"pit +3 of 3 +100\.0 % \(\d\d\.\d-100\.0\)", lines), "never a bare 100 %"
+    assert "1 % out of reach" in lines and "SEG (mean overlap" in lines
+    assert re.search(r"scratch +up to 2 px +1 of 3", lines)
+    assert "only 2 parts" in lines, "what the page says before its figures"
+    assert "\n  1 added hole, 2 lost holes\n" in lines and "4 of 6 instances matched" in lines
+
+
+def test_the_terminal_fits_its_width_and_leaves_no_empty_brackets(figures: dict[str, object]) -> None:
+    """Of one part alone nothing has an interval but what was counted in trials."""
+    alone = json.loads(json.dumps({**figures, "parts": 1, "frames": 1}))
+    for row in alone["per_class"].values():
+        row |= {f"{name}_95": [None, None] for name in ("iou", "dice", "precision", "recall")}
+        row["precision"] = None
+    alone |= {"miou_95": None, "pixel_error_95": [None, None]}
+    lines = table(alone)
+    assert "()" not in lines and "(–)" not in lines and "None" not in lines and "nan" not in lines
+    assert "Mean IoU 0." in lines and "The frames show one part alone" in lines
+    tabled = [line for line in table(figures).splitlines() if "(" in line and "  " in line.strip()]
+    assert len(tabled) > 10 and max(map(len, tabled)) <= 100
+
+
+@pytest.mark.parametrize(
+    ("value", "bounds", "words"),
+    [
+        (0.024107, (0.018408, 0.029851), "0.0241 (0.0184-0.0299)"),
+        (0.000353, None, "0.000353"),
+        (0.5, (0.25, None), "0.500 (0.250-more)"),
+        (0.0, (0.0, 0.39), "0.000 (0.000-0.390)"),
+        (None, (0.1, 0.2), "–"),
+    ],
+)
+def test_small_shares_keep_three_digits_that_count(
+    value: float | None, bounds: tuple[float, float] | None, words: str
+) -> None:
+    assert _small(value, bounds) == words
 
 
 def test_the_sample_of_a_frame_is_read_again_for_its_picture(result: EvaluationResult) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from trainer.metrics.frames import FrameList, FrameResult
 from trainer.report.html import facts, matrix
 from trainer.report.identity import Identity
+from trainer.report.notices import notices
 from trainer.report.overlays import MOST_BOXES, overlay
 from trainer.report.sections import curves, defects, instances, pixels, topology, widths
 from trainer.report.style import CSS, FOUND, INVENTED, MISSED
@@ -16,8 +17,6 @@ from trainer.report.trade import trade
 from trainer.report.words import count, interval, many, rate
 
 WORST, BEST = 6, 3
-FEW_PARTS = 10
-"""With fewer parts an interval by part is rough itself."""
 
 
 def page(figures: dict[str, Any], about: Identity, frames: FrameList, classes: Sequence[str]) -> str:
@@ -43,28 +42,6 @@ def page(figures: dict[str, Any], about: Identity, frames: FrameList, classes: S
         '<meta name="viewport" content="width=device-width">'
         f"<style>{CSS}</style></head><body>{''.join(sections)}</body></html>\n"
     )
-
-
-def notices(figures: dict[str, Any]) -> Iterator[str]:
-    """What a reader must know before quoting a number."""
-    if figures.get("split") != "test":
-        yield (
-            f"These are the frames of the split '{figures.get('split')}'. The model may have been trained on"
-            " some of them, so the figures say how well it remembers, not how well it will do."
-        )
-    if figures.get("average"):
-        yield (
-            f"Probabilities are averaged over {figures['average']} of each frame. The line does not run"
-            " this: these are not the figures of the served model."
-        )
-    if figures["parts"] < FEW_PARTS:
-        yield (
-            f"The frames show only {many(figures['parts'], 'part')}. Intervals by part are rough with fewer"
-            f" than {FEW_PARTS}."
-        )
-    unseen = [name for name, row in figures["per_defect"]["classes"].items() if not row["total"]]
-    if unseen:
-        yield f"No frame shows a defect of class {', '.join(unseen)}: nothing is known about it."
 
 
 def _head(figures: dict[str, Any], about: Identity, title: str) -> str:

@@ -1,66 +1,97 @@
-"""The figures of an evaluation as a table for the terminal, with their counts and intervals."""
+"""The figures of an evaluation as text for the terminal: what a quality engineer asks first stands first.
+
+Every figure of --json that is left out here, such as Dice, stands in the report as well.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from trainer.escapes import outcomes
-from trainer.metrics.warping import KINDS
-from trainer.report.words import band, count, interval, many, rate
+from trainer.report.notices import notices
+from trainer.report.words import band, count, many, percent, rate, with_interval
 
-SINGLE = ("pixel_error", "rand_error", "warping_error", "seg", "ap50")
-_WIDE = 16
+SINGLE = {
+    "pixel_error": "Pixel error (share of pixels with the wrong class)",
+    "rand_error": "Rand error (pairs of pixels wrongly joined or parted)",
+    "warping_error": "Warping error (share of pixels that are torn, joined, or a hole or object too many)",
+    "seg": "SEG (mean overlap of each true instance with its match)",
+    "ap50": "AP50 (instances matched over matched, missed and invented ones)",
+}
+"""Figures that are computed where asked for, in words."""
+KINDS = {
+    "mergers": "merger",
+    "splits": "split",
+    "holes_added": "added hole",
+    "holes_deleted": "lost hole",
+    "objects_added": "added object",
+    "objects_deleted": "lost object",
+}
+"""The errors of topology, one of each in words."""
 
 
 def table(figures: dict[str, Any]) -> str:
-    """figures: what `EvaluationResult.json` gives, with `escape` where a target was named."""
+    """figures: what `trainer evaluate --json` prints, with `escape` where a target was named."""
     return "\n".join(_lines(figures))
 
 
 def _lines(figures: dict[str, Any]) -> Iterator[str]:
-    yield f"{many(figures['frames'], 'frame')} of {many(figures['parts'], 'part')}; intervals are 95 %"
-    yield f"mIoU {rate(figures['miou'])} ({interval(figures['miou_95'])})"
-    yield ""
-    yield from _pixels(figures["per_class"])
+    shown = f"{many(figures['frames'], 'frame')} of {many(figures['parts'], 'part')}"
+    yield f"{shown}. In brackets: 95 % intervals."
+    yield from notices(figures)
     yield ""
     yield from _defects(figures["per_defect"])
     if "widths" in figures:
         yield ""
         yield from _widths(figures["widths"])
-    border = figures["border"]
     yield ""
-    yield f"mIoU within {border['px']} px of the frame's edge {rate(border['miou'])}"
-    for name in SINGLE:
-        if name in figures:
-            yield f"{name} {rate(figures[name], 6)} ({interval(figures[f'{name}_95'], 6)})"
-        if name == "warping_error" and name in figures:
-            yield _warping(figures["warping"])
+    yield from _outlines(figures)
+    asked = [name for name in SINGLE if name in figures]
+    if asked:
+        yield ""
+    for name in asked:
+        yield f"{SINGLE[name]}: {_small(figures[name], figures[f'{name}_95'])}"
+        if name == "warping_error":
+            yield from _warping(figures["warping"])
     if "instances" in figures:
         yield _instances(figures["instances"])
-    for name, curve in figures.get("pixel_curves", {}).items():
-        said = f"{rate(curve['average_precision'])} ({interval(curve['average_precision_95'])})"
-        yield f"average precision of pixels, {name}: {said}"
+    if figures.get("pixel_curves"):
+        yield ""
+        for name, curve in figures["pixel_curves"].items():
+            said = with_interval(curve["average_precision"], curve["average_precision_95"])
+            yield f"Mean precision of {name} pixels over all thresholds: {said}"
     if "escape" in figures:
         yield ""
         yield from _escape(figures["escape"])
 
 
-def _pixels(rows: dict[str, Any]) -> Iterator[str]:
-    head = ("IoU", "dice", "precision", "recall")
-    yield f"{'pixels':<{_WIDE}}" + "".join(f" {name:>22}" for name in head) + f" {'true px':>12}"
-    for name, row in rows.items():
-        shares = (f"{rate(row[k])} ({_short(row[f'{k}_95'])})" for k in ("iou", *head[1:]))
-        yield f"{name[:_WIDE]:<{_WIDE}}" + "".join(f" {s:>22}" for s in shares) + f" {row['true_px']:>12,}"
+def _columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Head and rows in columns as wide as their widest cell, names to the left, figures to the right."""
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    for row in (head, *rows):
+        first, *others = (
+            cell.rjust(width) if n else cell.ljust(width)
+            for n, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        yield "  ".join((first, *others)).rstrip()
 
 
 def _defects(figures: dict[str, Any]) -> Iterator[str]:
-    yield f"{'defects':<{_WIDE}} {'found':>12} {'recall':>22} {'false alarms':>13} {'a frame':>22}"
-    for name, row in _with_all(figures["classes"], figures).items():
-        recall = f"{rate(row['recall'])} ({_short(row['recall_95'])})"
-        alarms = f"{rate(row['false_alarms_per_frame'])} ({_short(row['false_alarms_per_frame_95'])})"
-        found = f"{row['found']}/{row['total']}"
-        yield (f"{name[:_WIDE]:<{_WIDE}} {found:>12} {recall:>22} {row['false_alarms']:>13,} {alarms:>22}")
+    rows = [
+        (name, *_found(row), f"{row['false_alarms']:,}", _alarms(row))
+        for name, row in _with_all(figures["classes"], figures).items()
+    ]
+    yield from _columns(("Defects", "found", "recall", "false alarms", "per frame"), rows)
+
+
+def _found(row: dict[str, Any]) -> tuple[str, str]:
+    return count(row["found"], row["total"]), percent(row["recall"], row["recall_95"])
+
+
+def _alarms(row: dict[str, Any]) -> str:
+    return with_interval(row["false_alarms_per_frame"], row["false_alarms_per_frame_95"], 2)
 
 
 def _with_all(classes: dict[str, Any], every: Any) -> dict[str, Any]:
@@ -69,52 +100,74 @@ def _with_all(classes: dict[str, Any], every: Any) -> dict[str, Any]:
 
 
 def _widths(widths: dict[str, Any]) -> Iterator[str]:
-    yield f"{'defects by width':<{_WIDE}} {'width':>14} {'found':>12} {'recall':>22}"
-    for name, rows in _with_all(widths["classes"], widths["all"]).items():
-        for row in rows:
-            recall = f"{rate(row['recall'])} ({_short(row['recall_95'])})"
-            found = f"{row['found']}/{row['total']}"
-            yield f"{name[:_WIDE]:<{_WIDE}} {band(row):>14} {found:>12} {recall:>22}"
+    rows = [
+        (name, band(row), *_found(row))
+        for name, bands in _with_all(widths["classes"], widths["all"]).items()
+        for row in bands
+    ]
+    yield from _columns(("Defects by width", "width", "found", "recall"), rows)
 
 
-def _warping(found: dict[str, Any]) -> str:
-    said = ", ".join(
-        f"{found['kinds'][name]['errors']} {name.replace('_', ' ')}"
-        for name in KINDS
-        if found["kinds"][name]["errors"]
+def _outlines(figures: dict[str, Any]) -> Iterator[str]:
+    rows = [
+        (name, *(with_interval(row[k], row[f"{k}_95"]) for k in ("iou", "precision", "recall")),
+         f"{row['true_px']:,}")
+        for name, row in figures["per_class"].items()
+    ]  # fmt: skip
+    yield from _columns(("Outlines, by pixel", "IoU", "precision", "recall", "true pixels"), rows)
+    border = figures["border"]
+    yield (
+        f"Mean IoU {with_interval(figures['miou'], figures['miou_95'])}; within {border['px']} px of the"
+        f" frame's edge {with_interval(border['miou'], border['miou_95'])}."
     )
-    part = f"{rate(found['splits_and_mergers'], 6)} ({interval(found['splits_and_mergers_95'], 6)})"
-    return f"  of it splits and mergers, as the EM challenge counts: {part}; {said or 'none at all'}"
+
+
+def _small(value: float | None, bounds: Sequence[float | None] | None) -> str:
+    """With three digits that count, however small it is: 0.0241 (0.0184-0.0299)."""
+    digits = 3 if not value else max(3, 2 - math.floor(math.log10(value)))
+    return with_interval(value, bounds, digits)
+
+
+def _warping(found: dict[str, Any]) -> Iterator[str]:
+    counts = {words: found["kinds"][name]["errors"] for name, words in KINDS.items()}
+    said = ", ".join(many(number, words) for words, number in counts.items() if number)
+    yield f"  {said or 'nothing is torn, joined, or too many'}"
+    torn = _small(found["splits_and_mergers"], found["splits_and_mergers_95"])
+    yield f"  splits and mergers alone, as the EM challenge counts: {torn}"
 
 
 def _instances(found: dict[str, Any]) -> str:
+    merged, split = (
+        (
+            f"{found[name]:,} {words}, {percent(found[name] / found['true'], found[f'{name}_95'])}"
+            for name, words in (("merged", "share a prediction"), ("split", "fell into pieces"))
+        )
+        if found["true"]
+        else ("0 share a prediction", "0 fell into pieces")
+    )
     return (
-        f"  instances: {count(found['matched'], found['true'])} matched, {found['invented']:,} invented;"
-        f" {found['merged']:,} in merges ({interval(found['merged_95'])}),"
-        f" {found['split']:,} in pieces ({interval(found['split_95'])})"
+        f"  {count(found['matched'], found['true'])} instances matched, {found['invented']:,} invented;"
+        f" {merged}; {split}"
     )
 
 
 def _escape(escape: dict[str, Any]) -> Iterator[str]:
-    yield f"escape target {escape['target']:g}, shown on these frames (thresholds are chosen by trainer fit):"
+    target = f"{100 * escape['target']:g} %"
+    yield f"What it would cost to miss at most {target} of the defects. (trainer fit chooses thresholds.)"
     for name, trade in escape["classes"].items():
         at = trade["at_target"]
         if at is None:
-            yield f"{name}: no such defect is shown"
+            yield f"{name}: no frame shows such a defect."
             continue
-        yield f"{name}: serves at {trade['served_threshold']:.3f}"
-        goal = "<- target" if trade["reached"] else "<- fewest missed, target out of reach"
+        yield f"{name}, which now serves at the threshold {rate(trade['served_threshold'])}:"
+        goal = f"<- keeps {target}" if trade["reached"] else f"<- fewest missed, {target} out of reach"
+        rows = []
         for point in outcomes(trade["points"]):
             mark = goal if point["threshold"] == at["threshold"] else ""
-            yield (
-                f"  t {point['threshold']:.3f} {point['found']:>6}/{point['total']:<6}"
-                f" recall {rate(point['recall'])} ({_short(point['recall_95'])}),"
-                f" false alarms a frame {rate(point['false_alarms_per_frame'])}"
-                f" ({_short(point['false_alarms_per_frame_95'])}) {mark}"
-            ).rstrip()
+            rows.append((f"  {rate(point['threshold'])}", *_found(point), _alarms(point), mark))
+        yield from _columns(("  threshold", "found", "recall", "false alarms per frame", ""), rows)
     if escape["defects_needed"]:
-        yield f"To prove the target, {escape['defects_needed']:,} defects of a class must all be found."
-
-
-def _short(bounds: list[float | None] | None) -> str:
-    return interval(bounds).replace(" to ", "..")
+        yield (
+            f"To prove {target}, at least {escape['defects_needed']:,} defects of a class must be shown and"
+            " all be found."
+        )

@@ -21,6 +21,20 @@ def interval(bounds: Sequence[float | None] | None, digits: int = 3) -> str:
     return f"{bounds[0]:.{digits}f} to {high}"
 
 
+def with_interval(value: float | None, bounds: Sequence[float | None] | None, digits: int = 3) -> str:
+    """0.982 (0.955-0.990); without brackets where there is no interval, a dash for what was not measured."""
+    between = interval(bounds, digits).replace(" to ", "-")
+    return rate(value, digits) + ("" if value is None or between == NOTHING else f" ({between})")
+
+
+def percent(value: float | None, bounds: Sequence[float | None] | None) -> str:
+    """98.2 % (95.5-99.0), as `with_interval`."""
+    if value is None:
+        return NOTHING
+    between = with_interval(100 * value, [None if b is None else 100 * b for b in bounds or ()], 1)
+    return " % ".join(between.split(" ")) if " " in between else f"{between} %"
+
+
 def count(found: int, total: int) -> str:
     """280 of 286."""
     return f"{found:,} of {total:,}"

@@ -1,0 +1,35 @@
+"""What a reader must know before quoting a figure, the same in the terminal and on the page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from trainer.report.words import many
+
+FEW_PARTS = 10
+"""With fewer parts an interval by part is rough itself."""
+
+
+def notices(figures: dict[str, Any]) -> Iterator[str]:
+    """Sentences; none where the figures are those of the served model on enough unseen parts."""
+    if figures.get("split") != "test":
+        yield (
+            f"These are the frames of the split '{figures.get('split')}'. The model may have been trained on"
+            " some of them, so the figures say how well it remembers, not how well it will do."
+        )
+    if figures.get("average"):
+        yield (
+            f"Probabilities are averaged over {figures['average']} of each frame. The line does not run"
+            " this: these are not the figures of the served model."
+        )
+    if figures["parts"] == 1:
+        yield "The frames show one part alone, so nothing tells how far other parts may differ from it."
+    elif figures["parts"] < FEW_PARTS:
+        yield (
+            f"The frames show only {many(figures['parts'], 'part')}. Intervals by part are rough with fewer"
+            f" than {FEW_PARTS}."
+        )
+    unseen = [name for name, row in figures["per_defect"]["classes"].items() if not row["total"]]
+    if unseen:
+        yield f"No frame shows a defect of class {', '.join(unseen)}: nothing is known about it."
