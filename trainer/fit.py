@@ -6,7 +6,8 @@ import dataclasses
 import logging
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from trainer.initial import Start, kept_settings, start_from
 from trainer.journal import Journal
 from trainer.judge import Material, Origin
 from trainer.ranks import ALONE, Ranks
+from trainer.run_lock import run_locked
 from trainer.sampler import load_stock
 from trainer.schedule import Schedule
 from trainer.train import Report, Setting, Training
@@ -34,6 +36,8 @@ from trainer.validate import Validation
 
 log = logging.getLogger(__name__)
 
+CONFIG = "config.toml"
+"""All settings of a run, in its folder."""
 MOST_NAMES = 10
 """Files that a warning names."""
 
@@ -65,6 +69,8 @@ class Prepared:
     validation_frames: int
     neighbours: int = 1
     """Processes of the run on this host, which share its cores."""
+    held: ExitStack = field(default_factory=ExitStack)
+    """The lock of the RUN folder, given back when the run ends."""
 
 
 def prepare(request: Request) -> Prepared:
@@ -89,16 +95,18 @@ def prepare(request: Request) -> Prepared:
     ranks.refuse_other_data(data_sha256)
     origin = Origin(data_sha256)
     if start is not None:
-        origin = Origin(data_sha256, start.state, start.package.thresholds)
+        origin = Origin(data_sha256, start.state, start.package.thresholds, start.package.id)
         norm = start.package.manifest.normalisation
         stock = dataclasses.replace(stock, normalisation=(tuple(norm.mean), tuple(norm.std)))
     setting = setting_of(request.out, schedule, ranks, request.tensorboard)
     training = Training(config, Material(stock, frames), origin, setting)
+    held = ExitStack()
     if ranks.first:
         # From validation pictures first, from training ones for classes that lack there.
         golden = golden_tiles((*held_out, *train), len(dataset.classes), Geometry(config.depth))
         _make_folder(request.out, config, golden)
-    return Prepared(training, config, len(train), len(held_out), ranks.neighbours)
+        held.enter_context(run_locked(request.out))
+    return Prepared(training, config, len(train), len(held_out), ranks.neighbours, held)
 
 
 def setting_of(out: Path, schedule: Schedule, ranks: Ranks, tensorboard: bool, step: int = 0) -> Setting:
@@ -108,13 +116,21 @@ def setting_of(out: Path, schedule: Schedule, ranks: Ranks, tensorboard: bool, s
     return Setting(out, schedule, journal, ranks)
 
 
-def _data_and_config(request: Request, start: Start | None) -> tuple[Dataset, FitConfig]:
-    settings = read_settings(request.config) if request.config is not None else {}
-    given = {name: value for name, value in request.settings.items() if value is not None}
+def asked_settings(config: Path | None, options: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a file for --config, with those of the command line in place of the file's own.
+
+    options: by name; None counts as not given. Raises ConfigError for a file that cannot be used.
+    """
+    settings = read_settings(config) if config is not None else {}
+    given = {name: value for name, value in options.items() if value is not None}
     if given.keys() & {"minutes", "steps"}:
         # One of the two ends a run; the one on the command line, not also the other one of the file.
         settings = {name: value for name, value in settings.items() if name not in ("minutes", "steps")}
-    settings |= given
+    return settings | given
+
+
+def _data_and_config(request: Request, start: Start | None) -> tuple[Dataset, FitConfig]:
+    settings = asked_settings(request.config, request.settings)
     recipe = request.recipe or settings.get("recipe") or "modern"
     if settings.get("recipe", recipe) != recipe and settings.keys() >= PAPER.keys():
         raise UsageError(
@@ -159,13 +175,14 @@ def run(
     one_thread()
     cores = len(os.sched_getaffinity(0)) // prepared.neighbours
     torch.set_num_threads(max(1, cores))
-    return prepared.training.run(report, stop_after)
+    with prepared.held:
+        return prepared.training.run(report, stop_after)
 
 
 def _make_folder(out: Path, config: FitConfig, golden: NDArray[np.uint8]) -> None:
     try:
         out.mkdir(parents=True)
-        (out / "config.toml").write_text(to_toml(config), encoding="utf-8")
+        (out / CONFIG).write_text(to_toml(config), encoding="utf-8")
         save_tiles(out, golden)
     except OSError as error:
         raise UsageError(f"{out} cannot be made ({error.strerror}); choose another --out.") from error
@@ -175,4 +192,4 @@ def _has_instances(dataset: Dataset) -> bool:
     return any((sample.folder / "instances").is_dir() for sample in dataset.samples)
 
 
-__all__ = ["Prepared", "Request", "Start", "prepare", "run", "setting_of"]
+__all__ = ["CONFIG", "Prepared", "Request", "Start", "asked_settings", "prepare", "run", "setting_of"]

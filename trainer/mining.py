@@ -6,6 +6,9 @@ of every frame has long been learned. Source: hard negative mining, Sung and Pog
 
 from __future__ import annotations
 
+import io
+import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +23,7 @@ from inspector.defects import mask_of
 from inspector.errors import UsageError
 from inspector.tiling import Geometry
 from inspector.types import Mask
+from trainer.checkpoint import save_atomically
 from trainer.sampler import FALSE_ALARM, Picture, Stock
 from trainer.validate import segment_frame
 
@@ -55,17 +59,26 @@ def with_false_alarms(stock: Stock, found: Sequence[NDArray[np.intp]]) -> Stock:
 def save_false_alarms(run: Path, found: Sequence[NDArray[np.intp]]) -> None:
     """Keep them in the RUN folder, so that a resumed run draws the same tiles."""
     rows = [np.column_stack([np.full(len(pixels), n), pixels]) for n, pixels in enumerate(found)]
-    np.savez_compressed(run / FILE, places=np.concatenate(rows).astype(np.int32), pictures=len(found))
+    places = np.concatenate(rows).astype(np.int32)
+    save_atomically(run / FILE, lambda file: np.savez_compressed(file, places=places, pictures=len(found)))
 
 
-def load_false_alarms(run: Path) -> tuple[NDArray[np.intp], ...]:
-    """What `save_false_alarms` kept. Raises UsageError when the file is gone."""
-    if not (run / FILE).exists():
+def load_false_alarms(run: Path, pictures: int) -> tuple[NDArray[np.intp], ...]:
+    """What `save_false_alarms` kept of so many. Raises UsageError when the file is gone or broken."""
+    path = run / FILE
+    if not path.exists():
+        raise UsageError(f"{path} is gone, without which the run cannot go on; start again in a new --out.")
+    try:
+        # From memory: numpy leaves the file of a broken archive open.
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as kept:
+            places, count = kept["places"].astype(np.intp), int(kept["pictures"])
+        if count != pictures or places.ndim != 2 or places.shape[1] != 3:
+            raise ValueError(f"it is of {count} pictures")
+    except (OSError, ValueError, TypeError, LookupError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UsageError(
-            f"{run / FILE} is gone, without which the run cannot go on; start again in a new --out."
-        )
-    with np.load(run / FILE, allow_pickle=False) as kept:
-        places, pictures = kept["places"].astype(np.intp), int(kept["pictures"])
+            f"{path} is not what the run wrote, and without it the run cannot go on; restore the file, or"
+            " start again in a new --out."
+        ) from error
     return tuple(places[places[:, 0] == n, 1:] for n in range(pictures))
 
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from inspector.errors import UsageError
-from trainer.checkpoint import load_last, set_last_aside
-from trainer.config import STRONG, FitConfig, from_toml
+from inspector.package import load_package
+from trainer.checkpoint import LAST, PREVIOUS, load_last, save_atomically, set_last_aside
+from trainer.config import STRONG, FitConfig, from_toml, to_toml
 from trainer.dataset import Sample, load_dataset
-from trainer.fit import Prepared, setting_of
+from trainer.fit import CONFIG, Prepared, asked_settings, setting_of
 from trainer.judge import Material, Origin
 from trainer.mining import load_false_alarms, with_false_alarms
 from trainer.ranks import ALONE, Ranks
+from trainer.run_lock import run_locked
 from trainer.sampler import Stock, load_stock
 from trainer.schedule import Schedule
 from trainer.train import Training
@@ -33,6 +36,10 @@ class Resumption:
     """Go on from the checkpoint before the last one; the last one is kept under another name."""
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
     """What `Request.settings` holds, given once more; None counts as not given."""
+    config: Path | None = None
+    """The file of --config, given once more."""
+    init: Path | None = None
+    """The package of --init, given once more."""
     tensorboard: bool = False
     ranks: Ranks = ALONE
 
@@ -40,45 +47,77 @@ class Resumption:
 def prepare_resume(asked: Resumption) -> Prepared:
     """The interrupted run, ready to go on where it stopped.
 
-    Raises UsageError when there is no checkpoint, it is broken, or the data has changed since, or
-    when a setting is given that the run did not begin with.
+    Raises UsageError when there is no checkpoint, it is broken, or the data has changed since, when
+    a setting is given that the run did not begin with, and while another process writes the run.
     """
+    with ExitStack() as held:
+        if asked.ranks.first and any((asked.out / name).exists() for name in (LAST, PREVIOUS)):
+            held.enter_context(run_locked(asked.out))
+        prepared = _prepared(asked)
+        return dataclasses.replace(prepared, held=held.pop_all())
+
+
+def _prepared(asked: Resumption) -> Prepared:
     out, ranks = asked.out, asked.ranks
     content = load_last(out, asked.previous)
-    config = from_toml(content["fit_config"])
-    _refuse_other_settings(asked, config)
-    if asked.escape_target is not None:
-        config = config.model_copy(update={"escape_target": asked.escape_target})
+    began = from_toml(content["fit_config"])
+    settings = asked_settings(asked.config, asked.settings)
+    package_id = content.get("init")
+    _refuse_other_package(asked, package_id)
+    if package_id is not None:
+        settings.pop("norm", None)  # whatever a file says of it, the package decided
+    _refuse_other_settings(settings, began, out)
+    target = asked.escape_target if asked.escape_target is not None else settings.get("escape_target")
+    config = began if target is None else began.model_copy(update={"escape_target": target})
     schedule = Schedule(config, content["elapsed_s"])
     dataset = load_dataset(asked.data, channels=config.channels, classes=config.classes)
     if dataset.sha256() != content["data_sha256"]:
         raise UsageError(f"The data is not what {out} was trained on; give the same folders, or a new --out.")
     train, held_out = dataset.validation(config.validation, config.seed)
     material = Material(_stock(out, train, content, config), [sample.read() for sample in held_out])
-    thresholds = content["prior"]
-    origin = Origin(content["data_sha256"], None, tuple(thresholds) if thresholds else None)
+    origin = Origin(content["data_sha256"], None, tuple(content["prior"]) or None, package_id)
     setting = setting_of(out, schedule, ranks, asked.tensorboard, content["mark"]["step"])
     training = Training(config, material, origin, setting)
-    if asked.previous and ranks.first:
-        set_last_aside(out)
+    if ranks.first:
+        if asked.previous:
+            set_last_aside(out)
+        if config != began:
+            save_atomically(out / CONFIG, lambda file: file.write(to_toml(config).encode()))
     training.resume(content)
     return Prepared(training, config, len(train), len(held_out), ranks.neighbours)
 
 
-def _refuse_other_settings(asked: Resumption, config: FitConfig) -> None:
+def _refuse_other_settings(settings: dict[str, Any], config: FitConfig, out: Path) -> None:
     """The same command and --resume is fine; silence on another --minutes would not be."""
-    for name, value in asked.settings.items():
+    strong = STRONG if settings.get("augmentation") == "strong" else {}
+    parts = {
+        f"augment.{part}": value
+        for part, value in settings.get("augment", {}).items()
+        if part not in strong and part not in settings  # options win over the file's own
+    }
+    for name, value in (settings | parts).items():
+        if name in ("augment", "escape_target"):
+            continue
         began = _began_with(config, name)
-        if value is not None and value != began and name != "escape_target":
+        if value != began:
             raise UsageError(
-                f"{name} = {value} is not what {asked.out} began with"
+                f"{name} = {value} is not what {out} began with"
                 f" ({'nothing' if began is None else began}), and a resumed run keeps its settings; leave it"
                 " out, or begin a run in a new --out."
             )
 
 
+def _refuse_other_package(asked: Resumption, began: str | None) -> None:
+    if asked.init is not None and load_package(asked.init).id != began:
+        raise UsageError(
+            f"{asked.out} did not begin from {asked.init}; leave --init out, or begin a run in a new --out."
+        )
+
+
 def _began_with(config: FitConfig, name: str) -> Any:
     """The setting, and what the options that are no fields of FitConfig made of its augmentation."""
+    if name.startswith("augment."):
+        return getattr(config.augment, name.removeprefix("augment."))
     if name == "quarter_turns":
         return config.augment.quarter_turns
     if name == "augmentation":
@@ -93,4 +132,4 @@ def _stock(out: Path, train: Sequence[Sample], content: dict[str, Any], config: 
     stock = dataclasses.replace(load_stock(train, config), normalisation=(tuple(mean), tuple(std)))
     if not content["mark"].get("mined"):
         return stock
-    return with_false_alarms(stock, load_false_alarms(out))
+    return with_false_alarms(stock, load_false_alarms(out, len(stock.pictures)))

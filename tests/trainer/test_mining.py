@@ -12,7 +12,14 @@ from benchmarks.networks import seeing_network
 from inspector.errors import UsageError
 from inspector.tiling import Geometry
 from trainer.config import fit_config
-from trainer.mining import EACH, find_false_alarms, load_false_alarms, save_false_alarms, with_false_alarms
+from trainer.mining import (
+    EACH,
+    FILE,
+    find_false_alarms,
+    load_false_alarms,
+    save_false_alarms,
+    with_false_alarms,
+)
 from trainer.sampler import FALSE_ALARM, Picture, Stock, TileSampler
 
 CLASSES = ("dark", "bright")
@@ -68,7 +75,17 @@ def test_without_false_alarms_the_draws_are_those_of_before() -> None:
 def test_what_was_found_is_kept_with_the_run(tmp_path: Path) -> None:
     found = mined()
     save_false_alarms(tmp_path, found)
-    kept = load_false_alarms(tmp_path)
+    kept = load_false_alarms(tmp_path, 2)
     assert all(np.array_equal(a, b) for a, b in zip(found, kept, strict=True))
     with pytest.raises(UsageError, match="start again"):
-        load_false_alarms(tmp_path / "other")
+        load_false_alarms(tmp_path / "other", 2)
+
+
+@pytest.mark.parametrize("harm", ["cut", "empty", "text", "another run's"])
+def test_a_broken_file_is_named_with_the_remedy(tmp_path: Path, harm: str) -> None:
+    save_false_alarms(tmp_path, mined())
+    path = tmp_path / FILE
+    whole = path.read_bytes()
+    path.write_bytes({"cut": whole[: len(whole) // 2], "empty": b"", "text": b"no archive"}.get(harm, whole))
+    with pytest.raises(UsageError, match=r"false_alarms\.npz is not what the run wrote.*restore the file"):
+        load_false_alarms(tmp_path, 3 if harm == "another run's" else 2)

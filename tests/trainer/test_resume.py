@@ -98,7 +98,7 @@ def test_so_does_one_that_aims_at_a_packages_false_alarms(
     }  # fmt: skip
     run(prepare(request(folder, tmp_path / "whole", **settings)), Silent())
     run(prepare(request(folder, tmp_path / "broken", **settings)), Silent(), lambda step: step == 3)
-    mined = load_false_alarms(tmp_path / "broken")
+    mined = load_false_alarms(tmp_path / "broken", 10)
     assert sum(len(pixels) for pixels in mined) > 0
     run(prepare_resume(resumption(folder, tmp_path / "broken")), Silent())
     assert_same(tmp_path / "whole", tmp_path / "broken")
@@ -112,7 +112,7 @@ def test_so_does_one_that_looks_for_its_own_false_alarms(data: Path, tmp_path: P
     run(prepare(request(data, tmp_path / "plain", steps=10)), Silent())
     run(prepare(request(data, tmp_path / "broken", **settings)), Silent(), lambda step: step == broken_at)
     run(prepare_resume(resumption(data, tmp_path / "broken")), Silent())
-    assert sum(len(pixels) for pixels in load_false_alarms(tmp_path / "whole")) > 0
+    assert sum(len(pixels) for pixels in load_false_alarms(tmp_path / "whole", 10)) > 0
     assert_same(tmp_path / "whole", tmp_path / "broken")
     with pytest.raises(AssertionError):
         assert_same(tmp_path / "whole", tmp_path / "plain")

@@ -1,0 +1,135 @@
+"""What a resumed run is asked for: the same settings again, another escape target, and to be alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from tiny_run import Silent, make_data, request, resumption
+
+from inspector.errors import UsageError
+from inspector.package import ModelPackage
+from trainer.checkpoint import BEST, LAST, load_checkpoint, load_run
+from trainer.config import from_toml
+from trainer.fit import prepare, run
+from trainer.resume import prepare_resume
+from trainer.run_lock import LOCK, run_locked
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_data(tmp_path_factory.mktemp("line"))
+
+
+@pytest.fixture(scope="module")
+def half(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of six steps, interrupted after two."""
+    out = tmp_path_factory.mktemp("runs") / "half"
+    assert run(prepare(request(data, out, steps=6)), Silent(), lambda step: step == 2) is None
+    return out
+
+
+@pytest.fixture
+def interrupted(half: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(half, tmp_path / "run"))
+
+
+def test_the_same_config_file_goes_on_and_another_is_refused(
+    data: Path, interrupted: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "asked.toml"
+    file.write_text("steps = 99\nbase = 4\n[augment]\nflips = true\nrotation_deg = 15\n")
+    again = {"settings": {"steps": 6, "augmentation": None}, "config": file}
+    with prepare_resume(resumption(data, interrupted, **again)).held:
+        pass  # --steps stands in place of the file's
+    for text, words in (
+        ("base = 8\n", r"base = 8 is not what .* began with \(4\)"),
+        ("[augment]\nblur_chance = 0.5\n", r"augment\.blur_chance = 0\.5 is not what .* \(0\.0\)"),
+    ):
+        file.write_text(text)
+        with pytest.raises(UsageError, match=words):
+            prepare_resume(resumption(data, interrupted, config=file))
+    shutil.copy(interrupted / "config.toml", file)
+    with prepare_resume(resumption(data, interrupted, config=file)).held:
+        pass
+
+
+def test_the_package_that_the_run_began_from_goes_on_and_another_is_refused(
+    data: Path, interrupted: Path, tiny_package: ModelPackage, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=r"did not begin from .*leave --init out"):
+        prepare_resume(resumption(data, interrupted, init=tiny_package.path))
+    folder = Path(shutil.copytree(data, tmp_path / "d"))
+    (folder / "classes.json").write_text(json.dumps({"1": "dark", "2": "bright"}))
+    settings = {"init": tiny_package.path, "steps": 4, "recipe": None, "base": None, "depth": None}
+    out = tmp_path / "begun"
+    run(prepare(request(folder, out, **settings)), Silent(), lambda step: step == 1)
+    assert run(prepare_resume(resumption(folder, out, init=tiny_package.path)), Silent()) is not None
+
+
+def test_another_escape_target_reaches_all_that_the_run_keeps(data: Path, interrupted: Path) -> None:
+    run(prepare_resume(resumption(data, interrupted)), Silent())
+    run(prepare_resume(resumption(data, interrupted, escape_target=0.25)), Silent())
+    kept = [load_checkpoint(interrupted / name)["fit_config"] for name in (BEST, LAST)]
+    assert [from_toml(text).escape_target for text in kept] == [0.25, 0.25]
+    assert tomllib.loads((interrupted / "config.toml").read_text())["escape_target"] == 0.25
+    run(prepare_resume(resumption(data, interrupted)), Silent())
+    assert load_run(interrupted).escape_target == 0.25, "asked for once"
+
+
+def test_a_run_that_goes_on_is_compared_with_what_its_best_scored_before_calibration(
+    data: Path, interrupted: Path
+) -> None:
+    run(prepare_resume(resumption(data, interrupted)), Silent())
+    lines = [json.loads(line) for line in (interrupted / "log.jsonl").read_text().splitlines()]
+    best = max(line["score"] for line in lines if line["kind"] == "validation")
+    assert load_run(interrupted).metrics["validation"]["score"] != best, "calibration moved it"
+    prepared = prepare_resume(resumption(data, interrupted))
+    with prepared.held:
+        assert prepared.training._mark.best == best
+
+
+HOLDS = """
+import fcntl, os, sys, time
+file = open(sys.argv[1], "w")
+fcntl.flock(file, fcntl.LOCK_EX)
+print(os.getpid(), file=file, flush=True)
+print("held", flush=True)
+time.sleep(600)
+"""
+
+
+def test_two_processes_never_write_one_run(data: Path, interrupted: Path) -> None:
+    command = [sys.executable, "-c", HOLDS, str(interrupted / LOCK)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        try:
+            assert other.stdout is not None and other.stdout.readline() == "held\n"
+            before = (interrupted / LAST).read_bytes()
+            with pytest.raises(
+                UsageError, match=rf"Another trainer fit writes .*process {other.pid}\); wait"
+            ):
+                prepare_resume(resumption(data, interrupted))
+            assert (interrupted / LAST).read_bytes() == before
+        finally:
+            other.kill()
+    assert run(prepare_resume(resumption(data, interrupted)), Silent()) is not None, "the kernel gave it back"
+
+
+def test_a_refused_resume_and_an_ended_run_leave_the_folder_free(
+    data: Path, interrupted: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError) as refused:
+        prepare_resume(resumption(data, interrupted, settings={"steps": 7}))
+    assert "steps" in str(refused.value)  # the error still holds its frames
+    run(prepare_resume(resumption(data, interrupted)), Silent())
+    with run_locked(interrupted):
+        assert (interrupted / LOCK).read_text() == str(os.getpid())
+    with pytest.raises(UsageError, match=r"no last\.pt"):
+        prepare_resume(resumption(data, tmp_path))
+    assert not (tmp_path / LOCK).exists()

@@ -1,0 +1,44 @@
+"""One process at a time writes a RUN folder."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from inspector.errors import UsageError
+from trainer.checkpoint import writing
+
+LOCK = "run.lock"
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
+"""What a file system without locks answers; a run goes on there unlocked."""
+
+
+@contextmanager
+def run_locked(run: Path) -> Iterator[None]:
+    """Holds the RUN folder, which must be there.
+
+    The lock goes with the process that holds it, however that ends; the file stays. Raises UsageError
+    when another process holds it, naming that, and RunNotKept where the folder cannot be written.
+    """
+    with writing(run / LOCK) as path:
+        file = path.open("a+", encoding="ascii")
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            raise UsageError(
+                f"Another trainer fit writes {run} (process {file.read().strip() or 'unknown'}); wait for its"
+                " end, or stop it first."
+            ) from error
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
