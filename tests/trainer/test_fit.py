@@ -17,14 +17,13 @@ from tiny_run import TINY, Silent, make_data, request, resumption
 from inspector.errors import DatasetError, InspectionError, UsageError
 from inspector.tiling import Geometry
 from trainer.checkpoint import load_checkpoint, load_run
-from trainer.cli.fit import _doubt, fit
+from trainer.cli.fit import fit
 from trainer.config import fit_config, from_toml
 from trainer.dataset import load_dataset
 from trainer.evaluate import evaluate, run_segmenter
 from trainer.export import export_package
 from trainer.fit import Request, prepare, run
 from trainer.golden import load_tiles
-from trainer.metrics.intervals import wilson
 from trainer.resume import prepare_resume
 from trainer.sampler import TileSampler, load_stock
 
@@ -70,10 +69,10 @@ def test_the_best_network_carries_defect_counts_with_intervals(trained: Path, da
         held_out, run_segmenter(found), found.classes, found.thresholds, halo=Geometry(3).halo
     ).json()["per_defect"]
     assert kept["total"] > 0 and kept["frames"] == len(held_out) == found.metrics["validation"]["frames"]
-    assert {n: (c["found"], c["total"]) for n, c in kept["classes"].items()} == {
-        n: (c["found"], c["total"]) for n, c in counted["classes"].items()
-    }
-    assert kept["recall_95"] == list(wilson(kept["found"], kept["total"]))
+    # In the arithmetic of training, so that a false alarm more or less may be seen.
+    figures = ("found", "total", "recall", "recall_95")
+    for name, counts in counted["classes"].items():
+        assert [kept["classes"][name][k] for k in figures] == [counts[k] for k in figures], "by frame"
     assert set(kept["classes"]) == {"hole", "chip"}
     json.dumps(kept, allow_nan=False)
 
@@ -239,22 +238,14 @@ def test_the_command_shows_progress_and_ends_with_one_json_line(data: Path, tmp_
     ]
     result = CliRunner().invoke(fit, arguments, standalone_mode=False)
     assert result.return_value == 0, result.output
-    assert set(json.loads(result.stdout.splitlines()[-1])) == {"run", "validation_iou", "thresholds"}
+    outcome = json.loads(result.stdout.splitlines()[-1])
+    assert set(outcome) == {"run", "validation_iou", "thresholds", "warnings"}
     assert "validation IoU" in result.stderr and "12 frames" not in result.stdout
-    assert "on validation); train longer." in result.stderr  # two steps teach nothing
+    assert "finds almost nothing" in result.stderr and outcome["warnings"]  # two steps teach nothing
+    for done in ("calibrating", "segmenting", "choosing thresholds", "counting defects"):
+        assert f"{done}: 0 of 2 validation frames" in result.stderr, "silent minutes look like a hang"
     assert f"next: trainer evaluate {tmp_path / 'r'} {data}" in result.stderr
     assert "next: trainer export" not in result.stderr
-
-
-def test_a_class_of_which_nothing_is_found_is_named_at_the_end(trained: Path) -> None:
-    good = load_run(trained).metrics["validation"]
-    assert _doubt(good) is None
-    counts = good["per_defect"]["classes"]
-    blind = good | {"per_defect": {"classes": counts | {"chip": counts["chip"] | {"found": 0, "total": 7}}}}
-    assert str(_doubt(blind)).startswith("It finds none of 7 chip yet (IoU ")
-    assert _doubt(good | {"score": 0.0119}) == "It finds almost nothing yet (IoU 0.012 on validation)"
-    absent = good | {"per_defect": {"classes": counts | {"chip": counts["chip"] | {"found": 0, "total": 0}}}}
-    assert _doubt(absent) is None
 
 
 def test_minutes_end_by_the_clock(data: Path, tmp_path: Path) -> None:

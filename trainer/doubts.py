@@ -1,0 +1,80 @@
+"""What to know of a trained network before it serves: what it misses, and which thresholds nothing chose."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from trainer.checkpoint import TrainedNetwork
+from trainer.escapes import may_escape
+from trainer.thresholds import FEW
+from trainer.watch import LEAST_IOU
+
+
+def doubts(trained: TrainedNetwork) -> tuple[str, ...]:
+    """Sentences for the user, each with its remedy, from what validation counted; most serious first.
+
+    Empty for a finished network that finds something of each class and keeps its escape target.
+    """
+    validation = trained.metrics.get("validation")
+    if validation is None:
+        return ()
+    said = []
+    if "per_defect" not in validation:
+        said.append(
+            "The run has not ended: its probabilities are not calibrated and no threshold was chosen for an"
+            " escape target. Go on with --resume."
+        )
+    if (words := blind(validation)) is not None:
+        said.append(words)
+    if trained.escape_target is not None:
+        said += _unkept(validation, trained.escape_target)
+    return tuple(said)
+
+
+def blind(validation: dict[str, Any]) -> str | None:
+    """Why the network is useless for a line as it is; None where it finds something of each class."""
+    iou = f"IoU {validation['score']:.3f} on validation"
+    remedy = "Train longer, let trainer lint check the masks, and see what it finds with trainer evaluate."
+    if not any(choice["pixels"] for choice in validation["classes"].values()):
+        return (
+            "No validation frame shows a defect, so nothing tells whether this network finds any. Label more"
+            " parts with defects and fit again."
+        )
+    if not validation["score"] >= LEAST_IOU:  # true for NaN as well
+        return f"This network finds almost nothing ({iou}), so a line would pass nearly every part. {remedy}"
+    counts = validation.get("per_defect", {}).get("classes", {})
+    unseen = [f"{c['total']} {name}" for name, c in counts.items() if c["total"] and not c["found"]]
+    if not unseen:
+        return None
+    return f"This network finds none of {' and none of '.join(unseen)} ({iou}). {remedy}"
+
+
+def _unkept(validation: dict[str, Any], target: float) -> Iterator[str]:
+    """Of each class whose validation defects could not choose by the target, or do not keep it."""
+    fallen, missing = [], []
+    for name, choice in validation["classes"].items():
+        counts = validation["per_defect"]["classes"][name]
+        total, missed = counts["total"], counts["total"] - counts["found"]
+        if choice["escape_target"] is None:
+            fallen.append(f"{name} ({_why_not(total)})")
+        elif missed > may_escape(target, total):
+            missing.append(f"{missed} of {total} {name}")
+    if fallen:
+        yield (
+            f"The escape target {target:g} chose no threshold for {', '.join(fallen)}: the threshold of the"
+            " best outline (IoU) serves there. Label more such defects, or train longer."
+        )
+    if missing:
+        yield (
+            f"The escape target {target:g} is not kept: on validation {', '.join(missing)} are missed."
+            " Train longer, or label more such defects."
+        )
+
+
+def _why_not(total: int) -> str:
+    if total == 0:
+        return "validation shows none"
+    if total < FEW:
+        return f"only {total} on validation, {FEW} needed"
+    return f"none of {total} found at any level"
