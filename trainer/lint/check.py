@@ -13,8 +13,9 @@ import numpy as np
 from trainer.dataset import one_thread
 from trainer.folder import IGNORE
 from trainer.lint.balance import balance
+from trainer.lint.complaints import complaint, heard
 from trainer.lint.findings import EdgeRow, Level, Report, counted
-from trainer.lint.frames import SPECK_PX, FrameFacts, frame_facts
+from trainer.lint.frames import SPECK_PX, FrameFacts, Problem, frame_facts
 from trainer.lint.layout import Layout, layout_of
 from trainer.lint.twins import Twin, grouped, twins
 
@@ -31,6 +32,11 @@ _FRAME_FINDINGS: dict[str, tuple[Level, str, str]] = {
         "error",
         "{n} cannot be read as a picture.",
         "Replace the file, or take it and its mask out.",
+    ),
+    "damaged": (
+        "warning",
+        "{n} can be read, but the decoder complains: pixels may be missing.",
+        "Look at each; where a part is gray or shifted, copy it again from the camera.",
     ),
     "size": (
         "error",
@@ -79,11 +85,14 @@ def lint(folder: Path, progress: Progress | None = None) -> Report:
     report.parts = layout.parts
     stems = list(layout.pictures)
     facts: list[FrameFacts] = []
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with heard() as said, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         for found in pool.map(lambda stem: frame_facts(layout, stem), stems):
             facts.append(found)
             if progress:
                 progress(len(facts), len(stems))
+        complained = bool(said())
+    if complained:
+        _damaged(facts, layout)
     report.sizes = tuple(sorted({frame.size for frame in facts if frame.size is not None}))
     _frame_findings(facts, report)
     _depths(facts, report)
@@ -94,6 +103,14 @@ def lint(folder: Path, progress: Progress | None = None) -> Report:
     _twins(facts, layout, report)
     report.findings.sort(key=lambda finding: finding.level != "error")
     return report
+
+
+def _damaged(facts: list[FrameFacts], layout: Layout) -> None:
+    """Note the pictures that their decoder reads with a complaint; read again to know whose it was."""
+    for frame in facts:
+        path = layout.pictures[frame.stem]
+        if frame.size is not None and (words := complaint(path)) is not None:
+            frame.problems.append(Problem("damaged", f"images/{path.name} ({words})"))
 
 
 def _unnamed(facts: list[FrameFacts]) -> dict[int, str]:
