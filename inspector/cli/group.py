@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import sys
 
 import click
 
-from inspector.errors import InspectionError
+from inspector.errors import InspectionError, UsageError
 
 INTERRUPTED = 130
 """The exit code of any command that Ctrl-C ended."""
@@ -58,4 +59,14 @@ def run_group(group: click.Group, program: str) -> int:
     except InspectionError as error:
         click.echo(f"{program}: {error}", err=True)
         return error.exit_code
+    except OSError as error:
+        # Any look at such a path fails, before a command can say in its own words what it wanted there.
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        click.echo(
+            f"{program}: {str(error.filename)[:40]}... is longer than the file system takes; choose a shorter"
+            " name.",
+            err=True,
+        )
+        return UsageError.exit_code
     return result if isinstance(result, int) else 0

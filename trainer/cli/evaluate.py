@@ -36,7 +36,7 @@ class Options:
     as_json: bool
 
 
-@click.command()
+@click.command(short_help="Measure a RUN or a model package on frames with masks.")
 @click.argument("run_or_package", type=click.Path(path_type=Path))
 @click.argument("data", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(

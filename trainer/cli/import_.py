@@ -32,7 +32,7 @@ class Chosen(TypedDict):
     polygons: bool
 
 
-@click.command("import")
+@click.command("import", short_help="Turn labels of another tool into a dataset, or back.")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from trainer.lint.findings import Report
 
 
-@click.command()
+@click.command(short_help="Check a dataset folder before it costs a training.")
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option("--all", "everything", is_flag=True, help="List every place of a finding, not the first eight.")
 @click.option(

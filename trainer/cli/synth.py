@@ -76,7 +76,7 @@ def _show(done: int, frames: int) -> None:
         click.echo(f"{done}/{frames} frames", err=True)
 
 
-@click.command()
+@click.command(short_help="Generate a line with defects known to the pixel.")
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--frames", type=click.IntRange(1), required=True, help="How many frames.")
 @click.option("--size", default="720x1280", show_default=True, help="HEIGHTxWIDTH, up to 12 megapixels.")

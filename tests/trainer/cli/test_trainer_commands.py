@@ -15,6 +15,7 @@ from inspector.errors import UsageError
 from trainer.cli import fit as fit_command
 from trainer.cli.export import export
 from trainer.cli.fit import fit
+from trainer.cli.main import COMMANDS, main, trainer
 
 
 class NoDisplay:
@@ -51,10 +52,40 @@ def test_an_interrupted_fit_is_no_usage_error(monkeypatch: pytest.MonkeyPatch, t
     assert "--resume" in done.stderr and str(tmp_path / "run") in done.stderr
 
 
+def test_the_list_of_commands_cuts_no_sentence() -> None:
+    listed = CliRunner().invoke(trainer, ["--help"]).stdout.split("Commands:")[1]
+    assert "..." not in listed and listed.count(".\n") == len(COMMANDS)
+    assert max(map(len, listed.splitlines())) <= 80
+
+
 def test_a_scale_of_nothing_is_refused() -> None:
     given = ["data", "--out", "run", "--steps", "5", "--mm-per-px", "0", "0.1"]
     with pytest.raises(click.BadParameter, match="not in the range"):
         CliRunner().invoke(fit, given, standalone_mode=False, catch_exceptions=False)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["fit", "LONG", "--out", "run", "--steps", "1"],
+        ["fit", ".", "--out", "LONG", "--steps", "1"],
+        ["fit", ".", "--out", "LONG", "--resume"],
+        ["evaluate", "LONG", "."],
+        ["evaluate", "run", ".", "--report", "LONG"],
+        ["export", "LONG", "--out", "package"],
+        ["lint", "LONG"],
+        ["synth", "LONG", "--frames", "1"],
+        ["import", "LONG", "out", "--from", "coco"],
+    ],
+)
+def test_a_name_that_no_file_system_takes_is_a_usage_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, given: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["trainer", *(w.replace("LONG", "n" * 300) for w in given)])
+    assert main() == 2
+    said = capsys.readouterr().err
+    assert said.startswith("trainer: ") and "Traceback" not in said and len(said.splitlines()) == 1
 
 
 def test_a_package_without_a_version_is_refused() -> None:
