@@ -23,6 +23,7 @@
     ├── CompileError           the compiler did not give an engine
     │   └── CompileCancelled   because somebody stopped it
     └── LedgerError            the database or the evidence folder cannot be written
+        └── DiskRefused        because its disk is full, read-only, broken or somebody else's
 
 A message is one sentence that names the thing and the value, and then the remedy.
 """
@@ -124,3 +125,7 @@ class CompileCancelled(CompileError):
 
 class LedgerError(InspectionError):
     """The ledger or the evidence beside it cannot be read or written."""
+
+
+class DiskRefused(LedgerError):
+    """The disk or its rights refuse the ledger or what belongs to it; nothing is wrong with what is there."""

@@ -13,7 +13,8 @@ from inspector.db import writes
 from inspector.db.queries import evictable, flagged_without_image
 from inspector.db.transactions import reading
 from inspector.db.writes import Stored
-from inspector.errors import LedgerError
+from inspector.durable import disk_remedy
+from inspector.errors import DiskRefused, LedgerError
 from inspector.evidence import EvidenceFolder, RecentFrames
 from inspector.types import Fault, Inspection, Reason, Verdict, VerdictWord
 
@@ -61,13 +62,13 @@ class Keeping:
                 kept.append(Kept(inspection, self._store(inspection)))
             except OSError as error:
                 failure = evidence_error(self._folder.path, error)
-                kept.append(Kept(_unkept(inspection, failure), Stored()))
+                kept.append(Kept(_unkept(inspection, error), Stored()))
         if any(one.stored.image_path for one in kept):
             try:
                 self._folder.sync()
             except OSError as error:
                 failure = evidence_error(self._folder.path, error)
-                kept = [Kept(_unkept(one.inspection, failure), Stored()) for one in kept]
+                kept = [Kept(_unkept(one.inspection, error), Stored()) for one in kept]
         return kept, failure
 
     def _store(self, inspection: Inspection) -> Stored:
@@ -144,8 +145,9 @@ def in_time(inspection: Inspection, deadline_ms: float | None) -> Inspection:
     return _uninspected(inspection, Reason(Fault.LATE.value, words))
 
 
-def _unkept(inspection: Inspection, error: LedgerError) -> Inspection:
-    return _uninspected(inspection, Reason(Fault.DISK.value, str(error)))
+def _unkept(inspection: Inspection, error: OSError) -> Inspection:
+    words = f"Its evidence could not be kept ({error.strerror or error})"
+    return _uninspected(inspection, Reason(Fault.DISK.value, words))
 
 
 def _uninspected(inspection: Inspection, reason: Reason) -> Inspection:
@@ -156,7 +158,7 @@ def _uninspected(inspection: Inspection, reason: Reason) -> Inspection:
 
 def evidence_error(folder: Path, error: OSError) -> LedgerError:
     """The sentence for a disk that refuses evidence."""
-    return LedgerError(
-        f"Evidence cannot be written into {folder} ({error.strerror or error}); free some space there or give"
-        " this user write access, then start again."
+    return DiskRefused(
+        f"Evidence cannot be written into {folder} ({error.strerror or error}); {disk_remedy(error)}, or name"
+        " another with recording.folder."
     )

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from inspector.errors import LedgerError
+from inspector.durable import disk_remedy
+from inspector.errors import DiskRefused, LedgerError
 from inspector.recorder import Recorded
 from inspector.types import Defect, VerdictWord
 
@@ -60,10 +61,7 @@ class JsonLines:
             os.close(fd)
 
     def _unwritable(self, error: OSError) -> LedgerError:
-        return LedgerError(
-            f"The output {self.path} cannot be written ({error.strerror});"
-            " mend the disk or name another file under outputs in line.toml."
-        )
+        return unwritable_output(self.path, error)
 
 
 def verdict_line(record: Recorded) -> dict[str, Any]:
@@ -101,6 +99,14 @@ def _defect_line(defect: Defect) -> dict[str, Any]:
         if value is not None:
             line[name] = round(float(value), 4)
     return line
+
+
+def unwritable_output(path: Path, error: OSError) -> LedgerError:
+    """The sentence for a disk that refuses an output."""
+    return DiskRefused(
+        f"The output {path} cannot be written ({error.strerror or error}); {disk_remedy(error)},"
+        " or name another file under outputs in line.toml."
+    )
 
 
 def _cut_half_line(fd: int) -> None:

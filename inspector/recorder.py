@@ -18,15 +18,15 @@ from inspector.db import writes
 from inspector.db.connect import ledger_folder
 from inspector.db.counter import FrameCounter, counter_path
 from inspector.db.health import HealthBeat, write_health
-from inspector.db.recover import close_run, fill_missing
+from inspector.db.recover import FAILED, close_run, fill_missing
 from inspector.db.schema import RunRow
 from inspector.db.transactions import WRITE, told, writing
 from inspector.db.writes import RunFacts
 from inspector.engine.memory import MOST_WAITING
-from inspector.errors import InspectionError, LedgerError
+from inspector.errors import DiskRefused, InspectionError, LedgerError
 from inspector.evidence import EvidenceFolder
 from inspector.keeping import Keeping, Kept, evidence_error, in_time
-from inspector.types import Inspection
+from inspector.types import Fault, Inspection, Reason
 
 if TYPE_CHECKING:
     from inspector.config import Recipe, RecordingConfig
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["HealthBeat", "Recorded", "Recorder", "RunStart"]
 
 TICK_S = 0.25
-MISSING_WORDS = "The station stopped before this frame was judged"
+MISSING = Reason(Fault.CRASH.value, "The station stopped before this frame was judged")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,8 @@ class Recorder:
     One thread owns the write connection; what waits is committed together. `counter` is the
     run's frame counter, locked as long as the run lives: the grabber calls `counter.next()`
     for each frame a grab returned. When writing fails, `error` is set, nothing further is
-    published and `submit` raises; frames without a row get theirs at the next open.
+    published and `submit` raises; frames without a row get theirs at the next open, with the
+    reason that `left` says.
     """
 
     def __init__(
@@ -96,6 +97,8 @@ class Recorder:
         Raises LedgerError when the ledger, the counter or the evidence folder cannot be written.
         """
         self.error: LedgerError | None = None
+        self.left = MISSING
+        """Why a frame that was grabbed and not committed has, or will have, its row."""
         self.run_id = start.run_id
         self._ledger, self._publish = ledger, publish
         self._folder = ledger_folder(ledger.url)
@@ -218,11 +221,16 @@ class Recorder:
                 while self._step(connection):
                     pass
         except LedgerError as error:
-            self.error = error
+            self._fail(error)
         except Exception as error:  # the thread's outermost edge: the station must hear of it
-            self.error = LedgerError(
-                f"The recorder failed ({type(error).__name__}: {error}); start the line again."
-            )
+            words = f"The recorder failed ({type(error).__name__}: {error}); start the line again."
+            self._fail(LedgerError(words))
+
+    def _fail(self, error: LedgerError) -> None:
+        fault = Fault.DISK if isinstance(error, DiskRefused) else Fault.CRASH
+        self.left = Reason(fault.value, FAILED)
+        self.counter.failed(Reason(fault.value, str(error)))  # the ledger cannot be told it now
+        self.error = error
 
     def _step(self, connection: Connection) -> bool:
         """One batch: evidence, rows, COMMIT, publish. False after the last one."""
@@ -291,7 +299,7 @@ class Recorder:
     def _end(self, connection: Connection) -> None:
         with connection.begin():
             run = connection.execute(select(RunRow.__table__).where(RunRow.id == self.run_id)).one()
-            filled = fill_missing(connection, run, self.counter.last, MISSING_WORDS, self._folder)
+            filled = fill_missing(connection, run, self.counter.last, MISSING, self._folder)
             if filled.rows:
                 words = f"{filled.rows} of {filled.count} frames were grabbed and never reached the recorder"
                 writes.add_event(connection, self.run_id, "unaccounted", words, {"rows": filled.rows})

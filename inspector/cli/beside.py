@@ -10,14 +10,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import click
 
-from inspector.errors import InspectionError, LedgerError
+from inspector.errors import InspectionError
 
 if TYPE_CHECKING:
     from inspector.config import LineConfig
@@ -33,6 +33,7 @@ def run_beside_dashboard(config: LineConfig, arguments: list[str]) -> int:
     ended, else 0. Raises LedgerError when the folder of the ledger cannot be written.
     """
     from inspector.db.connect import ledger_folder
+    from inspector.db.transactions import unwritable_folder
 
     url = config.recording.db
     logs = ledger_folder(url) / "logs"
@@ -43,9 +44,7 @@ def run_beside_dashboard(config: LineConfig, arguments: list[str]) -> int:
         log, result = logs / f"{name}.log", logs / f"{name}.json"
         line, ready = _start_line(arguments, log, result)
     except OSError as error:
-        raise LedgerError(
-            f"The folder {logs} cannot be written ({error.strerror}); name another with --db."
-        ) from error
+        raise unwritable_folder(logs, error) from error
     click.echo(f"Starting the line (log: {log}) ...", err=True)
     try:
         run_id = _wait_until_ready(ready, log)
@@ -145,13 +144,24 @@ def _say_how_it_is(line: subprocess.Popen[bytes], result: Path, log: Path, url: 
         return 0
     from inspector.station.summary import summary_text
 
-    lines = result.read_text(encoding="utf-8").splitlines()
-    if lines:
-        click.echo(summary_text(json.loads(lines[-1]), _reason_words(url, run_id)))
+    with suppress(ValueError):  # none, or half of one: its disk was full
+        summary = json.loads(result.read_text(encoding="utf-8", errors="replace"))
+        click.echo(summary_text(summary, _reason_words(url, run_id)))
     if code != 0:
-        last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        click.echo(last[-1] if last else f"The line ended with exit code {code}.", err=True)
+        click.echo(_why_it_failed(log, url, run_id) or f"The line ended with exit code {code}.", err=True)
     return _exit_code(code)
+
+
+def _why_it_failed(log: Path, url: str, run_id: str) -> str:
+    """What the line left behind of its failure, which a full disk cannot cut off, else its last words."""
+    from inspector.db.connect import ledger_folder
+    from inspector.db.counter import counter_path, read_failure
+
+    failure = read_failure(counter_path(ledger_folder(url), run_id))
+    if failure is not None:
+        return f"inspector: {failure.words}"
+    last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return last[-1] if last else ""
 
 
 def _exit_code(code: int) -> int:

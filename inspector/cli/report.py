@@ -10,12 +10,12 @@ from pathlib import Path
 import click
 from sqlalchemy import Engine
 
-from inspector.cli.ledger import db_option, ledger_of
+from inspector.cli.ledger import db_option, ledger_of, ledger_to_read
 from inspector.counting import counted, latency_text, reasons_text
 from inspector.db import queries
-from inspector.db.connect import open_ledger
 from inspector.db.figures import Figures, Share, figures, write_csv
 from inspector.db.queries import Run
+from inspector.durable import unwritable
 from inspector.errors import UsageError
 
 _TOLD = ("config_warning", "camera_ended_early", "failed")
@@ -38,8 +38,7 @@ def report(url: str | None, run_id: str | None, csv_path: Path | None, as_json: 
               inspector report --db ledger.db --run latest --csv frames.csv
     """
     url = ledger_of(url)
-    engine = open_ledger(url, create=False)
-    try:
+    with ledger_to_read(url) as engine:
         runs = _wanted_runs(engine, url, run_id)
         only = runs[0].id if run_id is not None else None
         found = figures(engine, only)
@@ -47,8 +46,6 @@ def report(url: str | None, run_id: str | None, csv_path: Path | None, as_json: 
         if csv_path is not None:
             frames = _save_csv(engine, csv_path, only)
             click.echo(f"{counted(frames, 'frame')} written to {csv_path}", err=True)
-    finally:
-        engine.dispose()
     if as_json:
         told = [words for of_run in events.values() for words in of_run]
         summary = {
@@ -70,7 +67,7 @@ def _wanted_runs(engine: Engine, url: str, run_id: str | None) -> list[Run]:
 
 
 def _save_csv(engine: Engine, path: Path, run_id: str | None) -> int:
-    """The whole file or none. Raises UsageError naming the path."""
+    """The whole file or none. Raises what `unwritable` gives for the path."""
     temporary: Path | None = None
     try:
         with tempfile.NamedTemporaryFile(
@@ -82,7 +79,7 @@ def _save_csv(engine: Engine, path: Path, run_id: str | None) -> int:
         temporary.replace(path)
         temporary = None
     except OSError as error:
-        raise UsageError(f"{path} cannot be written ({error.strerror}); name another file.") from error
+        raise unwritable(path, error) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)

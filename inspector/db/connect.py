@@ -16,7 +16,8 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from inspector.db.migrations.upgrade import current_version, upgrade
 from inspector.db.recover import recover_dead_runs
-from inspector.db.transactions import WRITE, ledger_name, told
+from inspector.db.transactions import WRITE, ledger_name, told, unwritable_folder, writing
+from inspector.durable import try_writing
 from inspector.errors import LedgerError, UsageError
 
 UNSAFE_SQLITE = (3, 51, 2)
@@ -40,7 +41,8 @@ def open_ledger(
     busy_timeout_s: how long to wait for a lock that another program holds.
     on_new: told the name of a ledger that was made just now.
     Raises UsageError for a URL that means nothing and for a ledger that is not there,
-    LedgerError when it cannot be opened, written or trusted.
+    LedgerError when it cannot be opened, written or trusted; where only the disk or its rights
+    are in the way, that is a DiskRefused.
     """
     address = ledger_url(url)
     if address.get_backend_name() == "sqlite":
@@ -51,12 +53,35 @@ def open_ledger(
         on_failure.callback(engine.dispose)
         with told(engine.url):
             if not create:
-                _require_ledger(engine)
+                require_ledger(engine)
             if upgrade(engine) and on_new is not None:
                 on_new(ledger_name(engine.url))
             recover_dead_runs(engine, ledger_folder(engine.url))
+            if create:  # a line would find out only after minutes of compiling
+                with writing(engine):
+                    pass
         on_failure.pop_all()
     return engine
+
+
+def check_ledger(url: str) -> None:
+    """Whether a line could record into it: its folder is tried, and a ledger that is there opened to write.
+
+    Makes none. Raises what open_ledger would raise.
+    """
+    if ledger_url(url).get_backend_name() == "sqlite":
+        folder = ledger_folder(url)
+        try:
+            try_writing(folder)
+        except OSError as error:
+            raise unwritable_folder(folder, error) from error
+    if not would_be_new(url):
+        engine = open_ledger(url, create=False)
+        try:
+            with writing(engine):
+                pass
+        finally:
+            engine.dispose()
 
 
 def ledger_url(url: str | URL) -> URL:
@@ -75,14 +100,14 @@ def ledger_folder(url: str | URL) -> Path:
     """Where counters, pictures and evidence lie: beside an SQLite file, else ~/.local/state/inspector."""
     address = ledger_url(url)
     if address.get_backend_name() == "sqlite":
-        return _sqlite_file(address).parent
+        return sqlite_file(address).parent
     return Path.home() / ".local" / "state" / "inspector"
 
 
 def would_be_new(url: str) -> bool:
     """Whether opening it would make a file. A server's database is there, or cannot be opened."""
     address = ledger_url(url)
-    return address.get_backend_name() == "sqlite" and not os.path.exists(_sqlite_file(address))
+    return address.get_backend_name() == "sqlite" and not os.path.exists(sqlite_file(address))
 
 
 def require_safe_sqlite(version: tuple[int, ...]) -> None:
@@ -105,7 +130,8 @@ def sqlite_module() -> Any:
     return module
 
 
-def _sqlite_file(url: URL) -> Path:
+def sqlite_file(url: URL) -> Path:
+    """The file of an SQLite address, absolute. Raises UsageError for one in memory."""
     if not url.database or url.database == ":memory:":
         raise UsageError(
             "A ledger in memory would forget every verdict; name a file, like sqlite:///ledger.db."
@@ -114,7 +140,7 @@ def _sqlite_file(url: URL) -> Path:
 
 
 def _sqlite_engine(url: URL, create: bool, busy_timeout_s: float) -> Engine:
-    file = _sqlite_file(url)
+    file = sqlite_file(url)
     if url.drivername not in ("sqlite", "sqlite+pysqlite") or url.query:
         raise UsageError(f"{url} is no address of a ledger here; write sqlite:///{url.database} alone.")
     # os.path, because Path raises for a name that is too long.
@@ -125,9 +151,7 @@ def _sqlite_engine(url: URL, create: bool, busy_timeout_s: float) -> Engine:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise LedgerError(
-            f"The folder {file.parent} for the ledger cannot be made ({error.strerror}); name another."
-        ) from error
+        raise unwritable_folder(file.parent, error) from error
     engine = create_engine(url.set(database=str(file)), module=sqlite_module())
 
     @event.listens_for(engine, "connect")
@@ -159,7 +183,8 @@ def _require_ledger_file(file: Path) -> None:
             raise _no_ledger(str(file))
 
 
-def _require_ledger(engine: Engine) -> None:
+def require_ledger(engine: Engine) -> None:
+    """Raises UsageError for a database without the tables of a ledger."""
     with engine.connect() as connection:
         if current_version(connection) is None:
             raise _no_ledger(ledger_name(engine.url))

@@ -1,4 +1,4 @@
-"""The frame counter of a run: a memory-mapped number that survives `kill -9`."""
+"""The frame counter of a run: a memory-mapped number that survives `kill -9`, and why the run failed."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ import os
 import struct
 from pathlib import Path
 
-from inspector.errors import LedgerError
+from inspector.errors import DiskRefused, LedgerError
+from inspector.types import Reason
 
 _MAGIC = b"FRAMES1\0"
-_SIZE = 16  # the magic word, then the count as an unsigned 64-bit integer of this machine
+_COUNTED = 16  # the magic word, then the count as an unsigned 64-bit integer of this machine
+_CODE, _WORDS = slice(16, 32), slice(32, 512)  # UTF-8, filled up with zeros; both empty while all is well
+_SIZE = 512
 
 
 class FrameCounter:
@@ -38,7 +41,8 @@ class FrameCounter:
             if os.fstat(self._fd).st_size < _SIZE:
                 # Allocated now: a full disk must fail here, not as SIGBUS at a later frame.
                 os.posix_fallocate(self._fd, 0, _SIZE)
-                os.pwrite(self._fd, _MAGIC + struct.pack("=Q", 0), 0)
+                if os.pread(self._fd, len(_MAGIC), 0) != _MAGIC:
+                    os.pwrite(self._fd, _MAGIC + struct.pack("=Q", 0), 0)
                 os.fsync(self._fd)
             self._map = mmap.mmap(self._fd, _SIZE)
         except BlockingIOError as error:
@@ -62,6 +66,16 @@ class FrameCounter:
         number = self._words[1] + 1
         self._words[1] = number  # one aligned 8-byte store: a reader sees the old or the new count
         return number
+
+    def failed(self, cause: Reason) -> None:
+        """Leave behind why the run failed, for the next open; needs no room on a full disk.
+
+        For another thread than the one that counts. Words that are too long are cut.
+        """
+        if self._open:
+            for place, text in ((_WORDS, cause.words), (_CODE, str(cause.code))):
+                room = place.stop - place.start
+                self._map[place] = text.encode()[:room].ljust(room, b"\0")
 
     def sync(self) -> None:
         """Bring the count to the disk, so that it survives a power cut as well."""
@@ -111,12 +125,22 @@ def read_count(path: Path) -> int | None:
         data = path.read_bytes()
     except OSError:
         return None
-    if len(data) < _SIZE or data[:8] != _MAGIC:
+    if len(data) < _COUNTED or data[:8] != _MAGIC:
         return None
     return int(struct.unpack("=Q", data[8:16])[0])
 
 
+def read_failure(path: Path) -> Reason | None:
+    """Why a run failed, as it left it behind with `failed`; None when it left nothing or the file is gone."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    code, words = (data[place].rstrip(b"\0").decode(errors="ignore") for place in (_CODE, _WORDS))
+    return Reason(code, words) if code and data[:8] == _MAGIC else None
+
+
 def _unwritable(path: Path, error: OSError) -> LedgerError:
-    return LedgerError(
+    return DiskRefused(
         f"The frame counter {path} cannot be written ({error.strerror}); name a writable folder with space."
     )

@@ -12,56 +12,80 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, func, insert, select, update
 
-from inspector.db.counter import counter_path, is_held, read_count
-from inspector.db.schema import EventRow, InspectionRow, RunRow
+from inspector.db.counter import counter_path, is_held, read_count, read_failure
+from inspector.db.schema import InspectionRow, RunRow
 from inspector.db.transactions import reading, writing
-from inspector.types import Fault, VerdictWord
+from inspector.db.writes import add_event
+from inspector.types import Fault, Reason, VerdictWord
 
-CRASH_WORDS = "The station died before this frame was judged"
+CRASHED = Reason(Fault.CRASH.value, "The station died before this frame was judged")
+FAILED = "The line failed before this frame was recorded; the run's events say why"
 
 
 def recover_dead_runs(engine: Engine, folder: Path) -> list[str]:
-    """Give crash rows to all dead runs of this machine and mark them ended; returns their ids.
+    """Give rows to the frames of all dead runs of this machine and mark them ended; returns their ids.
 
-    A run is dead when it has no end and nobody holds its counter's lock. It is this machine's
-    when its counter lies here, or when it bears this machine's name: a container that is made
-    again has another name, and a counter may be gone. Each run is mended in one transaction:
-    rows and end together, or neither.
+    The reason is what the run left behind as it failed, such as a full disk, else crash. Each run
+    is mended in one transaction: rows and end together, or neither.
     folder: the ledger's folder, which holds the counters.
     """
-    open_runs = select(RunRow.id, RunRow.host).where(RunRow.ended_at.is_(None))
-    with reading(engine) as connection:
-        candidates = [(row.id, row.host) for row in connection.execute(open_runs)]
     recovered = []
-    for run_id, host in candidates:
-        counter = counter_path(folder, run_id)
-        if is_held(counter) or not (host == platform.node() or counter.exists()):
-            continue
+    for run_id in dead_runs(engine, folder):
         with writing(engine) as connection:
             if _recover(connection, run_id, folder):
                 recovered.append(run_id)
     return recovered
 
 
+def dead_runs(engine: Engine, folder: Path) -> list[str]:
+    """Runs of this machine without an end whose counter's lock nobody holds.
+
+    A run is this machine's when its counter lies here, or when it bears this machine's name: a
+    container that is made again has another name, and a counter may be gone.
+    """
+    open_runs = select(RunRow.id, RunRow.host).where(RunRow.ended_at.is_(None))
+    with reading(engine) as connection:
+        candidates = [(row.id, row.host) for row in connection.execute(open_runs)]
+    found = []
+    for run_id, host in candidates:
+        counter = counter_path(folder, run_id)
+        if not is_held(counter) and (host == platform.node() or counter.exists()):
+            found.append(run_id)
+    return found
+
+
+def waiting_frames(engine: Engine, folder: Path) -> int:
+    """Frames of dead runs that have no row until the ledger can be written again."""
+    waiting = 0
+    for run_id in dead_runs(engine, folder):
+        mine = InspectionRow.run_id == run_id
+        with reading(engine) as connection:
+            counted, rows = connection.execute(
+                select(func.max(InspectionRow.number), func.count()).where(mine)
+            ).one()
+        waiting += max(read_count(counter_path(folder, run_id)) or 0, counted or 0) - rows
+    return waiting
+
+
 def _recover(connection: Connection, run_id: str, folder: Path) -> bool:
     run = connection.execute(select(RunRow.__table__).where(RunRow.id == run_id)).one()
     if run.ended_at is not None:
         return False  # another program was quicker
-    count = read_count(counter_path(folder, run_id))
+    counter = counter_path(folder, run_id)
+    count, failure = read_count(counter), read_failure(counter)
     for torn in Path(run.evidence).glob("*.tmp"):
         with suppress(OSError):  # it stays, and the audit lists it
             torn.unlink()
-    filled = fill_missing(connection, run, count, CRASH_WORDS, folder)
+    reason = CRASHED if failure is None else Reason(failure.code, FAILED)
+    filled = fill_missing(connection, run, count, reason, folder)
     close_run(connection, run_id, "crash", filled.count)
     words = f"The run was found dead; {filled.rows} of its {filled.count} frames had no verdict"
     if count is None:
         words += " (its frame counter is gone, so later frames may be missing)"
-    connection.execute(
-        insert(EventRow).values(
-            run_id=run_id, at=datetime.now(UTC), kind="recovered", words=words,
-            data={"rows": filled.rows, "counted": filled.count, "counter": count},
-        )
-    )  # fmt: skip
+    data = {"rows": filled.rows, "counted": filled.count, "counter": count}
+    add_event(connection, run_id, "recovered", words, data)
+    if failure is not None:  # the run itself could not write it any more
+        add_event(connection, run_id, "failed", failure.words, None)
     return True
 
 
@@ -80,9 +104,9 @@ class Filled:
 
 
 def fill_missing(
-    connection: Connection, run: Row[Any], count: int | None, words: str, folder: Path
+    connection: Connection, run: Row[Any], count: int | None, reason: Reason, folder: Path
 ) -> Filled:
-    """Add an UNINSPECTED(crash) row for each number up to the count that has none.
+    """Add an UNINSPECTED row with this reason for each number up to the count that has none.
 
     count: the frame counter; a power cut may have taken it back, so the largest number with a
     row counts as well. A picture that was stored without its row is adopted by the new row.
@@ -92,7 +116,7 @@ def fill_missing(
     missing = missing_numbers(connection, run.id, last)
     if missing:
         connection.execute(
-            insert(InspectionRow), [_crash_row(run, number, words, folder) for number in missing]
+            insert(InspectionRow), [_filled_row(run, number, reason, folder) for number in missing]
         )
     return Filled(len(missing), last)
 
@@ -116,7 +140,7 @@ def missing_numbers(connection: Connection, run_id: str, last: int) -> list[int]
     return missing
 
 
-def _crash_row(run: Row[Any], number: int, words: str, folder: Path) -> dict[str, Any]:
+def _filled_row(run: Row[Any], number: int, reason: Reason, folder: Path) -> dict[str, Any]:
     image_path, image_hash = _adopted(Path(run.evidence) / f"{number:08d}.png", folder)
     mask_path, mask_hash = _adopted(Path(run.evidence) / f"{number:08d}.mask.png", folder)
     return {
@@ -124,8 +148,8 @@ def _crash_row(run: Row[Any], number: int, words: str, folder: Path) -> dict[str
         "source": "", "grab_utc_ns": None, "grab_mono_ns": None,
         "judged_utc_ns": None, "judged_mono_ns": None,
         "committed_utc_ns": time.time_ns(), "committed_mono_ns": time.monotonic_ns(),
-        "verdict": VerdictWord.UNINSPECTED, "reason_code": Fault.CRASH.value, "reason_words": words,
-        "reasons": [[Fault.CRASH.value, words]], "package_id": run.package_id, "engine": run.engine,
+        "verdict": VerdictWord.UNINSPECTED, "reason_code": reason.code, "reason_words": reason.words,
+        "reasons": [[reason.code, reason.words]], "package_id": run.package_id, "engine": run.engine,
         "precision": run.precision, "certificate": run.certificate, "recipe_hash": run.recipe_hash,
         "mm_per_px_y": run.mm_per_px_y, "mm_per_px_x": run.mm_per_px_x, "coverage": 0.0, "stages_ms": {},
         "defect_count": 0, "image_path": image_path, "image_sha256": image_hash,

@@ -10,6 +10,7 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from inspector.db.connect import ledger_folder
+from inspector.durable import disk_remedy
 from inspector.engine.memory import MB, UnderWay
 from inspector.engine.planner import memory_model
 from inspector.errors import InspectionError, LedgerError
@@ -129,9 +130,11 @@ class _Line:
 
     def publish(self, records: Sequence[Recorded]) -> None:
         """Outputs first, then counters and picture; called in the recorder's thread after COMMIT."""
-        for output in self.outputs:
-            output.publish(records)
-        self.tally.add(records)
+        try:
+            for output in self.outputs:
+                output.publish(records)
+        finally:  # their rows are committed, whether the outputs took them or not
+            self.tally.add(records)
         self.budget.add(records)
         shown = [one.inspection for one in records if one.inspection.frame.image is not None]
         if self.live is not None and shown:
@@ -209,12 +212,12 @@ class _Line:
     def _close(self) -> RunSummary:
         """Drain the recorder, free what was opened, and sum up."""
         grabbed = self.recorder.counter.last
-        error = self.control.error
+        error, drained = self.control.error, True
         self._last_words(error)
         try:
             self.recorder.close()
         except LedgerError as broken:
-            error = error or broken
+            error, drained = error or broken, False
         if not self.stages[1].is_alive():  # else the engine is still in use
             self.infer.serving.engine.close()
         for output in self.outputs:
@@ -222,8 +225,11 @@ class _Line:
         if self.live is not None:
             self.live.close()
         grabbed = max(grabbed, self.recorder.counter.last)
-        db = self.config.recording.db
-        return RunSummary(self.opened.run_id, grabbed, self.tally, self.infer.serving.engine.info, db, error)
+        info, db = self.infer.serving.engine.info, self.config.recording.db
+        left = grabbed - self.tally.words.total()
+        self.tally.add_left(left, self.recorder.left)
+        waiting = 0 if drained else left
+        return RunSummary(self.opened.run_id, grabbed, self.tally, info, db, error, waiting)
 
     def _last_words(self, error: InspectionError | None) -> None:
         with suppress(LedgerError):  # which closing the recorder raises again
@@ -258,5 +264,9 @@ def _live_picture(opened: Opened) -> PictureWriter | None:
     try:
         return LivePicture.writer(picture_path(ledger_folder(opened.ledger.url), opened.run_id))
     except OSError as error:
-        log.warning("The dashboard will show no picture: %s", error)
+        folder = ledger_folder(opened.ledger.url)
+        words = (
+            f"The dashboard will show no picture: {folder} has no place for it ({error.strerror or error})"
+        )
+        log.warning("%s; %s.", words, disk_remedy(error))
         return None

@@ -8,7 +8,7 @@ import time
 import sqlalchemy
 
 from inspector.db.writes import PendingRequest, finish_request, pending_requests
-from inspector.errors import LedgerError
+from inspector.errors import DiskRefused, LedgerError
 from inspector.recorder import Recorder
 from inspector.station.control import Control
 
@@ -25,6 +25,7 @@ class RequestDesk:
     def __init__(self, ledger: sqlalchemy.Engine, recorder: Recorder, control: Control) -> None:
         self._ledger, self._recorder, self._control = ledger, recorder, control
         self._next = 0.0
+        self._trouble = ""
 
     def serve(self) -> None:
         """Look for requests, at most a few times a second. A ledger that is busy is asked again later."""
@@ -38,8 +39,14 @@ class RequestDesk:
                 finish_request(
                     self._ledger, request.id, done=done, answer=answer or "The line does not know this."
                 )
+        except DiskRefused:
+            pass  # the recorder meets it within a second, and ends the line with it
         except LedgerError as error:
-            log.warning("requests: %s", error)
+            if str(error) != self._trouble:
+                log.warning("Requests wait: %s", error)
+            self._trouble = str(error)
+        else:
+            self._trouble = ""
 
     def _act(self, request: PendingRequest) -> str | None:
         """Do what was asked and say so; None for a kind that this station does not know."""

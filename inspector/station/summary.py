@@ -14,7 +14,7 @@ from inspector.counting import Latencies, ReasonCount, latency_text, reasons_tex
 from inspector.engine.protocol import EngineInfo
 from inspector.errors import InspectionError
 from inspector.recorder import Recorded
-from inspector.types import Fault, Inspection, VerdictWord
+from inspector.types import Fault, Inspection, Reason, VerdictWord
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,7 @@ class Tally:
         self._stages: dict[str, tuple[float, int]] = {}
         self._coverage = 0.0
         self._inspected = 0
+        self._left = 0
         self._first_ns = self._last_ns = 0
         self._recent: deque[tuple[float, float | None]] = deque(maxlen=3000)
 
@@ -87,6 +88,14 @@ class Tally:
         )
         return [*self.warnings, words]
 
+    def add_left(self, frames: int, reason: Reason) -> None:
+        """Count frames that were grabbed and not committed when the run ended."""
+        with self._lock:
+            self.words[VerdictWord.UNINSPECTED.value] += frames
+            self._left += frames
+            for _ in range(frames):
+                self.reasons.add((reason,))
+
     def add_gap(self, count: int) -> None:
         """Count frames that the camera lost."""
         with self._lock:
@@ -109,7 +118,7 @@ class Tally:
     def fps(self) -> float:
         """Frames a second from the first grab to the last commit."""
         seconds = (self._last_ns - self._first_ns) / 1e9
-        return round(self.words.total() / seconds, 3) if seconds > 0 else 0.0
+        return round((self.words.total() - self._left) / seconds, 3) if seconds > 0 else 0.0
 
     def progress(self) -> str:
         """How far the run is: `frame 53: PASS 20 REJECT 33, 0.4 fps`."""
@@ -143,9 +152,14 @@ class RunSummary:
     engine: EngineInfo
     db: str
     error: InspectionError | None = None
+    waiting: int = 0
+    """Frames, all UNINSPECTED, that have no row until the ledger is next opened and can be written."""
 
     def json(self) -> dict[str, Any]:
-        """The object that `inspector run --json` prints; latencies and stages in milliseconds."""
+        """The object that `inspector run --json` prints; latencies and stages in milliseconds.
+
+        The verdicts add up to what was grabbed.
+        """
         info = self.engine
         return {
             "grabbed": self.grabbed,
@@ -165,12 +179,20 @@ class RunSummary:
             },
             "coverage": self.tally.coverage(),
             "db": self.db,
+            "waiting": self.waiting,
             "warnings": self.tally.told(),
         }
 
     def text(self) -> str:
         """The same as a person reads it."""
         return summary_text(self.json(), self.tally.reasons.words())
+
+
+def _waiting(summary: dict[str, Any]) -> str:
+    return (
+        f"{summary['waiting']} UNINSPECTED have none yet and get it when the ledger is next opened and can be"
+        " written"
+    )
 
 
 def summary_text(summary: dict[str, Any], words: Mapping[str, str]) -> str:
@@ -183,6 +205,7 @@ def summary_text(summary: dict[str, Any], words: Mapping[str, str]) -> str:
     return "\n".join([
         f"frames     {summary['grabbed']} grabbed, {summary['gaps']} lost by the camera",
         f"verdicts   {verdicts}",
+        *([f"rows       {_waiting(summary)}"] if summary["waiting"] else []),
         f"reasons    {reasons}",
         f"rate       {summary['fps']:.1f} frames/s",
         f"latency    {latency_text(summary['latency_ms'])}",

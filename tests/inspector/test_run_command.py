@@ -141,8 +141,8 @@ def test_json_is_the_last_line_of_stdout(workplace: Path, capsys: pytest.Capture
     assert code == 0
     result = json.loads(out.splitlines()[-1])
     assert list(result) == [
-        "grabbed", "verdicts", "reasons", "gaps", "fps", "latency_ms", "stages_ms", "engine", "coverage",
-        "db", "warnings",
+        "grabbed", "verdicts", "reasons", "reason_classes", "gaps", "fps", "latency_ms", "stages_ms",
+        "engine", "coverage", "db", "waiting", "warnings",
     ]  # fmt: skip
     assert result["verdicts"] == {"PASS": 1, "REJECT": 1, "REVIEW": 0, "UNINSPECTED": 1}
     assert result["reasons"]["format"] == 1 and "1 of 3 is no image" in result["warnings"][0]
@@ -161,8 +161,12 @@ def test_json_is_the_last_line_of_stdout(workplace: Path, capsys: pytest.Capture
         (["--camera", ""], 2, "--camera is empty"),
         (["--camera", "in", "--config", "nowhere.toml"], 2, "nowhere.toml"),
         (["--camera", "in", "--frames", "0"], 2, "--frames"),
-        (["--camera", "in", "--db", "/proc/nowhere/ledger.db"], 1, "/proc/nowhere"),
-        (["--camera", "in", "--db", "notes.mp4/ledger.db"], 1, "cannot be made"),
+        (["--camera", "in", "--db", "/proc/nowhere/ledger.db"], 2, "/proc/nowhere"),
+        (
+            ["--camera", "in", "--db", "notes.mp4/ledger.db"],
+            2,
+            "notes.mp4 of the ledger is not there and cannot be made",
+        ),
         (["--camera", "in", "--db", "notes.mp4"], 1, "is not an SQLite database"),
         (["--camera", "in", "--db", "empty"], 2, "empty is a folder and no ledger"),
         (["--camera", "in", "--db", "nonsense://x"], 2, "nonsense"),

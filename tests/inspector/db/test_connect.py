@@ -13,7 +13,7 @@ from inspector.db.connect import ledger_folder, open_ledger, require_safe_sqlite
 from inspector.db.migrations import upgrade
 from inspector.db.schema import Ledger
 from inspector.db.transactions import reading, writing
-from inspector.errors import LedgerError, UsageError
+from inspector.errors import DiskRefused, LedgerError, UsageError
 
 
 def test_each_connection_has_the_pragmas_of_promise_5(ledger: Engine) -> None:
@@ -145,7 +145,7 @@ def test_a_read_only_file_is_one_sentence(
     path = folder / "ledger.db"
     open_ledger(str(path)).dispose()
     path.chmod(0o444)
-    with as_nobody(), pytest.raises(LedgerError, match="cannot be written; give this user write access"):
+    with as_nobody(), pytest.raises(DiskRefused, match=r"cannot be written.*; give this user write access"):
         engine = open_ledger(str(path))
         with writing(engine):
             pass

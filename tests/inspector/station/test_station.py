@@ -28,6 +28,7 @@ KEYS = {
     "reasons",
     "reason_classes",
     "gaps",
+    "waiting",
     "fps",
     "latency_ms",
     "stages_ms",
