@@ -22,7 +22,7 @@ import numpy as np
 from sqlalchemy import Engine
 
 from inspector.db import queries, writes
-from inspector.durable import sync_folder, write_durably
+from inspector.durable import sync_folder, unwritable, write_durably
 from inspector.errors import LedgerError, UsageError
 from inspector.inputs import decode_image, to_input
 
@@ -92,7 +92,8 @@ def export_flagged(engine: Engine, out: Path, run_id: str | None = None) -> Expo
     picture to look at, provenance.json what was said of each and the hash of its mask, by which the
     trainer sees what nobody corrected. Frames without a stored mask start with an empty one.
     Raises UsageError when `out` exists, nothing is flagged or the packages' classes differ;
-    LedgerError when none of the flagged pictures is left or `out` cannot be written.
+    LedgerError when none of the flagged pictures is left, what `unwritable` gives when `out` cannot
+    be written.
     """
     if out.exists():
         raise UsageError(
@@ -110,7 +111,7 @@ def export_flagged(engine: Engine, out: Path, run_id: str | None = None) -> Expo
         out.absolute().parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.absolute().parent))
     except OSError as error:
-        raise LedgerError(f"{out} cannot be written ({error.strerror}); name another folder.") from error
+        raise unwritable(out, error) from error
     try:
         exported = _write_dataset(engine, folder, frames, classes)
         folder.chmod(0o755)
@@ -119,9 +120,7 @@ def export_flagged(engine: Engine, out: Path, run_id: str | None = None) -> Expo
         folder.rename(out)
         sync_folder(out.absolute().parent)
     except OSError as error:
-        raise LedgerError(
-            f"{out} cannot be written ({error.strerror}); free some space or name another."
-        ) from error
+        raise unwritable(out, error) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return exported

@@ -82,7 +82,9 @@ class ImageFolder:
         try:
             entries = sorted(self.path.iterdir(), key=lambda entry: entry.name)
         except OSError as error:
-            raise CameraError(f"The folder {self.path} cannot be listed ({error.strerror}).") from error
+            raise CameraError(
+                f"The folder {self.path} cannot be listed ({error.strerror}); give this user read access."
+            ) from error
         self._files = [entry for entry in entries if entry.is_file() and not entry.name.startswith(".")]
         if (self.path / "images").is_dir() and not any(
             f.suffix.lower() in IMAGE_SUFFIXES for f in self._files

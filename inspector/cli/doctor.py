@@ -6,14 +6,14 @@ import importlib.metadata
 import json
 import os
 import sys
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from inspector.durable import disk_remedy, nearest_folder, try_writing
 from inspector.errors import InspectionError
 
 if TYPE_CHECKING:
@@ -93,8 +93,10 @@ def line_findings(config: LineConfig) -> Iterator[Finding]:
     """Cache, and what the config names: ledger, evidence, outputs and model."""
     from inspector.db.connect import ledger_folder
     from inspector.engine.cache import cache_folder
+    from inspector.keeping import evidence_error
+    from inspector.outputs import unwritable_output
 
-    yield _writable("cache", cache_folder(), "set INSPECTION_CACHE to a folder that can be written")
+    yield _writable("cache", cache_folder(), _unwritable_cache)
     try:
         folder = ledger_folder(config.recording.db)
     except InspectionError as error:
@@ -103,63 +105,55 @@ def line_findings(config: LineConfig) -> Iterator[Finding]:
         yield _ledger(config.recording.db, folder)
         yield _disk(folder)
         evidence = folder / config.recording.folder
-        yield _writable("evidence", evidence, "set recording.folder to one that can be written")
+        yield _writable("evidence", evidence, evidence_error)
     for output in config.outputs:
-        yield _output(output.path)
+        yield _output(output.path, unwritable_output)
     yield _model(config)
     yield from _loaded_model(config)
 
 
 def _ledger(url: str, folder: Path) -> Finding:
     """Opens a ledger that is there, as the line would; else tries the folder that it would be made in."""
-    from inspector.db.connect import ledger_url, open_ledger
+    from inspector.db.connect import check_ledger, ledger_url, would_be_new
+    from inspector.db.transactions import ledger_name
 
-    address = ledger_url(url)
-    is_file = address.get_backend_name() == "sqlite"
-    finding = _writable("ledger", folder, "set recording.db to a file in a folder that can be written")
-    if finding.state == "fail" or (is_file and not os.path.exists(str(address.database))):
-        return finding
     try:
-        open_ledger(url, create=False).dispose()
+        check_ledger(url)
     except InspectionError as error:
         return Finding("ledger", "fail", str(error))
-    name = address.database if is_file else address.render_as_string(hide_password=True)
-    return Finding("ledger", "ok", f"{name} opens, and {folder} can be written")
+    opens = "" if would_be_new(url) else f"{ledger_name(ledger_url(url))} opens, and "
+    return Finding("ledger", "ok", f"{opens}{folder} can be written")
 
 
-def _output(path: Path) -> Finding:
-    remedy = "set the path under outputs to one that can be written"
-    if os.path.exists(path) and not (path.is_file() and os.access(path, os.W_OK)):
-        return Finding("output", "fail", f"{path} is there and is no file that can be written", remedy)
-    return _writable("output", path.parent, remedy)
-
-
-def _writable(check: str, folder: Path, remedy: str) -> Finding:
-    """Really writes: permissions alone do not show a read-only or full disk. Makes no folder."""
-    place = _nearest(folder)
+def _output(path: Path, sentence: Callable[[Path, OSError], InspectionError]) -> Finding:
+    """Opens an output that is there, as the line would and without a change; else tries its folder."""
+    if not os.path.exists(path):
+        return _writable("output", path.parent, lambda _, error: sentence(path, error))
     try:
-        with tempfile.NamedTemporaryFile(dir=place) as file:
-            file.write(b"doctor")
-            file.flush()
-            os.fsync(file.fileno())
+        os.close(os.open(path, os.O_RDWR | os.O_APPEND))
     except OSError as error:
-        return Finding(check, "fail", f"{folder} cannot be written ({error.strerror})", remedy)
+        return Finding("output", "fail", str(sentence(path, error)))
+    return Finding("output", "ok", f"{path} can be written")
+
+
+def _writable(check: str, folder: Path, sentence: Callable[[Path, OSError], InspectionError]) -> Finding:
+    """Really writes. sentence: what the line would say of it."""
+    try:
+        try_writing(folder)
+    except OSError as error:
+        return Finding(check, "fail", str(sentence(folder, error)))
     return Finding(check, "ok", f"{folder} can be written")
 
 
-def _nearest(folder: Path) -> Path:
-    """The folder, or the nearest one above it that is there."""
-    place = folder.absolute()
-    # os.path, because Path.exists raises where a folder may not be entered.
-    while not os.path.exists(place) and place != place.parent:
-        place = place.parent
-    return place
+def _unwritable_cache(folder: Path, error: OSError) -> InspectionError:
+    words = f"{folder} cannot be written ({error.strerror}); {disk_remedy(error)}"
+    return InspectionError(f"{words}, or set INSPECTION_CACHE to another folder.")
 
 
 def _disk(folder: Path) -> Finding:
     import psutil
 
-    place = _nearest(folder)
+    place = nearest_folder(folder)
     free = psutil.disk_usage(str(place)).free / 1e9
     low = free < LEAST_DISK_GB
     remedy = "free some, or set recording.max_gb so that old evidence gives way" if low else ""

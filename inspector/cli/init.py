@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from inspector.config import config_template
+from inspector.durable import unwritable
 from inspector.errors import UsageError
 
 
@@ -32,7 +33,7 @@ def init(path: Path) -> None:
     except FileExistsError as error:
         raise UsageError(f"{path} exists already and is left as it is; give another path.") from error
     except OSError as error:
-        raise UsageError(f"{path} cannot be written ({error.strerror}); choose another path.") from error
+        raise unwritable(path, error) from error
     click.echo(path)
     click.echo(
         f"Now set camera.source and model.package in {path}, then: inspector run --config {path}", err=True
