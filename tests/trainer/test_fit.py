@@ -241,7 +241,7 @@ def test_the_command_shows_progress_and_ends_with_one_json_line(data: Path, tmp_
     outcome = json.loads(result.stdout.splitlines()[-1])
     assert set(outcome) == {"run", "validation_iou", "thresholds", "warnings"}
     assert "validation IoU" in result.stderr and "12 frames" not in result.stdout
-    assert "finds almost nothing" in result.stderr and outcome["warnings"]  # two steps teach nothing
+    assert "Warning: This network finds" in result.stderr and outcome["warnings"]  # two steps teach nothing
     for done in ("calibrating", "segmenting", "choosing thresholds", "counting defects"):
         assert f"{done}: 0 of 2 validation frames" in result.stderr, "silent minutes look like a hang"
     assert f"next: trainer evaluate {tmp_path / 'r'} {data}" in result.stderr
