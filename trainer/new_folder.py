@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from inspector.durable import unwritable
 from inspector.errors import UsageError
 
 
@@ -22,25 +23,20 @@ def require_new(out: Path) -> None:
 def new_folder(out: Path) -> Iterator[Path]:
     """A folder beside `out` that becomes `out` when the block ends well, and vanishes when it does not.
 
-    Raises UsageError when something of that name is there, or it cannot be written.
+    Raises UsageError when something of that name is there, and what `unwritable` gives when it cannot be
+    written.
     """
     require_new(out)
     try:
         out.absolute().parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.absolute().parent))
     except OSError as error:
-        raise _unwritable(out, error) from error
+        raise unwritable(out, error) from error
     try:
         yield work
         work.chmod(0o755)  # mkdtemp makes it private
         work.rename(out)
     except OSError as error:
-        raise _unwritable(out, error) from error
+        raise unwritable(out, error) from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
-
-
-def _unwritable(out: Path, error: OSError) -> UsageError:
-    return UsageError(
-        f"{out} cannot be written ({error.strerror}); make room, or choose a folder you may write to."
-    )

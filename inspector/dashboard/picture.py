@@ -17,7 +17,8 @@ from inspector.dashboard.evidence import EvidenceReader
 from inspector.dashboard.feed import LedgerFeed
 from inspector.dashboard.flag_dialog import FlagAnswer
 from inspector.dashboard.snapshot import Snapshot
-from inspector.errors import InspectionError, UsageError
+from inspector.durable import unwritable
+from inspector.errors import InspectionError
 from inspector.types import VerdictWord
 
 FONTS = "'DejaVu Sans Mono', Menlo, Consolas, monospace"
@@ -84,7 +85,8 @@ async def screenshot(app: DashboardApp, size: tuple[int, int]) -> str:
 def write_picture(ledger: str, out: Path, size: tuple[int, int]) -> None:
     """Draw the newest run of a ledger into the file `out`.
 
-    Raises UsageError for a ledger or a file that cannot be, LedgerError for one that cannot be read.
+    Raises UsageError for a ledger that cannot be, LedgerError for one that cannot be read, what
+    `unwritable` gives for the file.
     """
     feed = LedgerFeed.open(ledger)
     try:
@@ -95,7 +97,7 @@ def write_picture(ledger: str, out: Path, size: tuple[int, int]) -> None:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(svg, encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"{out} cannot be written ({error.strerror}); name another file.") from error
+        raise unwritable(out, error) from error
 
 
 def main(arguments: list[str]) -> int:

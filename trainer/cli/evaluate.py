@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from inspector.durable import unwritable
 from inspector.errors import UsageError
 
 if TYPE_CHECKING:
@@ -187,7 +188,7 @@ def _write(report: Path, figures: dict[str, Any], about: Any, result: Evaluation
     try:
         report.write_text(page(figures, about, frames, result.classes), encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"{report} cannot be written ({error.strerror}); name another file.") from error
+        raise unwritable(report, error) from error
     click.echo(f"Wrote {report}; it opens in any browser, without a network.", err=True)
 
 

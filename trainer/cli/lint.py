@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from inspector.durable import unwritable
 from inspector.errors import UsageError
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def _write_parts(report: Report, path: Path) -> None:
     try:
         path.write_text(json.dumps(parts, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"{path} cannot be written ({error.strerror}); name another file.") from error
+        raise unwritable(path, error) from error
     click.echo(
         f"{path}: {len(set(parts.values()))} parts of {len(parts)} frames; look at it, then copy it to"
         f" {report.folder / 'parts.json'} and split by part",

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from inspector.errors import UsageError
+from inspector.errors import InspectionError, UsageError
 from trainer.cli.synth import parse_nuisances, synth
 from trainer.dataset import load_dataset
 from trainer.synth import write
@@ -130,9 +130,12 @@ def test_nothing_is_overwritten_and_nothing_half_written_stays(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(write, "_picture", full)
-    with pytest.raises(UsageError, match=r"new cannot be written \(No space left"):
+    with pytest.raises(
+        InspectionError, match=r"new cannot be written \(No space left.*free some space"
+    ) as refused:
         write_dataset(tmp_path / "new", SPEC, 1)
-    with pytest.raises(UsageError, match="No space left"):
+    assert refused.value.exit_code == 1
+    with pytest.raises(InspectionError, match="No space left"):
         write_video(tmp_path / "new.mp4", SPEC, 1, speed=5)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["old", "old.mp4"]
 
@@ -188,7 +191,7 @@ def test_a_folder_that_may_not_be_entered_is_named(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(Path, "stat", refuse)  # what Path.exists meets there
     monkeypatch.setattr(Path, "mkdir", refuse)
     for write_it in (lambda out: write_dataset(out, SPEC, 1), lambda out: write_video(out, SPEC, 1, speed=5)):
-        with pytest.raises(UsageError, match="cannot be written \\(Permission denied"):
+        with pytest.raises(InspectionError, match="cannot be written \\(Permission denied"):
             write_it(tmp_path / "closed" / "line.mp4")
 
 
