@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
+from inspector.counting import counted
 from inspector.errors import InspectionError, UsageError
 from inspector.size import parse_size
 from inspector.types import Grab, Image, ProbMap
@@ -275,7 +276,8 @@ def bench(model: Path, size: str, frames: int, rounds: int, as_json: bool, **set
         return 0
     click.echo(
         f"{figures['mpx_per_s']} megapixels a second end to end, {figures['engine_only_mpx_per_s']} engine"
-        f" only: efficiency {figures['efficiency']} ({rounds} rounds of {frames} frames of {size},"
+        f" only: efficiency {figures['efficiency']} ({counted(rounds, 'round')} of"
+        f" {counted(frames, 'frame')} of {size},"
         f" {figures['tiles']} tile(s), {one.engine.info.name} {one.engine.info.precision})."
     )
     click.echo(f"Latency {figures['latency_ms']} ms, resident memory {figures['rss_mb']} MB.")

@@ -57,7 +57,7 @@ def test_a_row_that_is_gone_is_found(filled: Filled) -> None:
     with writing(filled[0]) as connection:
         connection.execute(delete(InspectionRow).where(InspectionRow.number == 6))
     audit = audit_one(filled[0])
-    assert audit.missing == [6] and audit.problems == ["1 of 10 frames have no row (6)"]
+    assert audit.missing == [6] and audit.problems == ["1 of 10 frames without a row (6)"]
 
 
 def test_a_row_for_a_frame_that_was_never_counted_is_found(filled: Filled) -> None:
@@ -77,7 +77,7 @@ def test_a_picture_that_is_gone_is_found(filled: Filled) -> None:
     gone = evidence_of(filled)[0]
     gone.unlink()
     audit = audit_one(filled[0])
-    assert audit.missing_files == [str(gone)] and "are gone" in audit.problems[0]
+    assert audit.missing_files == [str(gone)] and "1 file gone" in audit.problems[0]
 
 
 def test_a_picture_that_was_changed_is_found(filled: Filled) -> None:
@@ -86,7 +86,7 @@ def test_a_picture_that_was_changed_is_found(filled: Filled) -> None:
     data[-20] ^= 1
     changed.write_bytes(data)
     audit = audit_one(filled[0])
-    assert audit.changed_files == [str(changed)] and "have changed" in audit.problems[0]
+    assert audit.changed_files == [str(changed)] and "1 file changed" in audit.problems[0]
 
 
 def test_a_picture_that_cannot_be_read_is_one_sentence(filled: Filled) -> None:
@@ -143,7 +143,7 @@ def test_one_frame_may_be_emitted_and_not_grabbed_but_not_two(filled: Filled, tm
     one_more = [*lines, {"seq": 13, "event": "emitted", "utc_ns": 1}]
     assert audit_one(filled[0], write_log(tmp_path / "a", one_more)).problems == []
     two_more = [*one_more, {"seq": 14, "event": "emitted", "utc_ns": 2}]
-    assert "emitted 12 frames and 10 were counted" in audit_one(
+    assert "emitted 12 frames, counted: 10" in audit_one(
         filled[0], write_log(tmp_path / "b", two_more)
     ).problems[0]  # fmt: skip
     assert "emitted 9 frames" in audit_one(filled[0], write_log(tmp_path / "c", lines[:-1])).problems[0]
@@ -224,7 +224,7 @@ def test_a_living_run_that_lost_a_frame_long_ago_does_not_balance(ledger: Engine
         connection.execute(update(InspectionRow).values(committed_utc_ns=1))
     late = audit_one(ledger)
     recorder.close()
-    assert (late.missing, late.under_way) == ([2], 1) and "1 of 6 frames have no row" in late.problems[0]
+    assert (late.missing, late.under_way) == ([2], 1) and "1 of 6 frames without a row" in late.problems[0]
 
 
 def test_a_line_that_ends_while_it_is_audited_is_no_dead_one(
