@@ -291,8 +291,12 @@ def test_a_ledger_that_cannot_be_written_stops_the_line_and_loses_no_frame(url: 
     ledger.dispose()
     again = open_ledger(url)
     audit = audit_ledger(again).runs[0]
+    told = {event.kind: event.words for event in queries.events(again, recorder.run_id)}
+    last = queries.inspection(again, recorder.run_id, audit.counter)
     again.dispose()
     assert audit.problems == [] and audit.rows == audit.counter and audit.crashed == audit.counter - 3 > 0
+    assert last is not None and last.reasons[0].code == "crash", "only a disk that refused is called disk"
+    assert "is locked by another program" in told["failed"]
 
 
 def test_evidence_that_the_disk_refuses_makes_the_frame_uninspected(

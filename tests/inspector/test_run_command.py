@@ -24,9 +24,11 @@ import pytest
 
 from inspector.cli.main import inspector as group
 from inspector.config import LineConfig
+from inspector.db.counter import FrameCounter, counter_path
 from inspector.errors import LedgerError
 from inspector.inputs import read_image
 from inspector.png import png_parts
+from inspector.types import Reason
 
 _PARTS = Path(__file__).parent / "station" / "line_parts.py"
 _SPEC = importlib.util.spec_from_file_location("line_parts", _PARTS)
@@ -415,6 +417,33 @@ def test_a_line_that_was_killed_while_starting_is_a_fault(workplace: Path, monke
     monkeypatch.setattr(beside, "_start_line", lambda *_: (Killed(), 0))
     monkeypatch.setattr(beside, "_wait_until_ready", lambda *_: None)
     assert beside.run_beside_dashboard(LineConfig(), []) == 1
+
+
+def test_the_terminal_hears_why_a_line_failed_whose_words_found_no_room(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Log and summary of the line lie beside its ledger: on a full disk both are cut off."""
+    from inspector.cli import beside
+
+    class Failed(LineThatRuns):
+        def poll(self) -> int:
+            return 1
+
+    def start_line(_arguments: list[str], log: Path, result: Path) -> tuple[Failed, int]:
+        result.write_text('{"grabbed": 40, "verd')
+        log.write_text("Traceback (most rec")
+        return Failed(), 0
+
+    counter = FrameCounter(counter_path(workplace, "R1"))
+    counter.failed(Reason("disk", "The disk of this test is full; free some space."))
+    counter.close()
+    monkeypatch.setattr(beside, "_start_line", start_line)
+    monkeypatch.setattr(beside, "_wait_until_ready", lambda *_: "R1")
+    monkeypatch.setattr(beside.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 0))
+    assert beside.run_beside_dashboard(LineConfig(), []) == 1
+    out, err = capsys.readouterr()
+    assert out == "" and err.splitlines()[-1] == "inspector: The disk of this test is full; free some space."
+    assert "Traceback" not in err
 
 
 def test_a_station_folder_that_may_not_be_entered_is_passed_over(monkeypatch, capsys) -> None:
