@@ -171,10 +171,10 @@ def contract_text(facts: LineFacts, figures: dict[str, Any]) -> str:
         ("tiles", f"{figures['tiles']}{some}, each {size}"),
         ("time", f"{figures['frame_ms']:.4g} ms a frame, from {measured} measured here"
                  f" on {engine['name']} {engine['precision']}"),
-        ("margin", f"{figures['margin']:.1%} of the {facts.period_ms:.4g} ms between two frames"),
+        ("margin", _margin(figures["margin"], facts.period_ms)),
         ("memory", f"at most {figures['memory_mb']['predicted']} MB resident, the limit model.memory_mb is"
                    f" {figures['memory_mb']['limit']}"),
-        ("line", "no speed limits it" if most is None else f"at most {most:.5g} mm/s"),
+        ("line", "no speed limits it" if most is None else f"at most {most:.4g} mm/s on this machine"),
     ]  # fmt: skip
     if some:
         rows.append(
@@ -184,6 +184,13 @@ def contract_text(facts: LineFacts, figures: dict[str, Any]) -> str:
     lines += [f"{one['state']:<5} {one['name']:<9} {one['words']}" for one in figures["conditions"]]
     failed = ", ".join(one["name"] for one in figures["conditions"] if one["state"] == "fail")
     return "\n".join([*lines, f"The contract fails on: {failed}." if failed else "The contract holds."])
+
+
+def _margin(margin: float, period_ms: float) -> str:
+    """margin: share of the time between two frames that is left, below 0 what is lacking."""
+    if margin < 0:
+        return f"none, a frame takes {1 - margin:.3g} times the {period_ms:.4g} ms between two frames"
+    return f"{margin:.1%} of the {period_ms:.4g} ms between two frames is left"
 
 
 def _geometry(facts: LineFacts) -> dict[str, Any]:
