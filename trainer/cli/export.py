@@ -34,11 +34,14 @@ def export(run: Path, out: Path, name: str | None, version: str, as_json: bool) 
         raise UsageError("--version is empty; give one, or leave the option out.")
     # Imported here: --help must not wait for torch.
     from trainer.checkpoint import load_run
+    from trainer.doubts import doubts
     from trainer.export import export_package
     from trainer.golden import load_tiles
 
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     trained = load_run(run)
+    for words in doubts(trained):
+        click.echo(f"Warning: {words}", err=True)
     package = export_package(trained, load_tiles(run), out, name or out.name, version)
     if as_json:
         click.echo(json.dumps({"package": str(out), "id": package.id, "classes": list(package.classes)}))
