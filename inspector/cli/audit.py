@@ -8,11 +8,10 @@ from pathlib import Path
 
 import click
 
-from inspector.cli.ledger import db_option, ledger_of
+from inspector.cli.ledger import db_option, ledger_of, ledger_to_read
 from inspector.counting import counted
 from inspector.db import queries
 from inspector.db.audit import LedgerAudit, RunAudit, audit_ledger
-from inspector.db.connect import open_ledger
 from inspector.db.simlog import read_sim_log
 from inspector.errors import UsageError
 
@@ -30,20 +29,18 @@ def audit(url: str | None, run_id: str | None, sim_log: Path | None, as_json: bo
 
     Compares the frame counter with the rows, the rows with the pictures on disk (each is
     read and its sha256 compared) and checks the database itself. Runs that died are given
-    their UNINSPECTED(crash) rows first. Exit code 1 when it does not balance.
+    their UNINSPECTED rows first; a ledger that cannot be written is only read. Exit code 1
+    when it does not balance.
 
     \b
     Example:  inspector audit
               inspector audit --db ledger.db --sim-log sim.jsonl --json
     """
     url = ledger_of(url)
-    engine = open_ledger(url, create=False)
-    try:
+    with ledger_to_read(url) as engine:
         if run_id is not None and queries.run(engine, run_id) is None:
             raise UsageError(f"There is no run {run_id} in {url}; `inspector report --db {url}` lists them.")
         result = audit_ledger(engine, run_id, read_sim_log(sim_log) if sim_log else None)
-    finally:
-        engine.dispose()
     if as_json:
         click.echo(json.dumps(_summary(result)))
     else:
@@ -83,12 +80,16 @@ def _print(result: LedgerAudit) -> None:
 def _line(run: RunAudit) -> str:
     words = ", ".join(f"{n} {word}" for word, n in sorted(run.verdicts.items())) or "nothing yet"
     rows = counted(run.rows, "row")
-    parts = [f"{run.run_id}  {run.end or 'running'}: {run.counter} grabbed, {rows} ({words})"]
+    parts = [f"{run.run_id}  {_state(run)}: {run.counter} grabbed, {rows} ({words})"]
     if run.crashed:
-        parts.append(f"{run.crashed} found after a crash")
+        parts.append(f"{run.crashed} found after it died")
     if run.under_way:
         parts.append(f"{run.under_way} under way")
     parts.append(f"{run.gaps} lost by the camera, {counted(run.files, 'file')}")
     if run.sim:
         parts.append(f"simulator: {run.sim['emitted']} emitted, {run.sim['lost']} lost")
     return "; ".join(parts)
+
+
+def _state(run: RunAudit) -> str:
+    return run.end or ("running" if run.alive else "died")

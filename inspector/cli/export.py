@@ -7,9 +7,8 @@ from pathlib import Path
 
 import click
 
-from inspector.cli.ledger import db_option, ledger_of
+from inspector.cli.ledger import db_option, ledger_of, ledger_to_read
 from inspector.counting import counted
-from inspector.db.connect import open_ledger
 from inspector.flagged import export_flagged
 
 
@@ -36,11 +35,8 @@ def export(out: Path, url: str | None, run_id: str | None, as_json: bool) -> int
     Example:  inspector export --flagged doubts
               trainer fit DATA doubts --init PACKAGE --out runs/next
     """
-    engine = open_ledger(ledger_of(url), create=False)
-    try:
+    with ledger_to_read(ledger_of(url)) as engine:
         exported = export_flagged(engine, out, run_id)
-    finally:
-        engine.dispose()
     for words in exported.missing:
         click.echo(words, err=True)
     frames = counted(len(exported.stems), "flagged frame")

@@ -17,7 +17,6 @@ from inspector.db.schema import EventRow, GapRow, InspectionRow, RunRow
 from inspector.db.simlog import SimLog
 from inspector.db.transactions import reading
 from inspector.errors import LedgerError
-from inspector.types import Fault
 
 SETTLED_S = 900
 """A frame of a living run whose successor was recorded so long ago is lost, not under way: a full
@@ -30,7 +29,9 @@ class RunAudit:
 
     run_id: str
     end: str | None
-    """closed, crash, or None while it runs."""
+    """closed, crash, or None while it runs and when it died and could not be mended."""
+    alive: bool
+    """A station of this machine is running it."""
     counter: int
     """Frames grabbed: the counter file, or what the ledger wrote down at the end of the run."""
     rows: int = 0
@@ -41,7 +42,7 @@ class RunAudit:
     """Frames of a living run that were grabbed and are not judged yet; no problem."""
     verdicts: dict[str, int] = field(default_factory=dict)
     crashed: int = 0
-    """Rows that were filled in because nobody judged the frame."""
+    """Rows that were filled in because the run ended before the frame had one: they have no time of grab."""
     gaps: int = 0
     """Frames that the camera lost."""
     files: int = 0
@@ -110,7 +111,7 @@ def _audit_run(connection: Connection, run_id: str, folder: Path, held: bool) ->
     alive = run.ended_at is None and (held or is_held(counter_path(folder, run_id)))
     in_file = read_count(counter_path(folder, run_id))
     counter = run.counted if run.counted is not None else (in_file or 0)
-    audit = RunAudit(run_id, run.end, counter)
+    audit = RunAudit(run_id, run.end, alive, counter)
     _count_rows(connection, audit, alive)
     _check_files(connection, audit, Path(run.evidence), folder, alive)
     if run.ended_at is None and not alive:
@@ -137,7 +138,7 @@ def _count_rows(connection: Connection, audit: RunAudit, alive: bool) -> None:
     audit.under_way = len(absent) - len(audit.missing)
     words = select(InspectionRow.verdict, func.count()).where(mine).group_by(InspectionRow.verdict)
     audit.verdicts = {word.value: n for word, n in connection.execute(words)}
-    crashed = select(func.count()).where(mine, InspectionRow.reason_code == Fault.CRASH.value)
+    crashed = select(func.count()).where(mine, InspectionRow.grab_utc_ns.is_(None))
     audit.crashed = connection.scalar(crashed) or 0
     lost = connection.scalar(select(func.sum(GapRow.count)).where(GapRow.run_id == audit.run_id))
     audit.gaps = int(lost or 0)
@@ -216,11 +217,11 @@ def _judge_files(engine: Engine, audit: RunAudit, folder: Path) -> None:
 def _against_simulator(connection: Connection, audit: RunAudit, log: SimLog) -> None:
     """Frame k of the ledger is the k-th that the simulator emitted; only its last may be ungrabbed."""
     wanted = (
-        select(InspectionRow.number, InspectionRow.grab_utc_ns, InspectionRow.reason_code)
+        select(InspectionRow.number, InspectionRow.grab_utc_ns)
         .where(InspectionRow.run_id == audit.run_id)
         .order_by(InspectionRow.number)
     )
-    rows = {number: (utc_ns, reason) for number, utc_ns, reason in connection.execute(wanted)}
+    rows = {number: utc_ns for number, utc_ns in connection.execute(wanted)}
     emitted, grabbed = len(log.emitted), audit.counter
     audit.sim = {"emitted": emitted, "grabbed": grabbed, "lost": sum(log.lost_before)}
     if not emitted - 1 <= grabbed <= emitted:
@@ -228,7 +229,7 @@ def _against_simulator(connection: Connection, audit: RunAudit, log: SimLog) -> 
     differing = [
         number
         for number, utc_ns in enumerate(log.emitted[:grabbed], start=1)
-        if rows.get(number, (None, ""))[0] not in (None, utc_ns)
+        if rows.get(number) not in (None, utc_ns)
     ]
     if differing:
         audit.problems.append(f"rows tell of other frames than the simulator emitted ({_some(differing)})")
@@ -237,11 +238,11 @@ def _against_simulator(connection: Connection, audit: RunAudit, log: SimLog) -> 
         select(GapRow.after_number, GapRow.count).where(GapRow.run_id == audit.run_id)
     ):
         gaps[after] = gaps.get(after, 0) + count
-    # A gap that was noted just before a crash may have died with the frame after it.
+    # A gap that was noted just before a run died may have died with the frame after it.
     silent = [
         number
         for number, lost in enumerate(log.lost_before[:grabbed], start=1)
-        if gaps.get(number - 1, 0) != lost and rows.get(number, (None, ""))[1] != Fault.CRASH.value
+        if gaps.get(number - 1, 0) != lost and rows.get(number, 0) is not None
     ]
     if silent:
         audit.problems.append(f"gaps differ from what the simulator lost, before frames {_some(silent)}")
