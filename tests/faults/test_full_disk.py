@@ -51,23 +51,23 @@ def frames(folder: Path, count: int) -> Path:
     return folder
 
 
-def filled(place: Path, config: str, count: int) -> dict[str, Any]:
+def filled(place: Path, size: str, config: str, count: int) -> dict[str, Any]:
     parts.make_package(place / "package")
     (place / "line.toml").write_text(f'[recording]\ndb = "sqlite:///ledger.db"\n{config}')
     camera = frames(place / "in", count)
-    return small_disk.on_small_disk(place / "disk", "2m", f"CAMERA = {str(camera)!r}\n{FILLED}")
+    return small_disk.on_small_disk(place / "disk", size, f"CAMERA = {str(camera)!r}\n{FILLED}")
 
 
 @pytest.fixture(scope="module")
 def full_of_rows(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What each command said while and after rows alone filled the disk."""
-    return filled(tmp_path_factory.mktemp("rows"), "", 900)
+    """What each command said while and after rows alone filled the disk, 1 kB each, however few commits."""
+    return filled(tmp_path_factory.mktemp("rows"), "1m", "", 1500)
 
 
 @pytest.fixture(scope="module")
 def full_of_pictures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The same where evidence filled it."""
-    return filled(tmp_path_factory.mktemp("pictures"), "pass_every = 1\n", 300)
+    return filled(tmp_path_factory.mktemp("pictures"), "2m", "pass_every = 1\n", 300)
 
 
 @pytest.fixture(params=["full_of_rows", "full_of_pictures"])
