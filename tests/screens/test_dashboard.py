@@ -422,7 +422,7 @@ async def test_a_flag_belongs_to_the_run_of_its_frame(
             await flagging(pilot)
             named._run_id = None  # the station starts anew while the operator thinks
             await until(pilot, lambda: named._shown == other.run_id)
-            await pilot.press("enter")
+            await pilot.press("enter", "enter")
             await until(pilot, lambda: bool(queries.flags(line.ledger)))
         named.close()
     finally:
