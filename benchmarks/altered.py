@@ -38,7 +38,8 @@ from trainer.augment import Map
 from trainer.checkpoint import TrainedNetwork
 from trainer.cli.main import main as trainer_command
 from trainer.config import FitConfig
-from trainer.sampler import Picture, Stock, TileSampler
+from trainer.sampler import TileSampler
+from trainer.stock import Picture, Stock
 from trainer.unet import UNet, UNetConfig, UpLevel
 from trainer.weights import IGNORE
 

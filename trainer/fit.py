@@ -29,8 +29,8 @@ from trainer.journal import Journal
 from trainer.judge import Material, Origin
 from trainer.ranks import ALONE, Ranks
 from trainer.run_lock import run_locked
-from trainer.sampler import load_stock
 from trainer.schedule import Schedule
+from trainer.stock import load_stock
 from trainer.train import Report, Setting, Training
 from trainer.validate import Validation
 

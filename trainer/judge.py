@@ -19,7 +19,7 @@ from trainer.config import FitConfig, to_toml
 from trainer.finish import Aim, LogTrades, finish
 from trainer.learner import channels_last
 from trainer.ranks import Ranks
-from trainer.sampler import Stock
+from trainer.stock import Stock
 from trainer.thresholds import ClassChoice
 from trainer.unet import UNet
 from trainer.validate import Shown, Tell, Validation, segment_frame, validate

@@ -24,7 +24,7 @@ from inspector.errors import UsageError
 from inspector.tiling import Geometry
 from inspector.types import Mask
 from trainer.checkpoint import save_atomically
-from trainer.sampler import FALSE_ALARM, Picture, Stock
+from trainer.stock import FALSE_ALARM, Picture, Stock
 from trainer.validate import segment_frame
 
 FILE = "false_alarms.npz"

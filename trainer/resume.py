@@ -19,8 +19,8 @@ from trainer.judge import Material, Origin
 from trainer.mining import load_false_alarms, with_false_alarms
 from trainer.ranks import ALONE, Ranks
 from trainer.run_lock import run_locked
-from trainer.sampler import Stock, load_stock
 from trainer.schedule import Schedule
+from trainer.stock import Stock, load_stock
 from trainer.train import Training
 
 

@@ -14,7 +14,8 @@ from torch import nn
 from inspector.tiling import Geometry, cheapest_plan, cut_tile, paste_tile
 from inspector.types import Image, Mask, ProbMap
 from trainer.ranks import Ranks
-from trainer.sampler import Normalisation, network_input
+from trainer.sampler import network_input
+from trainer.stock import Normalisation
 from trainer.thresholds import ClassChoice, ProbabilityHistogram
 from trainer.unet import UNet
 

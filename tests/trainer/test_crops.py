@@ -9,7 +9,8 @@ import pytest
 
 from inspector.tiling import Geometry
 from trainer.config import AugmentConfig, fit_config
-from trainer.sampler import Picture, Stock, TileSampler
+from trainer.sampler import TileSampler
+from trainer.stock import Picture, Stock
 
 HALO, SIDE = 20, 50
 STILL = AugmentConfig(flips=False, warp_chance=0, elastic_chance=0, gain=0, offset=0, gamma=0)

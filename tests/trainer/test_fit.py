@@ -25,7 +25,8 @@ from trainer.export import export_package
 from trainer.fit import Request, prepare, run
 from trainer.golden import load_tiles
 from trainer.resume import prepare_resume
-from trainer.sampler import TileSampler, load_stock
+from trainer.sampler import TileSampler
+from trainer.stock import load_stock
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from trainer.config import AugmentConfig, fit_config
-from trainer.sampler import Picture, Stock, TileSampler
+from trainer.sampler import TileSampler
+from trainer.stock import Picture, Stock
 
 HALO, OUT = 20, 60
 STILL = AugmentConfig(flips=False, warp_chance=0, elastic_chance=0, gain=0, offset=0, gamma=0)

@@ -20,7 +20,8 @@ from trainer.mining import (
     save_false_alarms,
     with_false_alarms,
 )
-from trainer.sampler import FALSE_ALARM, Picture, Stock, TileSampler
+from trainer.sampler import TileSampler
+from trainer.stock import FALSE_ALARM, Picture, Stock
 
 CLASSES = ("dark", "bright")
 

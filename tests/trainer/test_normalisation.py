@@ -8,7 +8,8 @@ import torch
 
 from trainer.config import fit_config
 from trainer.dataset import Sample
-from trainer.sampler import load_stock, network_input
+from trainer.sampler import network_input
+from trainer.stock import load_stock
 
 
 def stock_of(monkeypatch: pytest.MonkeyPatch, image: np.ndarray):

@@ -11,7 +11,8 @@ import pytest
 from trainer.config import fit_config
 from trainer.dataset import load_dataset
 from trainer.paste import RING_PX, Cutout, cut_out, draw_cutout, paste
-from trainer.sampler import TileSampler, load_stock
+from trainer.sampler import TileSampler
+from trainer.stock import load_stock
 
 HALO = 44
 

@@ -29,7 +29,8 @@ from trainer.learner import Learner
 from trainer.losses import batch_dice, dice_loss, dice_sums
 from trainer.ranks import Ranks, joined
 from trainer.resume import prepare_resume
-from trainer.sampler import TileSampler, load_stock
+from trainer.sampler import TileSampler
+from trainer.stock import load_stock
 
 ROOT = Path(__file__).parent.parent.parent
 PLAIN: dict[str, Any] = {"norm": "none", "precision": "f32", "optimizer": "sgd", "learning_rate": 0.05}
