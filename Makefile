@@ -51,16 +51,17 @@ data_samples: $(VENV)/work.installed  ## Make line.mp4 and parts/ again, from th
 	$(BIN)/trainer synth data_samples/line.mp4 --frames 132 --size 720x1280 --seed 50 --speed 64
 	$(BIN)/trainer synth data_samples/parts --frames 12 --size 480x640 --seed 60 --clean-share 0.25 --gray
 
-demo_model: $(VENV)/work.installed  ## Train data_samples/demo_model again (about 45 minutes on 2 cores)
+demo_model: $(VENV)/work.installed  ## Train data_samples/demo_model again (about an hour on 2 cores)
 	$(BIN)/trainer synth runs/demo/damaged --frames 360 --size 720x1280 --seed 100 --clean-share 0.2 --defects 8 --ignore-below 1 --gray
 	$(BIN)/trainer synth runs/demo/leaving --frames 140 --size 720x1280 --seed 102 --clean-share 0.3 --defects 6 --drift 0.65 --ignore-below 1 --gray
 	$(BIN)/trainer synth runs/demo/clean --frames 140 --size 720x1280 --seed 101 --clean-share 1 --gray
 	$(BIN)/trainer synth runs/demo/edges --frames 200 --size 720x1280 --seed 103 --clean-share 0.4 --defects 6 --drift 0.3 --ignore-below 1 --gray
 	$(BIN)/trainer synth runs/demo/straight --frames 300 --size 720x1280 --seed 105 --clean-share 0.9 --defects 4 --drift 0.16 --ignore-below 1 --gray
 	$(BIN)/trainer fit runs/demo/damaged runs/demo/leaving runs/demo/clean runs/demo/edges runs/demo/straight \
-		--out runs/demo/fit --steps 7000 --weight-cap 5 --false-alarm-share 0.25 --seed 1 --escape-target 0.09
+		--out runs/demo/fit --steps 7000 --weight-cap 5 --false-alarm-share 0.25 --edge-share 0.25 --seed 1 \
+		--escape-target 0.09
 	rm -rf data_samples/demo_model
-	$(BIN)/trainer export runs/demo/fit --out data_samples/demo_model --name demo --version 3.0.0
+	$(BIN)/trainer export runs/demo/fit --out data_samples/demo_model --name demo --version 4.0.0
 
 wheelhouse: $(VENV)/line.installed  ## Collect all that an install without network needs in build/wheelhouse
 	$(BIN)/python -m deploy.wheelhouse build/wheelhouse $(if $(EXTRA),--extra $(EXTRA)) $(if $(INDEX),--index $(INDEX))
