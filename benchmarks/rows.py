@@ -48,14 +48,15 @@ def commit() -> str:
 
 
 def command() -> str:
-    """The command line as a person would type it from the repository root."""
+    """The command line as typed from the repository root; of an absolute path its last name."""
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     program = (
         f"python -m {spec.name.removesuffix('.__main__')}"
         if spec
         else f"python benchmarks/{Path(sys.argv[0]).name}"
     )
-    return " ".join([program, *sys.argv[1:]])
+    given = (Path(each).name if each.startswith("/") else each for each in sys.argv[1:])
+    return " ".join([program, *given])
 
 
 def append_row(name: str, row: dict[str, Any]) -> None:

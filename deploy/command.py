@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 _PACKAGE = click.argument("package", type=click.Path(path_type=Path))
-_TARGET = [
+_OPTIONS = [
     click.option(
         "--engine", type=click.Choice(["tensorrt", "tensorrt-rtx"]), default="tensorrt", show_default=True,
         help="tensorrt serves; tensorrt-rtx only checks the graph, needs no GPU, and nothing of it is kept.",
@@ -27,8 +27,6 @@ _TARGET = [
         "--precision", type=click.Choice(["fp16"]), default="fp16", show_default=True,
         help="Arithmetic: that of the package's graph.",
     ),
-]  # fmt: skip
-_REST = [
     click.option(
         "--frame", default="1080x1920", show_default=True,
         help="HEIGHTxWIDTH of the line's frames; the tile is the whole frame where that fits the GPU.",
@@ -51,12 +49,7 @@ _REST = [
 
 def compile_options(command: Command) -> Command:
     """PACKAGE and every option of a compile command, in the order of the help page."""
-    return with_options(command, _TARGET)
-
-
-def with_options(command: Command, target: Sequence[Callable[..., Any]]) -> Command:
-    """The same, with options of one's own for what is compiled: `target` must have engine and precision."""
-    options: list[Callable[..., Any]] = [_PACKAGE, *target, *_REST]
+    options: list[Callable[..., Any]] = [_PACKAGE, *_OPTIONS]
     for option in reversed(options):
         command = option(command)
     return command

@@ -17,6 +17,7 @@ from deploy.size import plan_for_gpu, workspace_bytes
 from deploy.store import compiling, store
 from inspector.engine.compiled import Batch, BuilderOptions, CompiledEngine
 from inspector.engine.cuda import CudaRuntime, Gpu, cuda_runtime, free_memory, probe_gpu
+from inspector.engine.quantised import require_float
 from inspector.engine.tensorrt_api import TensorRt, load_tensorrt
 from inspector.errors import UsageError
 from inspector.package import ONNX, ModelPackage, load_package
@@ -80,11 +81,12 @@ def compile_package(
 ) -> Outcome:
     """Compile, audit, and with `tensorrt` keep the engine for this machine.
 
-    trt, cuda: the libraries; the installed ones by default. Raises UsageError where one is missing
-    or a size is wrong, GpuMissing, PackageError, Refused when the audit fails, CompileError,
-    CompileCancelled; then nothing is kept.
+    trt, cuda: the libraries; the installed ones by default. Raises UsageError where one is missing,
+    a size is wrong or the package is one in int8, GpuMissing, PackageError, Refused when the audit
+    fails, CompileError, CompileCancelled; then nothing is kept.
     """
     package = load_package(request.package)
+    require_float(package, "TensorRT")
     trt = trt or load_tensorrt(request.engine)
     if request.engine == LINT:
         plan = build(trt, package, _wish(request, package, None), report)

@@ -35,6 +35,8 @@ MOST_GOLDEN_TILES = 16
 LARGEST_HALF = 65_504.0
 HALF_HEADROOM = 16.0
 """Inner values of a network that serves in half precision stay this many times below the largest half."""
+INT8 = "int8"
+"""Key of `metrics` that makes a package one in 8 bits; see `inspector.engine.quantised`."""
 _REMEDY = "copy the package again from where it was exported"
 
 
@@ -163,6 +165,11 @@ class ModelPackage:
         half = self.manifest.metrics.get("half")
         value = half.get("activation") if isinstance(half, dict) else None
         return float(value) if isinstance(value, int | float) else None
+
+    @property
+    def in_8_bits(self) -> bool:
+        """Whether its graph computes in int8."""
+        return INT8 in self.manifest.metrics
 
     @property
     def onnx(self) -> Path:

@@ -2,17 +2,16 @@
 
 The calibration tiles pass through the trained network and through the one in 8 bits side by side.
 Each layer is fitted to answer what the trained one answers, from what the layers before it give in
-8 bits. Activations become whole numbers of 0 to 255, for each channel over the range that it was
-seen to take; the next layer's weights take the ranges in, so that to the processor all channels
-of a map have one scale.
+8 bits. Every map becomes whole numbers of 0 to 255, for each channel over the range that it was
+seen to take, and every weight one of -127 to 127. A layer's scale and bias lead from the whole numbers
+that it reads to those that it answers, so that nothing but whole numbers passes between two layers.
 """
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
@@ -20,9 +19,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainer.grid import Grid, grid_over
+from trainer.grid import LEVELS, Grid, grid_over, picture_grid
 from trainer.release import ReleaseGraph
-from trainer.rounding import Moments, fit, fit_and_round
+from trainer.rounding import Moments, fit_and_round
 from trainer.unet import ConvPair, UpLevel
 
 _Conv: TypeAlias = nn.Conv2d | nn.ConvTranspose2d
@@ -40,13 +39,22 @@ class Layer:
     """One convolution of the network in 8 bits."""
 
     weight: Tensor
-    """int8, or float32 where the layer stays in floating point; in torch's order of axes."""
-    scale: Tensor | None
-    """float32 (outputs,): what one step of a weight is worth; None in floating point."""
+    """int8, -127 to 127; in torch's order of axes."""
+    scale: Tensor
+    """float32 (outputs,)."""
     bias: Tensor
     """float32 (outputs,)."""
-    grid: Grid | None
-    """Of its answers; None where they stay in floating point. An 8-bit layer reads the whole numbers."""
+    up: bool
+    """Whether it is an up-convolution."""
+
+    def answer(self, whole: Tensor) -> Tensor:
+        """float32: scale * convolution + bias of whole numbers, uint8 or float32.
+
+        float32 holds every sum that a trained layer comes to exactly: they stay below 2^24.
+        """
+        x, weight = whole.float(), self.weight.float()
+        sums = F.conv_transpose2d(x, weight, stride=2) if self.up else F.conv2d(x, weight)
+        return sums * self.scale[:, None, None] + self.bias[:, None, None]
 
 
 @dataclass(slots=True)
@@ -56,33 +64,26 @@ class _Map:
     trained: list[Tensor]
     """float32 (1, channels, h, w)."""
     served: list[Tensor]
-    """uint8 where there is a grid, else float32."""
-    grid: Grid | None = None
-
-    def served_values(self) -> Iterator[Tensor]:
-        """What the network in 8 bits has here, float32."""
-        return (one if self.grid is None else self.grid.values(one) for one in self.served)
+    """uint8, whole numbers of `grid`."""
+    grid: Grid
 
     def each(self, change: Callable[[Tensor], Tensor]) -> _Map:
         """The same change in both networks; one that moves values but makes no new ones."""
         return _Map([change(one) for one in self.trained], [change(one) for one in self.served], self.grid)
 
 
-def layers_in_8_bits(
-    graph: ReleaseGraph, tiles: Tensor, float_layers: Collection[int], seed: int = 0
-) -> list[Layer]:
-    """Every convolution, in the order of computation.
+def layers_in_8_bits(graph: ReleaseGraph, tiles: Tensor, seed: int = 0) -> list[Layer]:
+    """Every convolution, in the order of computation; the head, the last one, answers scores.
 
-    graph: of float32. tiles: uint8 (n, h, w, channels) of a legal size. float_layers: convolutions that
-    stay in floating point, fitted like the others but not rounded. 1 is the one at the picture; it must
-    be among them, and so must be the head.
+    graph: of float32, its skip maps joined by concatenation. tiles: uint8 (n, h, w, channels) of a
+    legal size.
     """
     net = graph.net
     with torch.inference_mode():
-        chances = [_chances(graph, tile) for tile in tiles]
-        walk = _Walk(frozenset(float_layers), net.config.depth, chances, seed)
-        pictures = [(tile[None].float().permute(0, 3, 1, 2) - graph.mean) / graph.std for tile in tiles]
-        x, skips = _Map(pictures, list(pictures)), list[_Map]()
+        walk = _Walk([_chances(graph, tile) for tile in tiles], seed)
+        whole = [tile[None].permute(0, 3, 1, 2) for tile in tiles]
+        pictures = [(one.float() - graph.mean) / graph.std for one in whole]
+        x, skips = _Map(pictures, whole, picture_grid(graph.mean, graph.std)), list[_Map]()
         for level, pair in enumerate(net.down):
             if level:
                 skips.append(x)
@@ -91,74 +92,60 @@ def layers_in_8_bits(
             assert isinstance(pair, ConvPair)
             x = walk.pair(pair, x)
         for up in net.up:
-            assert isinstance(up, UpLevel)
+            assert isinstance(up, UpLevel) and up.concat
             skip = skips.pop().each(partial(_cropped, by=up.crop))
-            x = _joined(skip, walk.layer(up.up, x)) if up.concat else walk.layer(up.up, x, plus=skip)
-            x = walk.pair(up.convs, x)
-        walk.layer(net.head, x)
+            x = walk.pair(up.convs, _joined(skip, walk.layer(up.up, x)))
+        walk.head(net.head, x)
     return walk.layers
 
 
 class _Walk:
     """The layers that were passed so far."""
 
-    def __init__(self, float_layers: frozenset[int], depth: int, chances: list[Tensor], seed: int) -> None:
+    def __init__(self, chances: list[Tensor], seed: int) -> None:
         """chances: of each tile, float32 (h, w), how likely a pixel is to be drawn."""
         self.layers: list[Layer] = []
-        self._float_layers, self._depth, self._chances = float_layers, depth, chances
+        self._chances = chances
         self._random = torch.Generator().manual_seed(seed)
 
     def pair(self, pair: ConvPair, x: _Map) -> _Map:
         for conv in (pair.conv1, pair.conv2):
-            x = self.layer(conv, x, relu=True)
+            x = self.layer(conv, x, F.relu)
         return x
 
-    def layer(self, conv: _Conv, x: _Map, relu: bool = False, plus: _Map | None = None) -> _Map:
-        """The map after one more convolution. plus: a map that is added to the answers."""
-        number = len(self.layers) + 1
-        trained = [conv(one) for one in x.trained]
-        made = self._made(conv, x, trained)
-        read = x.served_values() if made.scale is None else (one.float() for one in x.served)
-        answer = _with(conv, made)
-        found = _Map(trained, [answer(one) for one in read])
-        if plus is not None:
-            found.trained = [a + b for a, b in zip(found.trained, plus.trained, strict=True)]
-            found.served = [a + b for a, b in zip(found.served, plus.served_values(), strict=True)]
-        found = found.each(F.relu) if relu else found
-        if any(reader not in self._float_layers for reader in readers(number, self._depth)):
-            grid = grid_over(found.trained)
-            found = _Map(found.trained, [grid.whole(one) for one in found.served], grid)
-        self.layers.append(replace(made, grid=found.grid))
-        return found
+    def layer(self, conv: _Conv, x: _Map, then: Callable[[Tensor], Tensor] | None = None) -> _Map:
+        """The map after one more convolution, in whole numbers. then: what follows it in the trained network.
 
-    def _made(self, conv: _Conv, x: _Map, trained: list[Tensor]) -> Layer:
-        """The layer fitted to what the trained one answers, on pixels drawn from every tile."""
-        assert conv.bias is not None
-        number, up = len(self.layers) + 1, isinstance(conv, nn.ConvTranspose2d)
-        if number == 1:  # it reads what the trained one reads, and bfloat16 holds its weights exactly
-            return Layer(conv.weight.detach(), None, conv.bias.detach(), None)
-        rounds = number not in self._float_layers
+        The least whole number stands for the least value seen, which after a ReLU is 0: to cut
+        off below it is the ReLU.
+        """
+        answers = [conv(one) for one in x.trained]
+        trained = [then(one) for one in answers] if then else answers
+        grid = grid_over(trained)
+        fitted = self._fitted(conv, x, answers)
+        made = Layer(fitted.weight, fitted.scale / grid.step, (fitted.bias - grid.low) / grid.step, fitted.up)
+        self.layers.append(made)
+        return _Map(trained, [nearest(made.answer(one)).to(torch.uint8) for one in x.served], grid)
+
+    def head(self, conv: nn.Conv2d, x: _Map) -> None:
+        """The last convolution."""
+        self.layers.append(self._fitted(conv, x, [conv(one) for one in x.trained]))
+
+    def _fitted(self, conv: _Conv, x: _Map, trained: list[Tensor]) -> Layer:
+        """The layer that answers what the trained one answers, on pixels drawn from every tile."""
+        up = isinstance(conv, nn.ConvTranspose2d)
         # Rows are answers, columns what is read: of an up-convolution four pixels answer to one.
         by_row = conv.weight.permute(2, 3, 1, 0) if up else conv.weight
-        if rounds:
-            assert x.grid is not None, "what an 8-bit layer reads has a grid"
-            by_row = by_row * x.grid.step.reshape((1, 1, 1, -1) if up else (1, -1, 1, 1))
+        by_row = by_row * x.grid.step.reshape((1, 1, 1, -1) if up else (1, -1, 1, 1))
         weights = (by_row.flatten(0, 2) if up else by_row.flatten(1)).double()
         moments = Moments(weights.shape[1], weights.shape[0])
-        served = x.served if rounds else x.served_values()
-        for n, (read, answer) in enumerate(zip(served, trained, strict=True)):
+        for n, (read, answer) in enumerate(zip(x.served, trained, strict=True)):
             moments.add(*self._read(n, read, answer, conv))
-        scale = None
-        if rounds:
-            found = fit_and_round(weights, moments, 4 if up else 1)
-            weights, bias, scale = found.whole.to(torch.int8), found.bias, found.scale
-            scale = scale[: conv.out_channels].float()
-        else:
-            weights, bias = fit(weights, moments)
-            weights = weights.float()
-        weights = weights.reshape(by_row.shape)
-        weights = weights.permute(3, 2, 0, 1).contiguous() if up else weights
-        return Layer(weights, scale, bias.reshape(-1, conv.out_channels).mean(0).float(), None)
+        found = fit_and_round(weights, moments, 4 if up else 1)
+        whole = found.whole.to(torch.int8).reshape(by_row.shape)
+        whole = whole.permute(3, 2, 0, 1).contiguous() if up else whole
+        bias = found.bias.reshape(-1, conv.out_channels).mean(0).float()
+        return Layer(whole, found.scale[: conv.out_channels].float(), bias, up)
 
     def _some(self, tile: int, one: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(values (n, channels), y, x) of pixels of a map, drawn by the tile's chances."""
@@ -187,6 +174,11 @@ class _Walk:
         return torch.stack(around, 1).permute(2, 0, 1).flatten(1).float(), answers
 
 
+def nearest(answers: Tensor) -> Tensor:
+    """float32 whole numbers of 0 to 255; halves go to the even one, as in the processor."""
+    return answers.round().clamp(0, LEVELS)
+
+
 def _chances(graph: ReleaseGraph, tile: Tensor) -> Tensor:
     """float32 (h, w) of a tile's input: half to all pixels alike, half to those around decisions."""
     sure = graph(tile[None])[1].amax(1, keepdim=True)
@@ -196,37 +188,14 @@ def _chances(graph: ReleaseGraph, tile: Tensor) -> Tensor:
     return 1 / near.numel() + near / near.sum().clamp(min=1)
 
 
-def readers(number: int, depth: int) -> list[int]:
-    """Which convolutions read what convolution `number` answers; none reads the head, the last."""
-    last = 5 * depth - 2
-    found = [number + 1] if number < last else []
-    if number % 2 == 0 and number < 2 * depth:  # the second of a level on the way down: its skip map
-        level = number // 2 - 1
-        found.append(2 * depth + 3 * (depth - 2 - level) + 2)
-    return found
-
-
-def _with(conv: _Conv, layer: Layer) -> nn.Module:
-    """The convolution with the layer's weights."""
-    changed = copy.deepcopy(conv)
-    weight = layer.weight.float()
-    if layer.scale is not None:
-        weight = weight * layer.scale.reshape(
-            (1, -1, 1, 1) if isinstance(conv, nn.ConvTranspose2d) else (-1, 1, 1, 1)
-        )
-    changed.weight, changed.bias = nn.Parameter(weight), nn.Parameter(layer.bias)
-    return changed
-
-
 def _cropped(one: Tensor, by: int) -> Tensor:
     return one[:, :, by:-by, by:-by]
 
 
 def _joined(skip: _Map, x: _Map) -> _Map:
-    """The skip map's channels, then the others; whole numbers only where both are."""
-    trained = [torch.cat(both, 1) for both in zip(skip.trained, x.trained, strict=True)]
-    if skip.grid is None or x.grid is None:
-        values = zip(skip.served_values(), x.served_values(), strict=True)
-        return _Map(trained, [torch.cat(both, 1) for both in values])
-    served = [torch.cat(both, 1) for both in zip(skip.served, x.served, strict=True)]
+    """The skip map's channels, then the others."""
+    trained, served = (
+        [torch.cat(both, 1) for both in zip(*pair, strict=True)]
+        for pair in ((skip.trained, x.trained), (skip.served, x.served))
+    )
     return _Map(trained, served, skip.grid.beside(x.grid))

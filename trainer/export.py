@@ -112,8 +112,11 @@ def export_package(
     return write_package(out, manifest, onnx_bytes, Golden(tiles, reference))
 
 
-def probabilities(graph: ReleaseGraph, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Defect probabilities (n, oh, ow, K), float32, one tile at a time, in the graph's own precision."""
+def probabilities(graph: nn.Module, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Defect probabilities (n, oh, ow, K), float32, one tile at a time, in the graph's own precision.
+
+    graph: a ReleaseGraph, or one that answers like it.
+    """
     planes = []
     with torch.inference_mode():
         for tile in tiles:

@@ -22,18 +22,17 @@ class Grid:
     """float32 (channels,)."""
     step: Tensor
 
-    def whole(self, values: Tensor) -> Tensor:
-        """uint8, nearest; (n, channels, h, w)."""
-        low, step = (each[None, :, None, None] for each in (self.low, self.step))
-        return ((values - low) / step).round().clamp(0, LEVELS).to(torch.uint8)
-
-    def values(self, whole: Tensor) -> Tensor:
-        """float32, what the whole numbers stand for."""
-        return whole * self.step[None, :, None, None] + self.low[None, :, None, None]
-
     def beside(self, other: Grid) -> Grid:
         """Of a map with the other's channels after these."""
         return Grid(torch.cat((self.low, other.low)), torch.cat((self.step, other.step)))
+
+
+def picture_grid(mean: Tensor, std: Tensor) -> Grid:
+    """Of the normalised picture: its whole numbers are the gray values themselves.
+
+    mean, std: float32, one value a channel, in 0..255 units.
+    """
+    return Grid((-mean / std).flatten(), (1 / std).flatten())
 
 
 def grid_over(maps: list[Tensor]) -> Grid:

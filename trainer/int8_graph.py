@@ -1,134 +1,151 @@
-"""The release graph with its network in 8 bits, as OpenVINO executes it in whole numbers.
+"""The release graph in 8 bits: as torch computes it for the golden tiles, and as the ONNX file.
 
-What comes before the network and after it stays as it was exported. Between two 8-bit layers stand
-FakeQuantize nodes with the levels 0 to 255, and each weight is a stored 8-bit number times its
-output's scale: OpenVINO computes such a convolution in whole numbers and rounds as it writes.
+    image uint8 (n, h, w, channels) -> convolutions of whole numbers, rounded to 0 to 255 between
+    two layers -> float32 scores -> float32 softmax -> outputs as in `trainer.release`
+
+Normalisation lies in the first layer's scale and bias, ReLU in the rounding, which cuts off below 0.
+OpenVINO computes each such convolution in whole numbers and rounds as it writes. Sums of whole
+numbers are exact in any order, so engines differ only where a result lies on a half.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
-import openvino as ov
-from openvino import opset13
-from torch import Tensor
+import onnx
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
 
-from inspector.package import ModelPackage
-from trainer.eight_bits import Layer
-from trainer.grid import LEVELS, Grid
-from trainer.unet import crops
+from trainer.eight_bits import Layer, nearest
+from trainer.release import INPUT, PROB, PROB_F32
+from trainer.unet import UNetConfig, crops
 
-_CONVOLUTIONS = ("Convolution", "ConvolutionBackpropData")
-
-
-@dataclass(frozen=True, slots=True)
-class _Node:
-    """A map in the graph: whole numbers where there is a grid."""
-
-    output: ov.Output
-    grid: Grid | None
-
-    def values(self) -> ov.Output:
-        if self.grid is None:
-            return self.output
-        step, low = _by_channel(self.grid.step), _by_channel(self.grid.low)
-        return opset13.add(opset13.multiply(self.output, step), low).output(0)
+OPSET, IR_VERSION = 18, 10
+_FAR = 1 << 31
 
 
-def int8_graph(package: ModelPackage, layers: Sequence[Layer], concat: bool) -> tuple[bytes, bytes]:
-    """(graph, weights) in OpenVINO's format.
+class EightBitGraph(nn.Module):
+    """Pictures in, probabilities out, in float32 on whole numbers."""
 
-    layers: of `layers_in_8_bits`, made from this package. concat: whether skip maps are joined by
-    concatenation, else by addition.
-    """
-    model = ov.Core().read_model(package.onnx)
-    first = next(op for op in model.get_ordered_ops() if op.get_type_name() in _CONVOLUTIONS)
-    softmax = model.output("prob_f32").get_node().input_value(0).get_node()
-    scores = _network(_in_float32(first.input_value(0)), layers, package.manifest.depth, concat)
-    softmax.input(0).replace_source_output(scores)
-    model.validate_nodes_and_infer_types()
-    with TemporaryDirectory(prefix="int8-") as folder:
-        path = Path(folder) / "int8.xml"
-        ov.save_model(model, path, compress_to_fp16=False)
-        return path.read_bytes(), path.with_suffix(".bin").read_bytes()
+    def __init__(self, layers: Sequence[Layer], config: UNetConfig) -> None:
+        """layers: of `layers_in_8_bits`, from a network of this config."""
+        super().__init__()
+        self.layers, self.config = tuple(layers), config
 
-
-def _in_float32(picture: ov.Output) -> ov.Output:
-    """The normalised picture before the exporter made half of it."""
-    node = picture.get_node()
-    return node.input_value(0) if node.get_type_name() == "Convert" else picture
-
-
-def _network(picture: ov.Output, layers: Sequence[Layer], depth: int, concat: bool) -> ov.Output:
-    """Scores of a normalised float32 picture (n, channels, h, w)."""
-    coming = iter(layers)
-    x, skips = _Node(picture, None), list[_Node]()
-    for level in range(depth):
-        if level:
-            skips.append(x)
-            pooled = opset13.max_pool(x.output, [2, 2], [1, 1], [0, 0], [0, 0], [2, 2]).output(0)
-            x = _Node(pooled, x.grid)
-        x = _pair(x, coming)
-    for crop in reversed(crops(depth)):
-        skip = _cropped(skips.pop(), crop)
-        layer = next(coming)
-        up = _convolution(x, layer, up=True)
-        x = _joined(skip, _rounded(up, layer.grid)) if concat else _added(skip, up, layer.grid)
-        x = _pair(x, coming)
-    return _convolution(x, next(coming))
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """(prob, prob_f32) of uint8 pictures (n, h, w, channels), as ReleaseGraph gives them."""
+        coming = iter(self.layers)
+        x, skips = image.permute(0, 3, 1, 2).float(), list[Tensor]()
+        for level in range(self.config.depth):
+            if level:
+                skips.append(x)
+                x = F.max_pool2d(x, 2)
+            x = _pair(x, coming)
+        for crop in reversed(crops(self.config.depth)):
+            skip = skips.pop()[:, :, crop:-crop, crop:-crop]
+            x = _pair(torch.cat((skip, nearest(next(coming).answer(x))), 1), coming)
+        prob_f32 = torch.softmax(next(coming).answer(x), 1)
+        prob = torch.round(prob_f32[:, 1:].permute(0, 2, 3, 1) * 255.0).to(torch.uint8)
+        return prob, prob_f32
 
 
-def _pair(x: _Node, coming: Iterator[Layer]) -> _Node:
-    for layer in (next(coming), next(coming)):
-        x = _rounded(opset13.relu(_convolution(x, layer)).output(0), layer.grid)
+def _pair(x: Tensor, coming: Iterator[Layer]) -> Tensor:
+    for _ in range(2):
+        x = nearest(next(coming).answer(x))
     return x
 
 
-def _convolution(x: _Node, layer: Layer, up: bool = False) -> ov.Output:
-    """A layer's answers in floating point; OpenVINO joins what rounds them to the layer itself."""
-    weight = opset13.constant(layer.weight.numpy())
-    if layer.scale is None:
-        read = x.values()
-    else:
-        read = x.output
-        scale = layer.scale.numpy().reshape((1, -1, 1, 1) if up else (-1, 1, 1, 1))
-        weight = opset13.multiply(opset13.convert(weight, "f32"), opset13.constant(scale))
-    if up:
-        answer = opset13.convolution_backprop_data(read, weight, strides=[2, 2])
-    else:
-        answer = opset13.convolution(read, weight, [1, 1], [0, 0], [0, 0], [1, 1])
-    return opset13.add(answer, _by_channel(layer.bias)).output(0)
+def int8_onnx(graph: EightBitGraph) -> bytes:
+    """The graph as an ONNX file, checked by the ONNX checker; batch, height and width are dynamic.
+
+    Whole numbers are written as ONNX writes them, each result as QuantizeLinear and DequantizeLinear
+    with scale 1, each weight as stored int8 and DequantizeLinear with the layer's scale.
+    """
+    made = _Nodes()
+    # Not a Cast: so OpenVINO knows the picture for whole numbers as well.
+    x = made.add("Transpose", made.add("DequantizeLinear", INPUT, *made.levels), perm=[0, 3, 1, 2])
+    coming, skips = iter(graph.layers), list[str]()
+    for level in range(graph.config.depth):
+        if level:
+            skips.append(x)
+            x = made.add("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2])
+        x = made.pair(x, coming)
+    for crop in reversed(crops(graph.config.depth)):
+        skip = made.part(skips.pop(), (crop, crop), (-crop, -crop), (2, 3))
+        x = made.pair(made.add("Concat", skip, made.rounded(x, next(coming)), axis=1), coming)
+    made.add("Softmax", made.answer(x, next(coming)), result=PROB_F32, axis=1)
+    defects = made.add("Transpose", made.part(PROB_F32, (1,), (_FAR,), (1,)), perm=[0, 2, 3, 1])
+    levels = made.add("Round", made.add("Mul", defects, made.constant(np.float32(255))))
+    made.add("Cast", levels, result=PROB, to=TensorProto.UINT8)
+    return made.model(graph.config)
 
 
-def _rounded(values: ov.Output, grid: Grid | None) -> _Node:
-    """Whole numbers of 0 to 255, one scale for all channels, which OpenVINO asks for."""
-    if grid is None:
-        return _Node(values, None)
-    low, high = _by_channel(grid.low), _by_channel(grid.low + LEVELS * grid.step)
-    ends = [opset13.constant(np.float32(end)) for end in (0, LEVELS)]
-    return _Node(opset13.fake_quantize(values, low, high, *ends, LEVELS + 1).output(0), grid)
+class _Nodes:
+    """An ONNX graph that grows node by node; tensors go by their names."""
 
+    def __init__(self) -> None:
+        self._nodes: list[onnx.NodeProto] = []
+        self._constants: list[onnx.TensorProto] = []
+        self.levels = self.constant(np.float32(1)), self.constant(np.uint8(0))
+        """Scale and zero of every map."""
 
-def _cropped(skip: _Node, by: int) -> _Node:
-    sides = (by, by), (-by, -by), (1, 1), (2, 3)
-    start, stop, step, axes = (opset13.constant(np.array(pair, np.int64)) for pair in sides)
-    return _Node(opset13.slice(skip.output, start, stop, step, axes).output(0), skip.grid)
+    def constant(self, value: NDArray[np.generic] | np.generic) -> str:
+        name = f"constant_{len(self._constants)}"
+        array = np.ascontiguousarray(value).reshape(value.shape)
+        self._constants.append(numpy_helper.from_array(array, name))
+        return name
 
+    def add(self, kind: str, *inputs: str, result: str = "", **attributes: Any) -> str:
+        name = result or f"{kind}_{len(self._nodes)}"
+        self._nodes.append(helper.make_node(kind, inputs, [name], name, **attributes))
+        return name
 
-def _joined(skip: _Node, up: _Node) -> _Node:
-    if skip.grid is None or up.grid is None:
-        return _Node(opset13.concat([skip.values(), up.values()], 1).output(0), None)
-    joined = opset13.concat([skip.output, up.output], 1).output(0)
-    return _Node(joined, skip.grid.beside(up.grid))
+    def answer(self, x: str, layer: Layer) -> str:
+        """A layer's answers in floating point."""
+        outputs = len(layer.scale)
+        weight = self.add(
+            "DequantizeLinear",
+            self.constant(layer.weight.numpy()),
+            self.constant(layer.scale.numpy()),
+            self.constant(np.zeros(outputs, np.int8)),
+            axis=1 if layer.up else 0,
+        )
+        bias = self.constant(layer.bias.numpy())
+        if layer.up:
+            return self.add("ConvTranspose", x, weight, bias, strides=[2, 2])
+        return self.add("Conv", x, weight, bias)
 
+    def rounded(self, x: str, layer: Layer) -> str:
+        """The same as whole numbers of 0 to 255."""
+        return self.add(
+            "DequantizeLinear", self.add("QuantizeLinear", self.answer(x, layer), *self.levels), *self.levels
+        )
 
-def _added(skip: _Node, up: ov.Output, grid: Grid | None) -> _Node:
-    return _rounded(opset13.add(skip.values(), up).output(0), grid)
+    def pair(self, x: str, coming: Iterator[Layer]) -> str:
+        for _ in range(2):
+            x = self.rounded(x, next(coming))
+        return x
 
+    def part(self, x: str, start: Sequence[int], stop: Sequence[int], axes: Sequence[int]) -> str:
+        """A slice, negative ends counted from the far side."""
+        return self.add("Slice", x, *(self.constant(np.array(each)) for each in (start, stop, axes)))
 
-def _by_channel(values: Tensor) -> ov.Node:
-    return opset13.constant(values.numpy().reshape(1, -1, 1, 1))
+    def model(self, config: UNetConfig) -> bytes:
+        """Checked and serialised."""
+        picture = helper.make_tensor_value_info(INPUT, TensorProto.UINT8, ["n", "h", "w", config.channels])
+        prob: list[str | int | None] = ["n", "oh", "ow", config.classes - 1]
+        outputs = [
+            helper.make_tensor_value_info(PROB, TensorProto.UINT8, prob),
+            helper.make_tensor_value_info(PROB_F32, TensorProto.FLOAT, ["n", config.classes, "oh", "ow"]),
+        ]
+        graph = helper.make_graph(self._nodes, "int8", [picture], outputs, self._constants)
+        opset = helper.make_opsetid("", OPSET)
+        model = helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION)
+        onnx.checker.check_model(model, full_check=True)
+        data: bytes = model.SerializeToString()
+        return data

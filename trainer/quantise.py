@@ -1,17 +1,14 @@
-"""int8 for the CPU: the release graph in 8 bits, fitted layer by layer on tiles of training frames.
+"""An int8 package: the network of a package in floating point, fitted to 8 bits on training frames.
 
-The first convolution stays in floating point, for it reads gray values of up to 255 to find a scratch
-of 3, and so does the head, which costs next to nothing. Where golden tiles then still differ by more
-than a certificate allows, more of the layers at full resolution stay. What has lost more accuracy
-on validation frames than int8 may cost is refused.
+It is a network of its own, with golden probabilities of its own: what an engine makes of it is held
+against them. What 8 bits changed is measured here, once, on validation frames, and stands in its
+manifest; a network that loses more than int8 may cost is refused, and nothing is written.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,27 +16,21 @@ from typing import Any
 import torch
 
 from inspector.config import ModelConfig
-from inspector.engine.certificate import LIMITS
-from inspector.engine.cpu import openvino_version
+from inspector.engine.certificate import refuse_over_limit
 from inspector.engine.graph import CompileOptions
 from inspector.engine.open import choose_plan
 from inspector.engine.openvino import OpenVinoEngine
-from inspector.engine.parity import Parity, measure
-from inspector.engine.quantised import (
-    MOST_LOST,
-    AccuracyLoss,
-    Calibration,
-    QuantisedRecord,
-    store_quantised,
-)
-from inspector.errors import CertificateError, CompileError
-from inspector.package import ONNX, ModelPackage
+from inspector.engine.parity import measure
+from inspector.engine.quantised import MOST_LOST, AccuracyLoss, Calibration, Quantisation
+from inspector.errors import Refused, UsageError
+from inspector.package import INT8, Golden, ModelPackage, write_package
 from trainer.calibration import CalibrationTiles, calibration_tiles
 from trainer.dataset import Dataset, Sample
 from trainer.eight_bits import layers_in_8_bits
 from trainer.evaluate import Segmenter, evaluate
-from trainer.initial import Start, start_from
-from trainer.int8_graph import int8_graph
+from trainer.export import probabilities
+from trainer.initial import start_from
+from trainer.int8_graph import EightBitGraph, int8_onnx
 from trainer.release import ReleaseGraph
 from trainer.unet import UNet
 
@@ -47,151 +38,102 @@ _LOG = logging.getLogger(__name__)
 
 MOST_VALIDATION_PX = 60_000_000
 """Of the frames with masks on which the loss is measured: f32 takes half a second for a million."""
+_NOT_MEASURED = AccuracyLoss(frames=0, held_out=False, iou_f32={}, iou_int8={}, miou_f32=None, miou_int8=None)
 
 
-@dataclass(frozen=True, slots=True)
-class Quantised:
-    """One quantised graph, not yet kept."""
+def export_int8(
+    package: ModelPackage, dataset: Dataset, out: Path, names: tuple[str, str], tiles: int = 64
+) -> ModelPackage:
+    """Write the int8 package of a package in floating point to `out`.
 
-    graph: bytes
-    weights: bytes
-    float_layers: tuple[int, ...]
-    parity: Parity
-
-
-def float_layer_choices(depth: int) -> list[tuple[int, ...]]:
-    """Which convolutions stay in floating point, the fastest choice first; 1 is the one at the picture.
-
-    A network of depth d has two a level on the way down, three a level on the way up, the full
-    resolution last, and then the head. All but the lowest level may stay, from the top.
+    names: name and version of the new package. tiles: how many to fit on. The package's seed cuts
+    training from validation frames, as `trainer fit` did; nothing is read from test frames. Raises
+    UsageError when `out` exists, the package is one in 8 bits, or its skip maps are added; Refused
+    when more than MOST_LOST of the mean IoU is lost or OpenVINO computes something else from the graph.
+    Nothing is written then.
     """
-    last = 5 * depth - 2
-    few: list[tuple[int, ...]] = [(1, last), (1, last - 1, last), (1, 2, last - 1, last)]
-    few.append((1, 2, last - 2, last - 1, last))
-    levels = [(*range(1, 2 * n + 1), *range(last - 3 * n, last + 1)) for n in range(1, depth)]
-    return few + levels
+    if out.exists():
+        raise UsageError(f"{out} exists already and packages are never changed; give a new name.")
+    training, validation = dataset.validation(seed=package.manifest.seed)
+    graph = _graph(package)  # refuses before any frame is read
+    cut = calibration_tiles(training, len(package.classes), package.geometry, tiles, package.manifest.seed)
+    _LOG.info("Fitting 8 bits on %d tiles of %d training frames.", len(cut.tiles), cut.frames)
+    layers = layers_in_8_bits(graph, torch.from_numpy(cut.tiles))
+    graph_in_8_bits = EightBitGraph(layers, graph.net.config).eval()
+    golden = package.golden()
+    golden = Golden(golden.tiles, probabilities(graph_in_8_bits, golden.tiles))
+    onnx = int8_onnx(graph_in_8_bits)
+    made = Quantisation(source=package.id, calibration=_record(cut), loss=_NOT_MEASURED)
+
+    def write(place: Path, metrics: dict[str, Any]) -> ModelPackage:
+        fields = {"name": names[0], "version": names[1], "metrics": metrics, "files": {}}
+        return write_package(place, package.manifest.model_copy(update=fields), onnx, golden)
+
+    with TemporaryDirectory(prefix="int8-") as folder:
+        candidate = write(Path(folder) / "candidate", {INT8: made.model_dump(mode="json")})
+        check_int8(candidate)
+        loss, figures = accuracy_loss(package, candidate, validation, held_out=validation is not training)
+    refuse_lost(package, loss)
+    measured = made.model_copy(update={"loss": loss}).model_dump(mode="json")
+    return write(out, {"validation": figures, INT8: measured})
 
 
-def quantise(package: ModelPackage, calibration: CalibrationTiles) -> Quantised:
-    """The fastest int8 graph that stays within a certificate's limits on the golden tiles.
-
-    Raises CertificateError when no choice of layers does, with the figures of the last one, and what
-    `start_from` raises.
-    """
+def _graph(package: ModelPackage) -> ReleaseGraph:
+    """The package's network in float32."""
     start = start_from(package)
-    with TemporaryDirectory(prefix="quantise-") as name:
-        for layers in float_layer_choices(package.manifest.depth):
-            graph, weights = _graph(start, calibration, layers)
-            path = Path(name) / f"{len(layers)}.xml"
-            path.write_bytes(graph)
-            path.with_suffix(".bin").write_bytes(weights)
-            parity = golden_parity(package, path)
-            _LOG.info(
-                "int8 but for convolution %s: largest difference %.4f, mask equal %.3f %%, %d of %d golden"
-                " defects found.", ", ".join(map(str, layers)), parity.max_difference,
-                100 * parity.mask_equal, parity.defects - parity.lost, parity.defects,
-            )  # fmt: skip
-            if within_limits(parity):
-                return Quantised(graph, weights, layers, parity)
-    limits = LIMITS["int8"]
-    raise CertificateError(
-        f"{package.path} does not bear 8 bits: a golden probability differs by {parity.max_difference:.4f}"
-        f" (limit {limits.max_difference}), {100 * parity.mask_equal:.3f} % of the mask pixels are equal"
-        f" (limit {100 * limits.mask_equal:g}), {parity.lost} golden defects are lost; serve it in bf16 or"
-        " f32, or calibrate on more frames."
-    )
-
-
-def _graph(start: Start, calibration: CalibrationTiles, float_layers: Sequence[int]) -> tuple[bytes, bytes]:
-    """(graph, weights) with all convolutions but `float_layers` in 8 bits."""
+    if start.config.skip != "concat":
+        raise UsageError(
+            f"The skip maps of {package.path} are added, and int8 is made for networks that join them; train"
+            ' with skip = "concat".'
+        )
     net = UNet(start.config).eval()
     net.load_state_dict(start.state)
-    normalisation = start.package.manifest.normalisation
-    graph = ReleaseGraph(net, (normalisation.mean, normalisation.std)).eval()
-    layers = layers_in_8_bits(graph, torch.from_numpy(calibration.tiles), float_layers)
-    return int8_graph(start.package, layers, start.config.skip == "concat")
+    normalisation = package.manifest.normalisation
+    return ReleaseGraph(net, (normalisation.mean, normalisation.std)).eval()
 
 
-def compile_int8(package: ModelPackage, dataset: Dataset, tiles: int = 64, seed: int = 0) -> QuantisedRecord:
-    """Quantise on training frames, measure the loss on validation frames, and keep the graph; its record.
+def _record(cut: CalibrationTiles) -> Calibration:
+    height, width = cut.tiles.shape[1:3]
+    return Calibration(data_sha256=cut.sha256, tiles=len(cut.tiles), tile=(height, width), frames=cut.frames)
 
-    Nothing is read from the dataset's test frames. Raises what `quantise` raises, CertificateError
-    where more than MOST_LOST is lost, and CompileError where the cache cannot be written; an older graph
-    is then still there.
+
+def check_int8(package: ModelPackage) -> None:
+    """Raises CertificateError unless OpenVINO computes the golden probabilities from the graph.
+
+    Not ONNX Runtime, which the other packages are checked with: it rounds otherwise between layers.
     """
-    training, validation = dataset.validation(seed=seed)
-    geometry = package.geometry
-    calibration = calibration_tiles(training, len(package.classes), geometry, tiles, seed)
-    _LOG.info("Calibrating on %d tiles of %d training frames.", len(calibration.tiles), calibration.frames)
-    found = quantise(package, calibration)
-    loss = accuracy_loss(package, found, validation, held_out=validation is not training)
-    refuse_lost(package, loss)
-    fields = {
-        "package": package.id,
-        "onnx_sha256": package.manifest.files[ONNX],
-        "torch": torch.__version__,
-        "openvino": openvino_version(),
-        "calibration": Calibration(
-            data_sha256=calibration.sha256,
-            tiles=len(calibration.tiles),
-            tile=calibration.tiles.shape[1:3],
-            frames=calibration.frames,
-        ),
-        "float_layers": found.float_layers,
-        "loss": loss,
-        "made_utc": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
+    golden = package.golden()
+    height, width = golden.tiles.shape[1:3]
+    engine = OpenVinoEngine(package, (height, width), CompileOptions("int8"))
     try:
-        return store_quantised(package, found.graph, found.weights, fields)
-    except OSError as error:
-        raise CompileError(
-            f"The int8 graph cannot be kept ({error.strerror}: {error.filename}); free the disk, or set"
-            " INSPECTION_CACHE to a folder that can be written."
-        ) from error
-
-
-def golden_parity(package: ModelPackage, graph: Path) -> Parity:
-    """What an int8 graph does on the golden tiles, as it would serve here."""
-    height, width = package.golden().tiles.shape[1:3]
-    engine = OpenVinoEngine(package, (height, width), CompileOptions("int8"), graph)
-    try:
-        return measure(engine, package, package.golden())
+        refuse_over_limit(engine.info, measure(engine, package, golden))
     finally:
         engine.close()
 
 
-def within_limits(parity: Parity) -> bool:
-    """Whether a certificate for int8 would be given."""
-    limits = LIMITS["int8"]
-    near = parity.max_difference <= limits.max_difference and parity.mask_equal >= limits.mask_equal
-    return near and not parity.lost
-
-
 def refuse_lost(package: ModelPackage, loss: AccuracyLoss) -> None:
-    """Raises CertificateError, naming both values, where int8 costs more accuracy than it may."""
+    """Raises Refused, naming both values, where int8 costs more accuracy than it may."""
     if loss.too_much:
-        raise CertificateError(
+        raise Refused(
             f"{package.path} loses {-100 * (loss.miou_change or 0):.2f} points of mean IoU in int8 on"
-            f" {loss.frames} validation frames, {100 * MOST_LOST:g} are allowed; serve it in bf16 or f32, or"
-            " calibrate on more frames."
+            f" {loss.frames} validation frames, {100 * MOST_LOST:g} are allowed; serve it as it is, in bf16"
+            " or f32, or fit int8 on more frames or with more --tiles."
         )
 
 
 def accuracy_loss(
-    package: ModelPackage, quantised: Quantised, samples: Sequence[Sample], held_out: bool
-) -> AccuracyLoss:
-    """IoU of f32 and of int8 with the truth of the same frames.
+    package: ModelPackage, in_8_bits: ModelPackage, samples: Sequence[Sample], held_out: bool
+) -> tuple[AccuracyLoss, dict[str, Any]]:
+    """IoU of f32 and of int8 with the truth of the same frames; and the manifest's `metrics.validation`.
 
     held_out: whether the frames gave no calibration tile.
     """
     some = _first(samples, MOST_VALIDATION_PX)
-    with TemporaryDirectory(prefix="quantise-") as name:
-        graph = Path(name) / "int8.xml"
-        graph.write_bytes(quantised.graph)
-        graph.with_suffix(".bin").write_bytes(quantised.weights)
-        before = _figures(package, some, CompileOptions("f32"), package.onnx)
-        after = _figures(package, some, CompileOptions("int8"), graph)
-    return AccuracyLoss(
+    before, after = (
+        _figures(each, some, CompileOptions(precision))
+        for each, precision in ((package, "f32"), (in_8_bits, "int8"))
+    )
+    loss = AccuracyLoss(
         frames=len(some),
         held_out=held_out,
         iou_f32={name: row["iou"] for name, row in before["per_class"].items()},
@@ -199,15 +141,15 @@ def accuracy_loss(
         miou_f32=before["miou"],
         miou_int8=after["miou"],
     )
+    classes = {name: {"iou": after["per_class"][name]["iou"]} for name in package.classes}
+    return loss, {"frames": len(some), "classes": classes, "per_defect": after["per_defect"]}
 
 
-def _figures(
-    package: ModelPackage, samples: Sequence[Sample], options: CompileOptions, graph: Path
-) -> dict[str, Any]:
+def _figures(package: ModelPackage, samples: Sequence[Sample], options: CompileOptions) -> dict[str, Any]:
     segmenter = Segmenter(
         package.geometry,
-        lambda frame: choose_plan(package, frame, ModelConfig(precision="f32")),
-        lambda plan: OpenVinoEngine(package, plan.input, options, graph),
+        lambda frame: choose_plan(package, frame, ModelConfig()),
+        lambda plan: OpenVinoEngine(package, plan.input, options),
     )
     try:
         halo = package.geometry.halo

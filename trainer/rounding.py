@@ -60,16 +60,15 @@ class Rounded:
     """float64 (outputs,)."""
 
 
-def fit(weights: Tensor, moments: Moments) -> tuple[Tensor, Tensor]:
-    """(weights, bias), float64, of the layer whose answers come nearest to those in `moments`.
+def fit(weights: Tensor, moments: Moments) -> Tensor:
+    """float64 (outputs, inputs): weights of the layer whose answers come nearest to those in `moments`.
 
     weights: float64 (outputs, inputs), to start from. Where the inputs in `moments` are those of the network
     in 8 bits and the answers the trained network's, the layer makes good what those before it got wrong.
     """
     variance, shared = moments.covariance
-    fitted = weights + torch.linalg.solve(_damped(variance), shared - variance @ weights.T).T
-    x, y = moments.mean
-    return fitted, y - fitted @ x
+    fitted: Tensor = weights + torch.linalg.solve(_damped(variance), shared - variance @ weights.T).T
+    return fitted
 
 
 def fit_and_round(weights: Tensor, moments: Moments, groups: int = 1) -> Rounded:
@@ -77,7 +76,7 @@ def fit_and_round(weights: Tensor, moments: Moments, groups: int = 1) -> Rounded
 
     groups: outputs n, n + outputs/groups, ... share a scale, as an up-convolution's four pixels do.
     """
-    fitted, _ = fit(weights, moments)
+    fitted = fit(weights, moments)
     largest = fitted.abs().amax(1).reshape(groups, -1).amax(0).repeat(groups)
     scale = (largest / LARGEST).clamp(min=1e-30)
     whole = _round_in_turn(fitted, _damped(moments.covariance[0]), scale)

@@ -29,6 +29,7 @@ from benchmarks.speed.record import Row, finished, keep
 from benchmarks.speed.table import words
 from deploy.qualify.cache import own_cache
 from inspector.engine.cpu import usable_cores
+from inspector.package import load_package
 
 SIZES = {"1080p": (1080, 1920), "12mp": (3000, 4000)}
 QUICK_SIZES = {"1080p": (520, 640), "12mp": (300, 400)}
@@ -54,7 +55,8 @@ def settings_of(group: str, scope: Scope) -> Row:
     if group.startswith("latency"):
         return {"frames": scope.frames}
     if group == "int8":
-        return {"rounds": scope.rounds, "package": str(scope.int8[0]) if scope.int8 else "demo model"}
+        package = load_package(scope.int8[0]).id if scope.int8 else "demo model"
+        return {"rounds": scope.rounds, "package": package}
     if group == "peers":
         return {"rounds": scope.rounds, "installed": bool(scope.peers)}
     return {"rounds": scope.rounds}
@@ -74,7 +76,7 @@ def run_group(group: str, scope: Scope) -> Row:
 )  # fmt: skip
 @click.option(
     "--int8", type=(Path, Path), metavar="PACKAGE DATA", default=None,
-    help="Package for group int8 and the dataset to calibrate it on [the demo model, generated frames].",
+    help="A second package for group int8, in floating point, and the dataset to fit int8 on.",
 )  # fmt: skip
 @click.option("--rounds", default=10, show_default=True, type=click.IntRange(1))
 @click.option("--frames", default=1000, show_default=True, type=click.IntRange(20), help="Of the latency.")
@@ -84,7 +86,7 @@ def main(groups: tuple[str, ...], rounds: int, frames: int, again: bool, quick: 
     """Measure the GROUPs, all of them by default, that have no row of this line and these settings yet."""
     scope = Scope(rounds, frames, SIZES, usable_cores(), **given)
     if quick:
-        scope = replace(scope, rounds=QUICK_ROUNDS, frames=QUICK_FRAMES, sizes=QUICK_SIZES)
+        scope = replace(scope, rounds=QUICK_ROUNDS, frames=QUICK_FRAMES, sizes=QUICK_SIZES, quick=True)
     for group in groups or GROUPS:
         settings = settings_of(group, scope)
         if not (again or quick) and finished(group, settings):

@@ -43,8 +43,10 @@ class Scope:
     threads: int
     peers: tuple[Path, ...] = ()
     """Folders that other tools were installed into."""
+    quick: bool = False
+    """Whether it is only to be seen that it runs."""
     int8: tuple[Path, Path] | None = None
-    """Package and dataset folder to calibrate it on; None: the demo model, on generated frames."""
+    """A second package for group int8, and the dataset folder to fit int8 on; None: only the demo model."""
 
 
 def open_line(

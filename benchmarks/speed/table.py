@@ -89,9 +89,8 @@ def _int8_figure(one: Row) -> str:
     ratios, speed, layers = one["ratios"], one["mpx_per_s"], one["layers"]
     return (
         f"{ratios['line']:.2f} times end to end, {ratios['engine only']:.2f} engine alone"
-        f" ({speed['int8']['line']:.2f} over {speed['bf16']['line']:.2f} Mpx/s) with"
-        f" {layers - len(one['float_layers'])} of {layers} convolutions in int8, as many as its certificate"
-        f" allows; {_lost(one.get('iou'))}"
+        f" ({speed['int8']['line']:.2f} over {speed['bf16']['line']:.2f} Mpx/s) with {layers['int8']} of"
+        f" {sum(layers.values())} convolutions in int8; {_lost(one.get('iou'))}"
     )
 
 

@@ -105,7 +105,7 @@ def certify(engine: Engine, package: ModelPackage) -> Certificate:
     golden = package.golden()
     parity = measure(engine, package, golden)
     path = certificate_path(engine, package)
-    _refuse_over_limit(engine.info, parity)
+    refuse_over_limit(engine.info, parity)
     kept = _read(path)
     if kept is not None:
         _refuse_other_key(kept, engine, package, path)
@@ -199,12 +199,15 @@ def _again(info: EngineInfo) -> str:
 
 
 def _other_way(info: EngineInfo) -> str:
-    """The setting that serves in f32 instead: TensorRT's engines are fp16 and nothing else."""
+    """What serves in f32 instead: TensorRT's engines are fp16 and nothing else, int8 packages int8."""
+    if info.precision == "int8":
+        return "serve the package in floating point that it was made from"
     setting = 'model.engine = "openvino"' if info.name == "tensorrt" else 'model.precision = "f32"'
     return f"set {setting} in line.toml"
 
 
-def _refuse_over_limit(info: EngineInfo, parity: Parity) -> None:
+def refuse_over_limit(info: EngineInfo, parity: Parity) -> None:
+    """Raises OverLimit, naming both values and what mends it, where an engine differs more than it may."""
     limits = LIMITS[info.precision]
     if info.name == "tensorrt":
         remedy = f"{_again(info)}, or {_other_way(info)}"

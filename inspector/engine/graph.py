@@ -1,4 +1,4 @@
-"""A release graph, or its quantised twin, compiled by OpenVINO for tiles of one size."""
+"""A release graph compiled by OpenVINO for tiles of one size."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import openvino as ov
 from openvino import opset13
 
 from inspector.engine.blobs import blob_path, read_blob, write_blob
-from inspector.engine.cpu import core, cpu_has_bf16, cpu_name
+from inspector.engine.cpu import core, cpu_name
 from inspector.errors import EngineError
 
 _LOG = logging.getLogger(__name__)
@@ -32,8 +32,7 @@ class CompileOptions:
     """How a graph is compiled."""
 
     precision: str = "f32"
-    """f32, bf16 or int8. int8 needs the quantised graph; what it leaves in floating point runs in
-    bf16 where the processor has it, else in f32."""
+    """f32, bf16 or int8. int8 is what the graph of an int8 package computes in; its softmax runs in f32."""
     threads: int = 0
     """Threads that compute; 0 = as many as OpenVINO finds best."""
     cache: Path | None = None
@@ -47,7 +46,7 @@ class CompileOptions:
 
     def properties(self) -> dict[str, Any]:
         """The same in OpenVINO's words."""
-        rest = ("bf16" if cpu_has_bf16() else "f32") if self.precision == "int8" else self.precision
+        rest = "f32" if self.precision == "int8" else self.precision
         found: dict[str, Any] = {"INFERENCE_PRECISION_HINT": rest, "PERFORMANCE_HINT": self.hint.upper()}
         if self.hint == "latency":
             found["NUM_STREAMS"] = 1

@@ -150,10 +150,9 @@ def _key(
     package: ModelPackage, frame: tuple[int, int], settings: ModelConfig, zones: Zones | None
 ) -> dict[str, Any]:
     precision = settings.precision
-    if (
-        precision == "auto"
-    ):  # what most likely serves; should bf16 fail its proof, the plan is still a legal one
-        precision = "bf16" if cpu_has_bf16() else "f32"
+    if precision == "auto":
+        # What most likely serves; should bf16 fail its proof, the plan is still a legal one.
+        precision = "int8" if package.in_8_bits else "bf16" if cpu_has_bf16() else "f32"
     areas = "" if zones is None or not zones.areas else hashlib.sha256(zones.counted.tobytes()).hexdigest()
     return {
         "package": package.id,

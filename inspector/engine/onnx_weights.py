@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from inspector.engine.quantised import require_float
 from inspector.errors import PackageError, UsageError
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def unet_weights(package: ModelPackage) -> UNetWeights:
     Raises UsageError when the `onnx` library is not installed, PackageError when the graph is not
     the network that its manifest describes.
     """
+    require_float(package, "torch")
     try:
         import onnx
     except ImportError as error:

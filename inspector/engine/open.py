@@ -42,13 +42,13 @@ _TORCH = "inspector.engine.torch:open_described"
 def open_engine(package: ModelPackage, tile: TilePlan | tuple[int, int], settings: ModelConfig) -> Engine:
     """An engine for this tile, held against the golden tiles just now.
 
-    tile: a plan, or the input size (height, width). In precision `auto` bf16 serves where the
-    processor has it and its certificate holds, if need be with the first convolutions in f32, else
-    f32; torch takes fp16 on an NVIDIA GPU and f32
-    on a CPU. The choice is logged and stands in Engine.info. Raises CertificateError when what was
-    asked for is not proven or a certificate was changed, UsageError when the machine does not have
-    it or a library is not installed, EngineError when the engine fails, CompiledEngineError when what
-    was compiled may not serve here.
+    tile: a plan, or the input size (height, width). In precision `auto` an int8 package serves in
+    int8; of any other bf16 serves where the processor has it and its certificate holds, if need be with
+    the first convolutions in f32, else f32; torch takes fp16 on an NVIDIA GPU and f32 on a CPU. The
+    choice is logged and stands in Engine.info. Raises CertificateError when what was asked for is not
+    proven or a certificate was changed, UsageError when the machine or the package does not have it or a
+    library is not installed, EngineError when the engine fails, CompiledEngineError when what was
+    compiled may not serve here.
     """
     size = tile.input if isinstance(tile, TilePlan) else tile
     if settings.engine == "fake":
@@ -72,7 +72,12 @@ def open_engine(package: ModelPackage, tile: TilePlan | tuple[int, int], setting
 
 
 def _open_auto(package: ModelPackage, plan: TilePlan, settings: ModelConfig) -> Engine:
-    """bf16 where it holds, else f32; what did not hold here is on file and not compiled again."""
+    """int8 of an int8 package; else bf16 where it holds, else f32.
+
+    What did not hold here is on file and not compiled again.
+    """
+    if package.in_8_bits:
+        return _open_proven(package, plan, "int8", settings)
     if not cpu_has_bf16():
         _LOG.info("%s has no bf16, so f32 serves.", cpu_name())
         return _open_proven(package, plan, "f32", settings)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 import numpy as np
 import openvino as ov
@@ -20,7 +19,7 @@ from inspector.engine.graph import (
     first_line,
 )
 from inspector.engine.protocol import EngineInfo
-from inspector.engine.quantised import QuantisedRecord, load_quantised
+from inspector.engine.quantised import quantisation
 from inspector.errors import EngineError, UsageError
 from inspector.package import ModelPackage
 from inspector.types import Image, ProbMap
@@ -38,21 +37,15 @@ class OpenVinoEngine:
         package: ModelPackage,
         tile: tuple[int, int],
         options: CompileOptions,
-        graph: Path | None = None,
     ) -> None:
-        """graph: None for the package's own, or for int8 the one that is kept for it on this machine.
-
-        Raises ShapeMismatch for an illegal tile, UsageError for a precision that the processor
-        lacks, CompiledEngineError when the int8 graph is missing, changed or of another package,
-        EngineError when OpenVINO fails.
+        """Raises ShapeMismatch for an illegal tile, UsageError for a precision that the package or the
+        processor does not have, EngineError when OpenVINO fails.
         """
         self._out = tuple(package.geometry.output(size) for size in tile)
         if options.precision == "bf16" and not cpu_has_bf16():
             raise UsageError(f'{cpu_name()} does not compute bf16; set model.precision to "auto" or "f32".')
-        note = exact_note(options.exact)
-        if options.precision == "int8" and graph is None:
-            graph, note = _kept_int8(package)
-        compiled = compile_graph(graph or package.onnx, tile, options)
+        note = _int8_note(package, options.precision) or exact_note(options.exact)
+        compiled = compile_graph(package.onnx, tile, options)
         self._expected = (1, *self._out, len(package.classes))
         if tuple(compiled.output(0).shape) != self._expected:
             raise EngineError(
@@ -100,25 +93,36 @@ class OpenVinoEngine:
         self.compiled = None
 
 
-def _kept_int8(package: ModelPackage) -> tuple[Path, str]:
-    """The int8 graph of the package, and what is to be said of it. Raises CompiledEngineError."""
-    quantised = load_quantised(package)
-    return quantised.graph, _int8_note(quantised.record)
+def _int8_note(package: ModelPackage, precision: str) -> str:
+    """What is to be said of an int8 package, without VNNI also that, aloud; empty for floating point.
 
-
-def _int8_note(record: QuantisedRecord) -> str:
-    """Which graph runs and what it lost; without VNNI also that, aloud."""
-    lost = (
-        f"{100 * record.loss.miou_change:+.2f} points of mIoU" if record.loss.miou_change else "no loss seen"
-    )
-    note = f"int8 graph {record.id()[:12]}, {lost}"
+    Raises UsageError where the package does not compute in this precision.
+    """
+    made = quantisation(package)
+    if made is None and precision == "int8":
+        raise UsageError(
+            f"{package.path} is in floating point; make an int8 package of it with `{int8_command(package)}`"
+            ' and serve that, or set model.precision = "auto" in line.toml.'
+        )
+    if made is None:
+        return ""
+    if precision != "int8":
+        raise UsageError(
+            f"{package.path} is an int8 package and does not compute in {precision}; set model.precision ="
+            f' "auto" in line.toml, or serve the package that it was made from, {made.source[:12]}.'
+        )
     if cpu_has_vnni():
-        return note
+        return made.note
     _LOG.warning(
         "%s has no VNNI: int8 runs in pairs of 16 bits, hardly faster than f32; compare with"
         " `inspector bench`.", cpu_name(),
     )  # fmt: skip
-    return f"{note}, without VNNI"
+    return f"{made.note}, without VNNI"
+
+
+def int8_command(package: ModelPackage) -> str:
+    """What to type to make an int8 package of one in floating point."""
+    return f"trainer export {package.path} --int8 DATA --out PACKAGE"
 
 
 def exact_note(layers: int) -> str:

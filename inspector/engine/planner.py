@@ -130,7 +130,7 @@ def tiles_at_once(package: ModelPackage, plan: TilePlan, settings: ModelConfig, 
 
 def memory_model(package: ModelPackage, settings: ModelConfig, zones: Zones | None = None) -> MemoryModel:
     """What has to fit: in precision auto f32, in which the engine may have to run."""
-    precision = settings.precision if settings.precision in ("bf16", "int8") else "f32"
+    precision = "int8" if package.in_8_bits else "bf16" if settings.precision == "bf16" else "f32"
     engine = "torch" if settings.engine == "torch" else "openvino"
     areas = 0 if zones is None else len(zones.areas)
     return MemoryModel(package, precision, engine, areas)

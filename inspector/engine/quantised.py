@@ -1,38 +1,23 @@
-"""The int8 twin of a release graph, as `trainer compile --precision int8` leaves it on this machine.
+"""What an int8 package says of its making: from which network, on which pictures, at what cost.
 
-The graph is OpenVINO's own format, two files. Beside them lies a record that says what it was
-made from and by what, what it cost on frames with masks, and the hash of both files. Nothing of
-it serves unless record, files and package agree; then the certificate decides, as for any engine.
+Its graph computes in 8 bits whatever engine reads it, and its golden probabilities are those of the
+network in 8 bits. What 8 bits changed is therefore not the certificate's to find; it was measured
+on frames with masks when the package was made, and stands in the manifest.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from inspector.errors import PackageError, UsageError
+from inspector.package import INT8, ModelPackage
 
-from inspector.engine.cache import cache_folder, write_whole
-from inspector.errors import (
-    CertificateError,
-    EngineCorrupt,
-    EngineModelMismatch,
-    EngineNotCompiled,
-)
-from inspector.package import ONNX, ModelPackage
-
-FORMAT = 2
-"""Of the record. What an older version of this software left is made again, not believed."""
 MOST_LOST = 0.002
-"""Of mean IoU on frames with masks, f32's less int8's: what is above serves nowhere."""
-_RECORD = "int8.json"
+"""Of mean IoU on frames with masks, f32's less int8's: what lost more is not exported."""
 
 
 class Calibration(BaseModel):
-    """The pictures that the ranges of 8 bits were measured on."""
+    """The pictures that the network in 8 bits was fitted on."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -46,7 +31,7 @@ class Calibration(BaseModel):
 
 
 class AccuracyLoss(BaseModel):
-    """What int8 changed on frames with masks, against the same package in f32."""
+    """What int8 changed on frames with masks, against the same network in f32 at the same thresholds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -81,140 +66,47 @@ class AccuracyLoss(BaseModel):
         }
 
 
-class QuantisedRecord(BaseModel):
-    """One quantised graph."""
+class Quantisation(BaseModel):
+    """How an int8 package was made; `metrics.int8` of its manifest."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: int = FORMAT
-    package: str
-    """Package id."""
-    onnx_sha256: str
-    torch: str
-    openvino: str
-    """Versions that made it."""
+    source: str
+    """Id of the package whose network it is."""
     calibration: Calibration
-    float_layers: tuple[int, ...]
-    """Convolutions left in floating point; 1 is the one at the picture."""
     loss: AccuracyLoss
-    made_utc: str
-    files: dict[str, str] = Field(min_length=2, max_length=2)
-    """File name -> sha256; the graph (.xml) and its weights (.bin)."""
 
-    def id(self) -> str:
-        """sha256 of its canonical JSON; part of the file, so that no changed record is believed."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
-
-
-@dataclass(frozen=True, slots=True)
-class QuantisedGraph:
-    """A quantised graph that agrees with its record and its package."""
-
-    graph: Path
-    record: QuantisedRecord
+    @property
+    def note(self) -> str:
+        """What is to be said wherever it runs."""
+        change = self.loss.miou_change
+        cost = "cost not measured" if change is None else f"{100 * change:+.2f} points of mIoU against f32"
+        return f"in 8 bits from package {self.source[:12]}, {cost}"
 
 
-def quantised_folder(package: ModelPackage) -> Path:
-    """Where the quantised graph of this package lies on this machine; may not exist yet."""
-    return cache_folder() / "quantised" / package.id[:16]
+def quantisation(package: ModelPackage) -> Quantisation | None:
+    """How it was made; None for a package in floating point.
 
-
-def quantise_command(package: ModelPackage) -> str:
-    """What to type to make it."""
-    return f"trainer compile {package.path} --engine openvino --precision int8 --calibrate DATA"
-
-
-def load_quantised(package: ModelPackage) -> QuantisedGraph:
-    """The quantised graph of this package, every byte of it checked.
-
-    Raises EngineNotCompiled where there is none of this format, EngineModelMismatch when it was made
-    from another package, EngineCorrupt when the record or a file was changed, CertificateError when
-    it lost more accuracy than int8 may; each names what mends it.
+    Raises PackageError where the manifest does not say it in full.
     """
-    folder, again = quantised_folder(package), f"make it again with `{quantise_command(package)}`"
-    record = _read_record(folder / _RECORD, package)
-    onnx = package.manifest.files[ONNX]
-    if (record.package, record.onnx_sha256) != (package.id, onnx):
-        raise EngineModelMismatch(
-            f"The int8 graph in {folder} was made from package {record.package[:12]} with graph"
-            f" {record.onnx_sha256[:12]}, this is package {package.id[:12]} with {onnx[:12]}; {again}."
-        )
-    if record.loss.too_much:
-        raise CertificateError(
-            f"The int8 graph in {folder} lost {-100 * (record.loss.miou_change or 0):.2f} points of mean IoU"
-            f" on {record.loss.frames} validation frames, {100 * MOST_LOST:g} are allowed;"
-            ' set model.precision = "auto" in line.toml.'
-        )
-    for name, expected in record.files.items():
-        path = folder / Path(name).name
-        try:
-            with path.open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise EngineCorrupt(
-                f"The int8 graph {path} cannot be read ({error.strerror}); {again}."
-            ) from error
-        if found != expected:
-            raise EngineCorrupt(
-                f"The int8 graph {path} was changed: sha256 {found[:12]} instead of {expected[:12]}; {again}."
-            )
-    graph = next(folder / Path(name).name for name in sorted(record.files, reverse=True))
-    return QuantisedGraph(graph, record)
-
-
-def store_quantised(
-    package: ModelPackage, graph: bytes, weights: bytes, fields: dict[str, Any]
-) -> QuantisedRecord:
-    """Keep a quantised graph and its record, in place of an older one; the record.
-
-    fields: those of QuantisedRecord but files. The files bear their hashes in their names and the
-    record comes last, in one rename: at every moment it names files that are there in full.
-    Raises OSError where the cache cannot be written.
-    """
-    folder = quantised_folder(package)
-    folder.mkdir(parents=True, exist_ok=True)
-    # One stem for both: OpenVINO finds the weights by the graph's name.
-    stem = hashlib.sha256(graph + weights).hexdigest()[:16]
-    contents = {f"{stem}.xml": graph, f"{stem}.bin": weights}
-    files = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
-    record = QuantisedRecord(**fields, files=files)
-    text = json.dumps({**record.model_dump(mode="json"), "id": record.id()}, indent=2) + "\n"
-    for name, data in contents.items():
-        write_whole(folder / name, data)
-    # A certificate speaks of the graph that it was made with; the next load makes it again.
-    for certificate in (cache_folder() / "certificates" / package.id[:16]).glob("openvino-int8-*.json"):
-        certificate.unlink()
-    write_whole(folder / _RECORD, text.encode())
-    for old in folder.iterdir():
-        if old.name not in {*contents, _RECORD}:
-            old.unlink()
-    return record
-
-
-def _read_record(path: Path, package: ModelPackage) -> QuantisedRecord:
-    again = f"make it again with `{quantise_command(package)}`"
+    if not package.in_8_bits:
+        return None
     try:
-        fields = json.loads(path.read_bytes())
-        said = fields.pop("id")
-        if fields["format"] != FORMAT:
-            raise EngineNotCompiled(
-                f"The int8 graph of {package.path} was made by another version of this software (record"
-                f" format {fields['format']}, this one reads {FORMAT}); {again}."
-            )
-        record = QuantisedRecord.model_validate(fields)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise EngineNotCompiled(
-            f"{package.path} has no int8 graph on this machine; make it with `{quantise_command(package)}`,"
-            ' or set model.precision = "auto".'
+        return Quantisation.model_validate(package.manifest.metrics[INT8])
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise PackageError(
+            f"{package.path} does not say how its int8 graph was made ({where}: {first['msg']}); make it"
+            " again with `trainer export`."
         ) from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ValidationError) as error:
-        raise EngineCorrupt(
-            f"The int8 record {path} cannot be read ({type(error).__name__}); {again}."
-        ) from error
-    if record.id() != said:
-        raise EngineCorrupt(
-            f"The int8 record {path} was changed: it says {str(said)[:12]} and is {record.id()[:12]};"
-            f" {again}."
+
+
+def require_float(package: ModelPackage, what: str) -> None:
+    """Raises UsageError where `what` cannot use an int8 package, naming the one that it was made from."""
+    made = quantisation(package)
+    if made is not None:
+        raise UsageError(
+            f"{package.path} is an int8 package, which OpenVINO computes on a CPU and {what} cannot; give"
+            f" the package that it was made from, {made.source[:12]}."
         )
-    return record

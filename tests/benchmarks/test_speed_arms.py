@@ -115,7 +115,7 @@ def test_int8_of_a_network_that_bears_it(tmp_path: Path, task: Task):
     data = int8.drawn_pictures(tmp_path / "pictures")
     scope = Scope(1, 20, {"1080p": SIZE}, 1)
     row = int8.one_model(task.package, data, scope, tmp_path / "run")
-    assert row["served"]["int8"]["engine"]["precision"] == "int8" and len(row["float_layers"]) < row["layers"]
+    assert row["served"]["int8"]["engine"]["precision"] == "int8" and set(row["layers"]) == {"int8"}
     assert set(row["ratios"]) == {"line", "engine only"}
     assert {len(one["engine"]["certificate"]) for one in row["served"].values()} == {64}
 
@@ -124,7 +124,7 @@ def test_int8_says_that_it_was_refused(tmp_path: Path, task: Task, monkeypatch: 
     def refuse(*_: object) -> None:
         raise CertificateError("does not bear 8 bits")
 
-    monkeypatch.setattr(int8, "compile_int8", refuse)
+    monkeypatch.setattr(int8, "export_int8", refuse)
     data = int8.drawn_pictures(tmp_path / "pictures")
     row = int8.one_model(task.package, data, Scope(1, 20, {"1080p": SIZE}, 1), tmp_path / "run")
     assert row["refused"] == "does not bear 8 bits" and "ratios" not in row

@@ -72,8 +72,7 @@ def test_int8_that_was_refused_falls_short_and_says_why():
         "base": 16,
         "ratios": {"line": 1.7, "engine only": 1.8},
         "mpx_per_s": {"int8": {"line": 8.5}, "bf16": {"line": 5.0}},
-        "float_layers": [1],
-        "layers": 18,
+        "layers": {"int8": 18},
         "served": {"int8": {"engine": ENGINE, "tile": [8, 8], "tiles": 1}},
     }
     given = {**drawn, "package": "tiles 1", "iou": {"frames": 60, "change": -0.0012}}
@@ -84,7 +83,7 @@ def test_int8_that_was_refused_falls_short_and_says_why():
     second = line_of(page, "int8 against bf16, 1080p, given")
     assert "mean IoU -0.12 points against f32 on 60 frames | FALLS SHORT" in second
     other = line_of(page, "int8 against bf16, 1080p, drawn")
-    assert "1.70 times end to end" in other and "17 of 18 convolutions" in other and "reported" in other
+    assert "1.70 times end to end" in other and "18 of 18 convolutions" in other and "reported" in other
 
 
 def test_a_missing_tool_names_what_installs_it():
@@ -189,3 +188,8 @@ def test_the_command_of_a_package_is_what_a_person_types(monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "__main__", SimpleNamespace(__spec__=spec))
     monkeypatch.setattr(sys, "argv", ["x", "int8"])
     assert rows.command() == "python -m benchmarks.speed int8"
+
+
+def test_no_folder_of_the_machine_gets_into_a_row(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "argv", ["x", "int8", "--int8", "/home/me/models/tiles-1", "datasets/tiles"])
+    assert rows.command().endswith(" int8 --int8 tiles-1 datasets/tiles")

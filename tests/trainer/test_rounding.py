@@ -79,7 +79,5 @@ def test_inputs_that_were_never_seen_keep_their_weights(weights: Tensor) -> None
 
 def test_without_rounding_nothing_is_lost_where_the_inputs_are_right(weights: Tensor) -> None:
     x = correlated(2000, 2)
-    found, bias = fit(weights, moments_of(x, x @ weights.T.float() + 3))
-    assert torch.allclose(found, weights, atol=1e-3) and torch.allclose(
-        bias, torch.full_like(bias, 3), atol=0.1
-    )
+    found = fit(weights, moments_of(x, x @ weights.T.float() + 3))
+    assert torch.allclose(found, weights, atol=1e-3)

@@ -1,149 +1,145 @@
-"""The int8 graph of a package on the line: loaded only when record, files and package agree."""
+"""An int8 package on the line: served in int8 and nothing else, with a certificate, its cost said."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-import openvino as ov
+import numpy as np
 import pytest
 
 from inspector.config import ModelConfig
-from inspector.engine import openvino
+from inspector.engine import measured, openvino
+from inspector.engine.certificate import certify
+from inspector.engine.graph import CompileOptions
 from inspector.engine.open import open_engine
-from inspector.engine.quantised import (
-    MOST_LOST,
-    AccuracyLoss,
-    Calibration,
-    QuantisedRecord,
-    load_quantised,
-    quantised_folder,
-    store_quantised,
-)
-from inspector.errors import CertificateError, EngineCorrupt, EngineModelMismatch, EngineNotCompiled
-from inspector.package import ONNX, ModelPackage
+from inspector.engine.openvino import OpenVinoEngine
+from inspector.engine.parity import measure
+from inspector.engine.planner import memory_model
+from inspector.engine.quantised import MOST_LOST, AccuracyLoss, quantisation
+from inspector.errors import CertificateError, PackageError, UsageError
+from inspector.package import INT8, Golden, ModelPackage, write_package
 
 pytestmark = pytest.mark.usefixtures("fresh_cache")
 
-INT8 = ModelConfig(precision="int8")
+LAYERS = 13  # of depth 3
 
 
-def fields_of(package: ModelPackage) -> dict[str, Any]:
-    return {
-        "package": package.id,
-        "onnx_sha256": package.manifest.files[ONNX],
-        "torch": "0",
-        "openvino": "0",
-        "calibration": Calibration(data_sha256="0" * 64, tiles=1, tile=(60, 60), frames=1),
-        "float_layers": (1,),
-        "loss": AccuracyLoss(
-            frames=1,
-            held_out=True,
-            iou_f32={"background": 1.0, "dark": 0.5, "bright": None},
-            iou_int8={"background": 1.0, "dark": 0.4975, "bright": None},
-            miou_f32=0.75,
-            miou_int8=0.74875,
-        ),
-        "made_utc": "2026-01-01T00:00:00+00:00",
-    }
+def changed(
+    package: ModelPackage, path: Path, made: dict[str, Any] | None = None, golden: Golden | None = None
+) -> ModelPackage:
+    """A whole package with another record of its making, or with other golden probabilities."""
+    metrics = package.manifest.metrics
+    metrics = metrics if made is None else {**metrics, INT8: made}
+    manifest = package.manifest.model_copy(update={"metrics": metrics, "files": {}})
+    return write_package(path, manifest, package.onnx.read_bytes(), golden or package.golden())
 
 
-def stored(package: ModelPackage, folder: Path, /, **changes: Any) -> QuantisedRecord:
-    """The float graph under the name of a quantised one: whole, and of this package."""
-    folder.mkdir(exist_ok=True)
-    ov.save_model(ov.Core().read_model(package.onnx), folder / "graph.xml", compress_to_fp16=False)
-    graph, weights = (folder / "graph.xml").read_bytes(), (folder / "graph.bin").read_bytes()
-    return store_quantised(package, graph, weights, {**fields_of(package), **changes})
-
-
-def test_what_was_kept_comes_back_and_an_older_one_goes(tiny_package: ModelPackage, tmp_path: Path) -> None:
-    stored(tiny_package, tmp_path / "made")
-    record = stored(tiny_package, tmp_path / "made", torch="1")
-    found = load_quantised(tiny_package)
-    assert found.record == record and found.graph.suffix == ".xml"
-    assert sorted(path.name for path in quantised_folder(tiny_package).iterdir()) == sorted(
-        [*record.files, "int8.json"]
-    )
-
-
-def test_the_loss_is_counted_by_class(tiny_package: ModelPackage, tmp_path: Path) -> None:
-    loss = stored(tiny_package, tmp_path / "made").loss
-    assert loss.change == {"background": 0.0, "dark": pytest.approx(-0.0025)}
-    assert loss.miou_change == pytest.approx(-0.00125) and not loss.too_much
-
-
-def test_a_graph_that_lost_too_much_does_not_serve(tiny_package: ModelPackage, tmp_path: Path) -> None:
-    allowed = AccuracyLoss(
-        frames=7, held_out=True, iou_f32={}, iou_int8={}, miou_f32=0.5, miou_int8=0.5 - MOST_LOST + 1e-6
-    )
-    stored(tiny_package, tmp_path / "made", loss=allowed)
-    assert load_quantised(tiny_package).record.loss == allowed
-    stored(tiny_package, tmp_path / "made", loss=allowed.model_copy(update={"miou_int8": 0.4975}))
-    with pytest.raises(CertificateError, match=r"lost 0\.25 points .* 7 validation frames, 0\.2 are allowed"):
-        open_engine(tiny_package, (60, 60), INT8)
-
-
-def test_a_record_of_another_format_is_made_again(tiny_package: ModelPackage, tmp_path: Path) -> None:
-    stored(tiny_package, tmp_path / "made", format=1)
-    with pytest.raises(EngineNotCompiled, match=r"format 1.*trainer compile"):
-        load_quantised(tiny_package)
-
-
-def test_not_compiled_is_refused_with_the_command(tiny_package: ModelPackage) -> None:
-    with pytest.raises(
-        EngineNotCompiled, match=r"trainer compile .* --precision int8 --calibrate"
-    ) as refusal:
-        open_engine(tiny_package, (60, 60), INT8)
-    assert refusal.value.exit_code == 3
-
-
-@pytest.mark.parametrize("suffix", [".xml", ".bin"])
-@pytest.mark.parametrize("damage", ["flipped", "missing"])
-def test_a_changed_file_is_refused(
-    suffix: str, damage: str, tiny_package: ModelPackage, tmp_path: Path
+def test_auto_serves_it_in_int8_and_every_convolution_is(
+    tiny_package: ModelPackage, tiny_int8_package: ModelPackage
 ) -> None:
-    stored(tiny_package, tmp_path / "made")
-    (path,) = quantised_folder(tiny_package).glob(f"*{suffix}")
-    if damage == "missing":
-        path.unlink()
-    else:
-        data = path.read_bytes()
-        path.write_bytes(data[:-3] + bytes([data[-3] ^ 1]) + data[-2:])
-    with pytest.raises(EngineCorrupt, match="was changed" if damage == "flipped" else "cannot be read"):
-        open_engine(tiny_package, (60, 60), INT8)
+    engine = open_engine(tiny_int8_package, (140, 180), ModelConfig())
+    assert engine.info.precision == "int8" and engine.info.layers == {"int8": LAYERS}
+    assert len(engine.info.certificate) == 64
+    assert f"from package {tiny_package.id[:12]}" in engine.info.note and "points of mIoU" in engine.info.note
+    engine.close()
 
 
-def test_a_changed_record_is_refused(tiny_package: ModelPackage, tmp_path: Path) -> None:
-    stored(tiny_package, tmp_path / "made")
-    path = quantised_folder(tiny_package) / "int8.json"
-    fields = json.loads(path.read_text())
-    path.write_text(json.dumps({**fields, "float_layers": [1, 2]}))
-    with pytest.raises(EngineCorrupt, match="was changed"):
-        load_quantised(tiny_package)
-    path.write_text("{")
-    with pytest.raises(EngineCorrupt, match="cannot be read"):
-        load_quantised(tiny_package)
+def test_the_engine_computes_what_torch_computes(tiny_int8_package: ModelPackage) -> None:
+    """Not only within int8's limits: whole numbers leave nothing to differ in but the last level."""
+    golden = tiny_int8_package.golden()
+    height, width = golden.tiles.shape[1:3]
+    engine = OpenVinoEngine(tiny_int8_package, (height, width), CompileOptions("int8"))
+    parity = measure(engine, tiny_int8_package, golden)
+    engine.close()
+    assert parity.max_difference <= 1 / 255 and parity.changed == 0 and parity.defects > 0
 
 
-def test_the_graph_of_another_package_is_refused(tiny_package: ModelPackage, tmp_path: Path) -> None:
-    stored(tiny_package, tmp_path / "made", package="f" * 64)
-    with pytest.raises(EngineModelMismatch, match="ffffffffffff"):
-        load_quantised(tiny_package)
+@pytest.mark.parametrize("precision", ["f32", "bf16"])
+def test_another_precision_is_refused_with_both_ways_out(
+    precision: str,
+    tiny_package: ModelPackage,
+    tiny_int8_package: ModelPackage,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(openvino, "cpu_has_bf16", lambda: True)
+    with pytest.raises(UsageError, match=f"does not compute in {precision}.*auto.*{tiny_package.id[:12]}"):
+        open_engine(tiny_int8_package, (60, 60), ModelConfig.model_validate({"precision": precision}))
 
 
-def test_a_graph_that_is_not_int8_is_not_served_as_int8(tiny_package: ModelPackage, tmp_path: Path) -> None:
-    stored(tiny_package, tmp_path / "made")
-    with pytest.raises(CertificateError, match="asked for int8 and runs"):
-        open_engine(tiny_package, (60, 60), INT8)
+def test_a_package_in_floating_point_is_not_served_in_int8(tiny_package: ModelPackage) -> None:
+    with pytest.raises(UsageError, match=r"in floating point; .* `trainer export .* --int8 DATA --out"):
+        open_engine(tiny_package, (60, 60), ModelConfig(precision="int8"))
+
+
+def test_torch_does_not_read_it(tiny_package: ModelPackage, tiny_int8_package: ModelPackage) -> None:
+    pytest.importorskip("torch")
+    with pytest.raises(UsageError, match=f"int8 package, .* torch cannot; .*{tiny_package.id[:12]}"):
+        open_engine(tiny_int8_package, (60, 60), ModelConfig(engine="torch"))
+
+
+def test_an_engine_that_is_not_its_network_is_refused(
+    tiny_int8_package: ModelPackage, tmp_path: Path
+) -> None:
+    golden = tiny_int8_package.golden()
+    probs = np.where(golden.probs < 0.5, golden.probs + np.float32(0.12), golden.probs)
+    other = changed(tiny_int8_package, tmp_path / "other", golden=Golden(golden.tiles, probs))
+    words = r"int8 on .* differs by 0\.1[12].* limit is 0\.1.*floating point"
+    with pytest.raises(CertificateError, match=words):
+        open_engine(other, (60, 60), ModelConfig())
+
+
+def test_a_package_that_only_says_int8_is_not_served(
+    tiny_package: ModelPackage, tiny_int8_package: ModelPackage, tmp_path: Path
+) -> None:
+    """Its graph computes in floating point: what runs is asked, not what is written."""
+    manifest = tiny_int8_package.manifest.model_copy(update={"files": {}})
+    false = write_package(tmp_path / "false", manifest, tiny_package.onnx.read_bytes(), tiny_package.golden())
+    with pytest.raises(CertificateError, match="asked for int8 and runs f32"):
+        open_engine(false, (60, 60), ModelConfig())
+
+
+def test_a_making_that_is_not_told_in_full_is_refused(
+    tiny_int8_package: ModelPackage, tmp_path: Path
+) -> None:
+    made = dict(tiny_int8_package.manifest.metrics[INT8])
+    del made["loss"]
+    with pytest.raises(PackageError, match=r"loss.*trainer export"):
+        open_engine(changed(tiny_int8_package, tmp_path / "silent", made), (60, 60), ModelConfig())
+
+
+def test_plans_and_memory_are_those_of_int8(
+    tiny_package: ModelPackage, tiny_int8_package: ModelPackage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert memory_model(tiny_int8_package, ModelConfig()).precision == "int8"
+    assert memory_model(tiny_package, ModelConfig()).precision == "f32"
+    monkeypatch.setattr(measured, "cpu_has_bf16", lambda: False)
+    for package, precision in ((tiny_int8_package, "int8"), (tiny_package, "f32")):
+        assert measured._key(package, (300, 400), ModelConfig(), None)["precision"] == precision
+
+
+def test_the_loss_is_counted_by_class_and_has_a_limit() -> None:
+    loss = AccuracyLoss(
+        frames=1,
+        held_out=True,
+        iou_f32={"background": 1.0, "dark": 0.5, "bright": None},
+        iou_int8={"background": 1.0, "dark": 0.4975, "bright": None},
+        miou_f32=0.75,
+        miou_int8=0.75 - MOST_LOST + 1e-6,
+    )
+    assert loss.change == {"background": 0.0, "dark": pytest.approx(-0.0025)}
+    assert loss.miou_change == pytest.approx(-MOST_LOST, abs=2e-6) and not loss.too_much
+    assert loss.model_copy(update={"miou_int8": 0.75 - MOST_LOST - 1e-6}).too_much
+    assert not loss.model_copy(update={"miou_int8": None}).too_much
 
 
 def test_without_vnni_it_is_said(
-    tiny_package: ModelPackage,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    tiny_int8_package: ModelPackage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(openvino, "cpu_has_vnni", lambda: False)
-    record = stored(tiny_package, tmp_path / "made")
-    note = openvino._int8_note(record)
-    assert "without VNNI" in note and record.id()[:12] in note and "-0.12 points" in note
-    assert "has no VNNI" in caplog.text
+    engine = OpenVinoEngine(tiny_int8_package, (60, 60), CompileOptions("int8"))
+    assert engine.info.note.endswith("without VNNI") and "has no VNNI" in caplog.text
+    assert certify(engine, tiny_int8_package).note == engine.info.note
+    engine.close()
+
+
+def test_a_package_in_floating_point_has_no_making(tiny_package: ModelPackage) -> None:
+    assert not tiny_package.in_8_bits and quantisation(tiny_package) is None
