@@ -80,6 +80,9 @@ def _why_not(package: ModelPackage, record: CompiledEngine) -> str | None:
 
 def text_of(facts: dict[str, Any]) -> str:
     """The facts for people."""
+    from inspector.engine.quantised import Quantisation
+    from inspector.package import INT8
+
     colour = "gray" if facts["channels"] == 1 else "colour"
     scale = "no scale" if facts["mm_per_px"] is None else f"{facts['mm_per_px']} mm a pixel (y, x)"
     classes = ", ".join(f"{name} from {value:.2f}" for name, value in facts["classes"].items())
@@ -99,7 +102,11 @@ def text_of(facts: dict[str, Any]) -> str:
         lines.append("  certificate none on this machine yet; one is made at the first load")
     for one in facts["engines"]:
         lines.append(f"  engine      {_engine_text(one)}")
-    if not facts["engines"]:
+    if INT8 in facts["metrics"]:
+        lines.append(
+            f"  engine      {Quantisation.model_validate(facts['metrics'][INT8]).note}; none to compile"
+        )
+    elif not facts["engines"]:
         lines.append(f"  engine      none compiled here (inspector models compile {facts['path']})")
     return "\n".join(lines)
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from inspector.cli.models_show import facts_of, text_of
 from inspector.config import ModelConfig
 from inspector.engine import measured, openvino
 from inspector.engine.certificate import certify
@@ -41,6 +42,14 @@ def test_auto_serves_it_in_int8_and_every_convolution_is(
     assert len(engine.info.certificate) == 64
     assert f"from package {tiny_package.id[:12]}" in engine.info.note and "points of mIoU" in engine.info.note
     engine.close()
+
+
+def test_models_show_says_where_it_comes_from_and_what_it_cost(
+    tiny_package: ModelPackage, tiny_int8_package: ModelPackage
+) -> None:
+    shown = text_of(facts_of(tiny_int8_package))
+    assert f"in 8 bits from package {tiny_package.id[:12]}, " in shown and "models compile" not in shown
+    assert "models compile" in text_of(facts_of(tiny_package))
 
 
 def test_the_engine_computes_what_torch_computes(tiny_int8_package: ModelPackage) -> None:
