@@ -50,7 +50,7 @@ class Layer:
     def answer(self, whole: Tensor) -> Tensor:
         """float32: scale * convolution + bias of whole numbers, uint8 or float32.
 
-        float32 holds every sum that a trained layer comes to exactly: they stay below 2^24.
+        Sums are exact as long as they stay below 2^24, as those of trained layers do by far.
         """
         x, weight = whole.float(), self.weight.float()
         sums = F.conv_transpose2d(x, weight, stride=2) if self.up else F.conv2d(x, weight)

@@ -54,8 +54,8 @@ def export_int8(
     """
     if out.exists():
         raise UsageError(f"{out} exists already and packages are never changed; give a new name.")
-    training, validation = dataset.validation(seed=package.manifest.seed)
     graph = _graph(package)  # refuses before any frame is read
+    training, validation = dataset.validation(seed=package.manifest.seed)
     cut = calibration_tiles(training, len(package.classes), package.geometry, tiles, package.manifest.seed)
     _LOG.info("Fitting 8 bits on %d tiles of %d training frames.", len(cut.tiles), cut.frames)
     layers = layers_in_8_bits(graph, torch.from_numpy(cut.tiles))
