@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import cv2
@@ -100,11 +101,20 @@ class ImageFolder:
             return None
         file = self._files[self._at]
         self._at += 1
+        name = _readable(file.name)
         try:
-            return grab_of(read_image(file), file.name)
+            return grab_of(read_image(file), name)
         except DatasetError as error:
-            return grab_of(None, file.name, Reason(Fault.FORMAT, str(error)))
+            return grab_of(None, name, Reason(Fault.FORMAT, _readable(str(error))))
 
     def close(self) -> None:
         """Forget the listing."""
         self._files = []
+
+
+def _readable(name: str) -> str:
+    """A file's name as text: bytes that are no UTF-8, as older systems left them, as `\\xe4`.
+
+    No ledger and no output takes such bytes, and a frame must not lack its row for its name.
+    """
+    return os.fsencode(name).decode(errors="backslashreplace")

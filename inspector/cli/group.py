@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import os
 import sys
 
 import click
@@ -49,6 +50,7 @@ class LazyGroup(click.Group):
 def run_group(group: click.Group, program: str) -> int:
     """Run a command line and return its exit code; a known failure becomes one sentence on stderr."""
     try:
+        _require_text(sys.argv[1:])
         result = group.main(prog_name=program, standalone_mode=False)
     except click.exceptions.Abort:
         click.echo(f"{program}: interrupted", err=True)
@@ -70,3 +72,11 @@ def run_group(group: click.Group, program: str) -> int:
         )
         return UsageError.exit_code
     return result if isinstance(result, int) else 0
+
+
+def _require_text(arguments: list[str]) -> None:
+    """Raises UsageError for bytes that are no UTF-8: no config, ledger or output can name such a path."""
+    for argument in arguments:
+        text = os.fsencode(argument).decode(errors="backslashreplace")
+        if os.fsencode(argument) != text.encode():
+            raise UsageError(f"{text} is not written in UTF-8; rename it, or give another path.")

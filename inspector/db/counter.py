@@ -75,7 +75,7 @@ class FrameCounter:
         if self._open:
             for place, text in ((_WORDS, cause.words), (_CODE, str(cause.code))):
                 room = place.stop - place.start
-                self._map[place] = text.encode()[:room].ljust(room, b"\0")
+                self._map[place] = text.encode(errors="backslashreplace")[:room].ljust(room, b"\0")
 
     def sync(self) -> None:
         """Bring the count to the disk, so that it survives a power cut as well."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import cv2
@@ -94,3 +95,14 @@ def test_a_picture_that_vanishes_while_the_folder_is_read_is_a_fault(tmp_path: P
     assert camera.read().fault is None
     assert camera.read().fault.code == "format"
     assert camera.read() is None
+
+
+def test_a_name_in_no_utf_8_is_text_for_the_ledger(tmp_path: Path) -> None:
+    """One picture named on an older system ended the line: no ledger takes such bytes."""
+    (tmp_path / os.fsdecode(b"a\xe4.png")).write_bytes(b"no image")
+    cv2.imwrite(str(tmp_path / "b.png"), np.zeros((4, 5), np.uint8))
+    (tmp_path / "b.png").rename(tmp_path / os.fsdecode(b"b\xfc.png"))
+    broken, whole = read_all(ImageFolder(tmp_path, "folder"))
+    assert (broken.source, whole.source) == (r"a\xe4.png", r"b\xfc.png")
+    assert whole.image is not None and whole.image.shape == (4, 5)
+    assert r"a\xe4.png" in broken.fault.words

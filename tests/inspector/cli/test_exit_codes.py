@@ -97,3 +97,13 @@ def test_a_ledger_without_rights_is_a_fault(
         code = call(monkeypatch, *READING["flag"], "--db", str(file))
     err = capsys.readouterr().err
     assert (code, len(err.splitlines())) == (1, 1) and words in err, err
+
+
+@pytest.mark.parametrize(
+    "arguments", [("run", "--camera", "in\udce4"), ("audit", "--db", "d\udce4/ledger.db")]
+)
+def test_a_path_in_no_utf_8_is_one_sentence(
+    arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, *arguments) == 2
+    assert r"\xe4" in (err := capsys.readouterr().err) and "is not written in UTF-8; rename it" in err

@@ -61,6 +61,14 @@ def test_why_a_run_failed_is_left_in_the_file_and_its_count_with_it(tmp_path: Pa
     assert read_count(counter.path) == 2
 
 
+def test_a_failure_that_names_a_file_in_no_utf_8_is_left_all_the_same(tmp_path: Path) -> None:
+    """The recorder's thread ended on such words before it had said that it failed: the line hung."""
+    counter = FrameCounter(tmp_path / "run.counter")
+    counter.failed(Reason("disk", "T\udce4r is full"))
+    counter.close()
+    assert read_failure(counter.path) == Reason("disk", "T\\udce4r is full")
+
+
 def test_a_counter_of_an_earlier_version_is_read_and_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "run.counter"
     path.write_bytes(b"FRAMES1\0" + (7).to_bytes(8, sys.byteorder))
