@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from functools import cache
 from pathlib import Path
 
@@ -13,6 +14,7 @@ _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 _USUAL_CACHE_BYTES = 16 << 20
 # Dot products of 8-bit integers, as the kernel names them: Intel and AMD, and ARM.
 _INT8_FLAGS = {"avx512_vnni", "avx_vnni", "avx_vnni_int8", "amx_int8", "i8mm", "asimddp"}
+_ONE_CORE = threading.Lock()  # two threads that ask first at the same time would make two
 
 
 def openvino_version() -> str:
@@ -20,14 +22,19 @@ def openvino_version() -> str:
     return str(ov.__version__).split("-")[0]
 
 
-@cache
 def core() -> ov.Core:
-    """OpenVINO of this process, made at the first call and kept until its end.
+    """OpenVINO of this process, made at the first call and kept until its end; for any thread.
 
     One for all: its CPU plugin gives the thread that loads it another stack for signals. Of two
     cores that go in the order in which they came, the second puts the first one's stack back, whose
     memory is gone, and the next signal ends the process without a word (OpenVINO 2026.4.1).
     """
+    with _ONE_CORE:
+        return _core()
+
+
+@cache
+def _core() -> ov.Core:
     return ov.Core()
 
 

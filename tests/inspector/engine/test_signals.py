@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
+import pytest
+
+from inspector.engine import cpu
 from inspector.package import ModelPackage
 
 SWAP = """
@@ -31,3 +38,25 @@ def test_a_signal_after_a_swap_of_engines_is_heard(tiny_package: ModelPackage) -
         [sys.executable, "-c", SWAP, str(tiny_package.onnx)], capture_output=True, text=True, timeout=120
     )
     assert (said.returncode, said.stdout.strip()) == (0, "heard"), said.stderr
+
+
+def test_threads_that_ask_at_once_get_one_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`cache` alone lets two in: one of the two cores goes, and takes the stack for signals with it."""
+    made = []
+
+    class SlowCore:
+        def __init__(self) -> None:
+            made.append(self)
+            time.sleep(0.2)  # room for the second thread to ask
+
+    monkeypatch.setattr(cpu.ov, "Core", SlowCore)
+    monkeypatch.setattr(cpu, "_core", cache(cpu._core.__wrapped__))
+    together = threading.Barrier(2)
+
+    def ask(_: int) -> object:
+        together.wait(10)
+        return cpu.core()
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(ask, range(2))
+    assert first is second and len(made) == 1
