@@ -16,7 +16,7 @@ class Rivals:
     """Watches the cores that this process may use, from its making on."""
 
     def __init__(self) -> None:
-        self._began, self._busy_s, self._own_s = time.monotonic(), _busy_s(), _own_s()
+        self._began, self._others_s = time.monotonic(), _others_s()
 
     def share(self) -> float:
         """Share of the time of these cores that went to other programs since then, 0 to 1.
@@ -24,7 +24,10 @@ class Rivals:
         0 also where the system does not tell. Its clock ticks 100 times a second: a span below
         0.2 s says little.
         """
-        spent_s = _busy_s() - self._busy_s - (_own_s() - self._own_s)
+        now_s = _others_s()
+        if self._others_s is None or now_s is None:
+            return 0.0
+        spent_s = now_s - self._others_s
         most_s = (time.monotonic() - self._began) * len(_cores())
         return min(1.0, max(0.0, spent_s / most_s)) if most_s > 0 else 0.0
 
@@ -32,6 +35,14 @@ class Rivals:
 def _cores() -> list[int]:
     count = os.cpu_count() or 1
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(count))
+
+
+def _others_s() -> float | None:
+    """Seconds that these cores have worked for other programs; None where the system does not tell."""
+    try:
+        return _busy_s() - _own_s()
+    except (OSError, psutil.Error):
+        return None
 
 
 def _busy_s() -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
@@ -45,8 +46,22 @@ def test_the_share_of_others(
     assert watch.share() == pytest.approx(share)
 
 
-def test_no_time_is_no_share() -> None:
-    assert 0.0 <= Rivals().share() <= 1.0
+def test_no_time_is_no_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch)
+    watch = Rivals()
+    machine.busy = [9.0] * 4
+    assert watch.share() == 0.0
+
+
+def test_a_system_that_does_not_tell_stops_no_measurement(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A sandbox without /proc/stat ended the line on a traceback as it planned its tiles."""
+    monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path))
+    watch = Rivals()
+    assert watch.share() == 0.0
+    monkeypatch.undo()
+    assert watch.share() == 0.0
 
 
 def test_work_of_this_process_and_its_children_is_its_own() -> None:
