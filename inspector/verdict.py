@@ -23,6 +23,14 @@ Measure = Literal[
 
 
 _KINDS = ("area", "length", "width", "count", "total_area")
+_UNLISTED = re.compile(
+    r"(?P<name>.+) found(?: \(\d+\))?"
+    r"(?:, any (?P=name) rejects: no rule sets a limit for it"
+    r"| where no rule sets a limit for it, so any rejects"
+    r"|, no rule allows it)",  # as older ledgers say
+    re.DOTALL,
+)
+_ABOVE = r"(?P<name>.+?) {kind} [\d.]+(?: (?:px|mm²?))?(?: in .+)?, limit [\d.]+(?: (?:px|mm²?))?"
 
 
 class Rule(BaseModel):
@@ -149,15 +157,16 @@ def _unlisted_words(name: str, count: int, in_zones: bool) -> str:
 def class_of(reason: Reason) -> str | None:
     """The class of defects that a reason of `judge` is about; None for a fault.
 
-    Read back out of its words, since a ledger keeps those and nothing else of a reason.
+    Read back out of its words, since a ledger keeps those and nothing else of a reason. A class may
+    have any name: what follows it is matched to the end of the words.
     """
     if reason.code == "unlisted":
-        found = re.match(r"(.+?) found\b", reason.words)
+        found = _UNLISTED.fullmatch(reason.words)
     elif reason.code in _KINDS:
-        found = re.match(rf"(.+?) {reason.code.replace('_', ' ')} \d", reason.words)
+        found = re.fullmatch(_ABOVE.format(kind=reason.code.replace("_", " ")), reason.words, re.DOTALL)
     else:
         return None
-    return None if found is None else found[1]
+    return None if found is None else found["name"]
 
 
 def _numbers(value: float, limit: float) -> tuple[str, str]:

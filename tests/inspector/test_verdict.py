@@ -158,7 +158,13 @@ def test_a_defect_that_no_rule_looks_at_rejects_though_its_class_is_named_elsewh
     assert said.reasons == (Reason("unlisted", words),)
 
 
-@pytest.mark.parametrize("name", ["dent", "deep scratch", "class_1", "count 2", "Lunker, groß", "found"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "dent", "deep scratch", "class_1", "count 2", "Lunker, groß", "found", "lost and found",
+        "pit area 3 mark", "x count 2", "found (2)", "two\nlines",
+    ],
+)  # fmt: skip
 def test_the_class_of_a_reason_can_be_read_back(name: str):
     measures = ("area_px", "length_mm", "width_px", "count", "total_area_mm2")
     rules = [rule(measure, name, reject_above=0.001, zones=("rim",)) for measure in measures]
