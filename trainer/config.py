@@ -103,10 +103,11 @@ class FitConfig(BaseModel):
     false_alarms_at: float = Field(0.6, ge=0, lt=1)
     """Share of the run after which it looks for them, once."""
     edge_share: float = Field(0.0, ge=0, le=1)
-    """Share of tiles that see the frame end at one of their sides, mirrored from there on, as a part that
+    """Share of crops that see the frame end at one of their sides, mirrored from there on, as a part that
     leaves a line's view does."""
     paste_chance: float = Field(0.0, ge=0, le=1)
-    """Share of tiles into which a defect of another training picture is set; the class is drawn first."""
+    """Share of crops into which a defect of the training pictures is set, its class drawn first; fewer where
+    there is no room among good pixels."""
     even_folders: bool = False
     """Draw the folder first, so that a few flagged frames weigh as much as the old data."""
     validation: float = Field(0.15, gt=0, lt=1)

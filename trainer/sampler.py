@@ -22,6 +22,7 @@ from trainer.augment import draw_motion, motion_map, nearest, warp_image
 from trainer.config import FitConfig
 from trainer.paste import Cutout, cut_out, draw_cutout, paste
 from trainer.stock import FALSE_ALARM, Normalisation, Picture, Stock
+from trainer.weights import with_instance
 
 Cut = tuple[Image, Mask, NDArray[np.float32]]
 """Pixels with their halo, labels, and weights without it."""
@@ -130,7 +131,9 @@ class TileSampler:
             pasted = paste(rng, draw_cutout(rng, self._cutouts), image, mask, self.halo)
             if pasted is not None:
                 image, mask, here = pasted
-                weights = np.where(here, self._table[mask], weights)
+                config = self._config
+                border = config.border, config.w0, config.sigma_px
+                weights = with_instance(weights, mask, here, self._stock.class_weight, border)
         return change_appearance(rng, self._config.augment, image), mask, weights
 
     def _aim(self, rng: np.random.Generator, share: float) -> tuple[Picture, tuple[int | None, int | None]]:

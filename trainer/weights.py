@@ -108,7 +108,7 @@ def border_weights(
     is enough (sigma 5: 24 px). Time grows with the boxes, not with frame times instances.
     """
     labels = np.ascontiguousarray(instances, np.int32)
-    reach = math.ceil(sigma * math.sqrt(2 * math.log(max(w0 / TOLERANCE, math.e))))
+    reach = _reach(w0, sigma)
     nearest = np.full(labels.shape, _FAR, np.float32)
     second = nearest.copy()
     for label, box in enumerate(ndimage.find_objects(labels), start=1):
@@ -153,12 +153,54 @@ def weight_map(
     return weights
 
 
-def contours(instances: NDArray[np.integer]) -> NDArray[np.bool_]:
+def with_instance(
+    weights: NDArray[np.float32],
+    mask: Mask,
+    here: NDArray[np.bool_],
+    class_weight: NDArray[np.float32],
+    border: tuple[BorderMode, float, float],
+) -> NDArray[np.float32]:
+    """The weights of a picture to which one more instance came.
+
+    weights: float32 (H, W), of before. mask: uint8 (H, W), with it. here: bool (H, W), where it is, its
+    8-neighbours background. border: mode, w0 and sigma as in `weight_map`. One more instance can only
+    raise the border term of a pixel, and only near itself, so the others' part need not be known anew:
+    what they had stays. Returns a new float32 (H, W).
+    """
+    mode, w0, sigma = border
+    weights = np.where(here, class_weight[mask[here][0]], weights)
+    if mode == "ignore":
+        weights[contours(here)] = 0.0
+    elif mode == "weight":
+        box = _around(here, 2 * _reach(w0, sigma))
+        others = instances_of(np.where(here[box], 0, mask[box]))
+        instances = np.where(here[box], others.max() + 1, others)
+        term = border_weights(instances, mask[box] == 0, w0=w0, sigma=sigma)
+        raised = np.maximum(weights[box], class_weight[0] + term)
+        weights[box] = np.where(mask[box] == 0, raised, weights[box])
+    return np.asarray(weights, np.float32)
+
+
+def contours(instances: NDArray[np.integer] | NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Bool (H, W): the pixels within CONTOUR_PX of the line between an instance and anything else."""
     labels = np.asarray(instances, np.float32)
     size = 2 * CONTOUR_PX + 1
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
     return np.asarray(cv2.dilate(labels, disc) != cv2.erode(labels, disc))
+
+
+def _reach(w0: float, sigma: float) -> int:
+    """Pixels from an instance beyond which no border term is left."""
+    return math.ceil(sigma * math.sqrt(2 * math.log(max(w0 / TOLERANCE, math.e))))
+
+
+def _around(here: NDArray[np.bool_], by: int) -> tuple[slice, slice]:
+    """The box of what is True, wider by so many pixels on each side."""
+    rows, columns = (np.flatnonzero(here.any(axis)) for axis in (1, 0))
+    return (
+        slice(max(0, int(rows[0]) - by), int(rows[-1]) + 1 + by),
+        slice(max(0, int(columns[0]) - by), int(columns[-1]) + 1 + by),
+    )
 
 
 def _neighbours(shape: tuple[int, ...], dy: int, dx: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:

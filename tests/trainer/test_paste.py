@@ -8,11 +8,12 @@ import cv2
 import numpy as np
 import pytest
 
-from trainer.config import fit_config
+from trainer.config import AugmentConfig, FitConfig, fit_config
 from trainer.dataset import load_dataset
 from trainer.paste import RING_PX, Cutout, cut_out, draw_cutout, paste
 from trainer.sampler import TileSampler
-from trainer.stock import load_stock
+from trainer.stock import Picture, Stock, load_stock
+from trainer.weights import instances_of, weight_map
 
 HALO = 44
 
@@ -120,3 +121,33 @@ def test_a_training_tile_shows_pasted_defects_with_their_weight(tmp_path: Path) 
 
     (without, _), (with_, weighted) = batch(0.0), batch(1.0)
     assert with_ > without and weighted
+
+
+def stock_of_spots(border: str) -> tuple[FitConfig, Stock]:
+    """A plain picture with a row of spots of class 1, far enough apart to be pasted between."""
+    image, mask = picture(100, (160, 160)), np.zeros((160, 160), np.uint8)
+    for x in (20, 60, 100, 140):
+        mask[70:78, x : x + 8], image[70:78, x : x + 8] = 1, 60
+    config = fit_config(
+        "modern", steps=1, classes=("one",), depth=3, border=border, tile_px=160, paste_chance=1.0,
+        augment=AugmentConfig(flips=False, warp_chance=0, elastic_chance=0, gain=0, offset=0, gamma=0),
+        step_px=6 * 160 * 160, balance="inverse",
+    )  # fmt: skip
+    weight, instances = np.array([0.5, 4], np.float32), instances_of(mask)
+    weights = weight_map(mask, instances, weight, config.border, w0=config.w0, sigma=config.sigma_px)
+    anchors = {1: np.argwhere(mask == 1)}
+    return config, Stock((Picture(image, mask, weights, anchors, Path("here")),), weight, ((0.0,), (1.0,)))
+
+
+@pytest.mark.parametrize("border", ["weight", "ignore"])
+def test_a_pasted_defect_has_the_border_weights_of_one_that_was_there(border: str) -> None:
+    config, source = stock_of_spots(border)
+    drawn, changed = TileSampler(source, config).batch(0, 0.0), 0
+    for mask, weights in zip(drawn.mask.numpy().astype(np.uint8), drawn.weights.numpy(), strict=True):
+        wanted = weight_map(
+            mask, instances_of(mask), source.class_weight, config.border, w0=config.w0, sigma=config.sigma_px
+        )  # fmt: skip
+        inner = slice(26, -26), slice(26, -26)  # spots beyond the tile's edge weigh on it as well
+        changed += int((mask[inner] > 0).sum() > (source.pictures[0].mask[inner] > 0).sum())
+        assert np.abs(weights[inner] - wanted[inner]).max() < 1e-4
+    assert changed, "something was pasted"
