@@ -62,6 +62,29 @@ def test_the_pixels_to_learn_are_those_of_the_picture(weights: bool) -> None:
         assert picture.weights is None or np.array_equal(weight, picture.weights[box])
 
 
-def test_a_picture_smaller_than_a_tile_is_left_whole() -> None:
-    for tile, mask, _ in tiles(stock((30, 40)), 1.0):
-        assert tile.shape[0] - 2 * HALO == mask.shape[0] and mask.max() <= 2
+def reflected(frame: np.ndarray, start: int, size: int, axis: int) -> np.ndarray:
+    """`size` rows (axis 0) or columns of the mirrored plane of the frame, from `start` on."""
+    n = frame.shape[axis]
+    place = np.arange(start, start + size) % (2 * n - 2)
+    return np.asarray(np.take(frame, np.minimum(place, 2 * n - 2 - place), axis))
+
+
+def windows(frame: np.ndarray, size: tuple[int, int], margin: int) -> set[bytes]:
+    """All tiles of this size around the frame, and around it cut at one side as if it ended there."""
+    cut = [frame[k:] for k in range(margin)] + [frame[: frame.shape[0] - k] for k in range(margin)]
+    cut += [frame[:, k:] for k in range(margin)] + [frame[:, : frame.shape[1] - k] for k in range(margin)]
+    found = set()
+    for one in cut:
+        for y in range(-HALO - margin, -HALO + margin):
+            rows = reflected(one, y, size[0], 0)
+            found |= {reflected(rows, x, size[1], 1).tobytes() for x in range(-HALO - margin, -HALO + margin)}
+    return found
+
+
+def test_a_picture_smaller_than_a_tile_is_mirrored_about_its_own_edges_or_the_crops() -> None:
+    source = stock((30, 40))
+    frame, legal = source.pictures[0].image, None
+    for tile, mask, _ in tiles(source, 1.0)[:8]:
+        legal = legal or windows(frame, (tile.shape[0], tile.shape[1]), 8)
+        assert tile.astype(np.uint8).tobytes() in legal
+        assert (tile.shape[0] - 2 * HALO, tile.shape[1] - 2 * HALO) == mask.shape
