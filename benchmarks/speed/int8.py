@@ -45,7 +45,8 @@ DEMO = Path(__file__).parent.parent.parent / "data_samples" / "demo_model"
 SEED, CALIBRATION_FRAMES = 700, 40
 EXAM_SEED, EXAM_FRAMES = 701, 60
 TILES = 64
-QUICK_FRAMES, QUICK_TILES = 8, 8
+SIZE = (720, 1280)
+QUICK_FRAMES, QUICK_TILES, QUICK_SIZE = 4, 8, (300, 400)
 GIVEN = "given"
 """The network that was named, beside the demo model."""
 DEPTH, FRAME = 4, "1080p"
@@ -60,8 +61,9 @@ def measure_int8(scope: Scope, folder: Path) -> Row:
     if not (cpu_has_bf16() and cpu_has_vnni()):
         return {**row, "not_run": {"int8": f"{cpu_name()} has no bf16, or no VNNI"}}
     fitted, judged = (QUICK_FRAMES,) * 2 if scope.quick else (CALIBRATION_FRAMES, EXAM_FRAMES)
-    line = generated_line(folder / "line", SEED, fitted)
-    exam = load_dataset([generated_line(folder / "exam", EXAM_SEED, judged)], channels=1).samples
+    size = QUICK_SIZE if scope.quick else SIZE
+    line = generated_line(folder / "line", SEED, fitted, size)
+    exam = load_dataset([generated_line(folder / "exam", EXAM_SEED, judged, size)], channels=1).samples
     drawn = seeing_package(folder / "package", BASE, DEPTH), drawn_pictures(folder / "pictures")
     models = {TRAINED: one_model(load_package(_named_from_here(DEMO)), line, scope, folder / TRAINED, exam)}
     if scope.int8 is not None:
@@ -156,9 +158,9 @@ def times_as_fast(found: Speeds) -> dict[str, float]:
     }
 
 
-def generated_line(folder: Path, seed: int, frames: int) -> Path:
+def generated_line(folder: Path, seed: int, frames: int, size: tuple[int, int]) -> Path:
     """Frames like those that the demo model was trained on."""
-    spec = LineSpec(size=(720, 1280), seed=seed, clean_share=0.3, defects=6)
+    spec = LineSpec(size=size, seed=seed, clean_share=0.3, defects=6)
     write_dataset(folder, spec, frames, gray=True)
     return folder
 

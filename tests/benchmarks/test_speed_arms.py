@@ -21,6 +21,7 @@ from inspector.engine.openvino import OpenVinoEngine
 from inspector.engine.segment import segment
 from inspector.errors import CertificateError
 from inspector.tiling import whole_plan
+from trainer.dataset import load_dataset
 from trainer.export import export_package
 from trainer.unet import UNet, UNetConfig
 
@@ -114,7 +115,9 @@ def test_int8_of_a_network_that_bears_it(tmp_path: Path, task: Task):
     """Both engines get their certificates; which is the faster says nothing on a frame this small."""
     data = int8.drawn_pictures(tmp_path / "pictures")
     scope = Scope(1, 20, {"1080p": SIZE}, 1)
-    row = int8.one_model(task.package, data, scope, tmp_path / "run")
+    exam = load_dataset([data], channels=1, classes=task.package.classes).samples[:2]
+    row = int8.one_model(task.package, data, scope, tmp_path / "run", exam)
+    assert row["iou"]["frames"] == 2 and row["iou"]["int8"]["miou"] > 0.5 and abs(row["iou"]["change"]) < 0.05
     assert row["served"]["int8"]["engine"]["precision"] == "int8" and set(row["layers"]) == {"int8"}
     assert set(row["ratios"]) == {"line", "engine only"}
     assert {len(one["engine"]["certificate"]) for one in row["served"].values()} == {64}
