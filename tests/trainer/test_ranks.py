@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,14 +44,30 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_data(tmp_path_factory.mktemp("line"))
 
 
-def torchrun(data: Path, out: Path, *options: str, settings: dict[str, Any]) -> subprocess.Popen[str]:
+UNEVEN_CLOCKS = """
+import itertools, os, runpy, types
+import trainer.schedule
+reading, tick_s = itertools.count(), (0.02, 0.03)[int(os.environ["RANK"])]
+trainer.schedule.time = types.SimpleNamespace(monotonic=lambda: tick_s * next(reading))
+runpy.run_module("trainer", run_name="__main__")
+"""
+"""Each look at the clock takes its time, more of it in process 1: a busy machine changes nothing."""
+
+
+def torchrun(
+    data: Path,
+    out: Path,
+    *options: str,
+    settings: dict[str, Any],
+    program: Sequence[str] = ("-m", "trainer"),
+) -> subprocess.Popen[str]:
     """Two processes of `trainer fit` with the tiny settings."""
     config = out.with_suffix(".toml")
     given = {**TINY, **settings}.items()
     config.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in given))
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-        "-m", "trainer", "fit", str(data), "--out", str(out), "--config", str(config), *options,
+        *program, "fit", str(data), "--out", str(out), "--config", str(config), *options,
     ]  # fmt: skip
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -88,11 +105,13 @@ def test_two_processes_learn_what_one_does(data: Path, tmp_path: Path) -> None:
 
 def test_the_clock_stops_all_processes_at_one_step(data: Path, tmp_path: Path) -> None:
     """As users train: batch norm, Muon, minutes. A process that went on alone would wait for the others."""
-    process = torchrun(data, tmp_path / "r", settings={"minutes": 0.15})
+    clocked = tmp_path / "clocked.py"
+    clocked.write_text(UNEVEN_CLOCKS)
+    process = torchrun(data, tmp_path / "r", settings={"minutes": 0.15}, program=[str(clocked)])
     stderr = process.communicate(timeout=250)[1]
     assert process.returncode == 0, stderr
     kept = load_checkpoint(tmp_path / "r" / LAST)
-    assert kept["elapsed_s"] >= 9 and kept["mark"]["step"] > 0 and kept["mark"]["frozen"]
+    assert kept["elapsed_s"] >= 9 and kept["mark"]["step"] > 10 and kept["mark"]["frozen"]
     assert load_run(tmp_path / "r").metrics["validation"]["frames"] == 2
 
 
@@ -113,11 +132,11 @@ def test_a_process_that_dies_ends_the_run_and_another_sitting_goes_on(data: Path
     out = tmp_path / "r"
     process = torchrun(data, out, settings={**PLAIN, "steps": 100_000})
     wait_for_steps(process, out)
-    began, killed = time.monotonic(), worker(process, 1)
-    other = worker(process, 0)
+    killed, other = worker(process, 1), worker(process, 0)
     killed.send_signal(signal.SIGKILL)
-    stderr = process.communicate(timeout=100)[1]
-    assert process.returncode != 0 and time.monotonic() - began < 60
+    # gloo itself would wait for it for half an hour.
+    stderr = process.communicate(timeout=250)[1]
+    assert process.returncode != 0
     assert "--resume" in stderr
     assert not other.is_running()
     step = load_checkpoint(out / LAST)["mark"]["step"]
@@ -134,7 +153,7 @@ def test_ctrl_c_stops_all_processes_between_two_steps(data: Path, tmp_path: Path
     process = torchrun(data, out, settings={**PLAIN, "steps": 100_000})
     wait_for_steps(process, out)
     worker(process, 1).send_signal(signal.SIGINT)
-    stderr = process.communicate(timeout=100)[1]
+    stderr = process.communicate(timeout=250)[1]
     assert "Stopped; go on with the same command and --resume" in stderr
     assert load_checkpoint(out / LAST)["mark"]["step"] >= 20
 
