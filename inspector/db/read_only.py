@@ -58,8 +58,10 @@ def _engine(file: Path) -> Engine:
     """Writes nothing, not even the files that WAL needs beside the ledger."""
     module = sqlite_module()
     log = f"{file}-wal"
-    # Without a log nobody has it open, so it does not change; with one, its rows are read as well.
-    still = "" if os.path.exists(log) and os.path.getsize(log) else "&immutable=1"
+    # Whoever has it open keeps an index beside it, over a log that may be empty: what is immutable
+    # to us would be changed under our eyes. With a log its rows are read as well.
+    changing = os.path.exists(f"{file}-shm") or (os.path.exists(log) and os.path.getsize(log) > 0)
+    still = "" if changing else "&immutable=1"
 
     def connect() -> Any:
         connection = module.connect(f"{file.as_uri()}?mode=ro{still}", uri=True, check_same_thread=False)
