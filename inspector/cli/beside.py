@@ -144,8 +144,9 @@ def _say_how_it_is(line: subprocess.Popen[bytes], result: Path, log: Path, url: 
         return 0
     from inspector.station.summary import summary_text
 
-    with suppress(ValueError):  # none, or half of one: its disk was full
-        summary = json.loads(result.read_text(encoding="utf-8", errors="replace"))
+    with suppress(ValueError, IndexError):  # none, or half of one: its disk was full
+        # The last line alone: a library may have said something on stdout before it.
+        summary = json.loads(result.read_text(encoding="utf-8", errors="replace").splitlines()[-1])
         click.echo(summary_text(summary, _reason_words(url, run_id)))
     if code != 0:
         click.echo(_why_it_failed(log, url, run_id) or f"The line ended with exit code {code}.", err=True)

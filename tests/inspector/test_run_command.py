@@ -446,6 +446,23 @@ def test_the_terminal_hears_why_a_line_failed_whose_words_found_no_room(
     assert "Traceback" not in err
 
 
+def test_the_summary_is_the_last_line_whatever_a_library_said_before(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from inspector.cli import beside
+    from inspector.station import summary
+
+    class Ended(LineThatRuns):
+        def poll(self) -> int:
+            return 0
+
+    result = workplace / "result.json"
+    result.write_text('a driver says hello\n{"grabbed": 40}\n')
+    monkeypatch.setattr(summary, "summary_text", lambda found, _: f"{found['grabbed']} grabbed")
+    assert beside._say_how_it_is(Ended(), result, workplace / "log", "sqlite:///none.db", "R1") == 0
+    assert capsys.readouterr().out == "40 grabbed\n"
+
+
 def test_a_station_folder_that_may_not_be_entered_is_passed_over(monkeypatch, capsys) -> None:
     def refuse(self: Path, **_: object) -> object:
         raise PermissionError(13, "Permission denied", str(self))
