@@ -43,6 +43,21 @@ def test_a_package_without_figures_says_so_and_warns_of_nothing() -> None:
 
 
 @pytest.mark.parametrize(
+    "validation",
+    [
+        "good", ["pit"], {"per_defect": None}, {"classes": ["pit"]}, {"classes": {"pit": 0.5}},
+        {"classes": {"pit": {"iou": "0.5"}}}, {"per_defect": {"total": 3, "found": "1"}},
+        {"per_defect": {"total": 3, "found": 1, "recall_95": [None, None]}},
+    ],
+)  # fmt: skip
+def test_a_package_with_something_else_in_their_place_is_shown_all_the_same(validation: object) -> None:
+    """The manifest promises nothing of its metrics: doctor and models show ended on a traceback."""
+    metrics = {"validation": validation}
+    assert not any("0.5" in words for words in (validation_text(metrics), *class_texts(metrics)))
+    assert validation_warning(metrics) is None
+
+
+@pytest.mark.parametrize(
     ("found", "words"),
     [
         (metrics(("pit", 0.0, 0, 50), ("crack", 0.0, 2, 40)), "found next to nothing"),
