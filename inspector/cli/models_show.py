@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
 
 def facts_of(package: ModelPackage) -> dict[str, Any]:
-    """Everything that is shown, as JSON."""
-    manifest = package.manifest
+    """Everything that is shown, as JSON. Raises PackageError where it does not say how its int8 was made."""
+    from inspector.engine.quantised import quantisation
+
+    manifest, made = package.manifest, quantisation(package)
     return {
         "path": str(package.path),
         "id": package.id,
@@ -32,6 +34,7 @@ def facts_of(package: ModelPackage) -> dict[str, Any]:
         "training_data_sha256": manifest.training_data_sha256,
         "metrics": manifest.metrics,
         "warning": validation_warning(manifest.metrics),
+        "int8": None if made is None else made.note,
         "certificates": certificates_of(package),
         "engines": engines_of(package),
     }
@@ -80,9 +83,6 @@ def _why_not(package: ModelPackage, record: CompiledEngine) -> str | None:
 
 def text_of(facts: dict[str, Any]) -> str:
     """The facts for people."""
-    from inspector.engine.quantised import Quantisation
-    from inspector.package import INT8
-
     colour = "gray" if facts["channels"] == 1 else "colour"
     scale = "no scale" if facts["mm_per_px"] is None else f"{facts['mm_per_px']} mm a pixel (y, x)"
     classes = ", ".join(f"{name} from {value:.2f}" for name, value in facts["classes"].items())
@@ -102,10 +102,8 @@ def text_of(facts: dict[str, Any]) -> str:
         lines.append("  certificate none on this machine yet; one is made at the first load")
     for one in facts["engines"]:
         lines.append(f"  engine      {_engine_text(one)}")
-    if INT8 in facts["metrics"]:
-        lines.append(
-            f"  engine      {Quantisation.model_validate(facts['metrics'][INT8]).note}; none to compile"
-        )
+    if facts["int8"]:
+        lines.append(f"  engine      {facts['int8']}; none to compile")
     elif not facts["engines"]:
         lines.append(f"  engine      none compiled here (inspector models compile {facts['path']})")
     return "\n".join(lines)

@@ -152,10 +152,11 @@ def _open_proven(
     options = replace(compile_options(package, plan, precision, settings), exact=exact)
     engine = OpenVinoEngine(package, plan.input, options)
     try:
-        if engine.info.precision != precision:
+        if (runs := engine.info.precision) != precision:
+            own = "serve the package in floating point that it was made from"
+            remedy = own if package.in_8_bits else f'set model.precision to "{runs}"'
             raise CertificateError(
-                f"OpenVINO was asked for {precision} and runs {engine.info.precision} on"
-                f' {engine.info.device}; set model.precision to "{engine.info.precision}".'
+                f"OpenVINO was asked for {precision} and runs {runs} on {engine.info.device}; {remedy}."
             )
     except InspectionError:
         engine.close()

@@ -102,7 +102,8 @@ def test_a_package_that_only_says_int8_is_not_served(
     """Its graph computes in floating point: what runs is asked, not what is written."""
     manifest = tiny_int8_package.manifest.model_copy(update={"files": {}})
     false = write_package(tmp_path / "false", manifest, tiny_package.onnx.read_bytes(), tiny_package.golden())
-    with pytest.raises(CertificateError, match="asked for int8 and runs f32"):
+    words = "asked for int8 and runs f32 .* serve the package in floating point that it was made from"
+    with pytest.raises(CertificateError, match=words):
         open_engine(false, (60, 60), ModelConfig())
 
 
@@ -111,8 +112,11 @@ def test_a_making_that_is_not_told_in_full_is_refused(
 ) -> None:
     made = dict(tiny_int8_package.manifest.metrics[INT8])
     del made["loss"]
+    silent = changed(tiny_int8_package, tmp_path / "silent", made)
     with pytest.raises(PackageError, match=r"loss.*trainer export"):
-        open_engine(changed(tiny_int8_package, tmp_path / "silent", made), (60, 60), ModelConfig())
+        open_engine(silent, (60, 60), ModelConfig())
+    with pytest.raises(PackageError, match=r"loss.*trainer export"):
+        facts_of(silent)
 
 
 def test_plans_and_memory_are_those_of_int8(
