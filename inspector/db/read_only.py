@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import URL, Engine, create_engine, event
 
+from inspector.counting import counted
 from inspector.db.connect import (
     BUSY_TIMEOUT_S,
     ledger_folder,
@@ -50,8 +51,7 @@ def read_ledger(url: str, tell: Callable[[str], None]) -> Engine:
 def _missing(waiting: int) -> str:
     if not waiting:
         return "nothing is missing in it"
-    frames = "1 frame has no row" if waiting == 1 else f"{waiting} frames have no row"
-    return f"{frames} until it is opened and can be written"
+    return f"{counted(waiting, 'frame')} without a row until it is opened and can be written"
 
 
 def _engine(file: Path) -> Engine:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from inspector.counting import Latencies, ReasonCount, latency_text, reasons_text
+from inspector.counting import Latencies, ReasonCount, counted, latency_text, reasons_text
 from inspector.engine.protocol import EngineInfo
 from inspector.errors import InspectionError
 from inspector.recorder import Recorded
@@ -189,10 +189,8 @@ class RunSummary:
 
 
 def _waiting(summary: dict[str, Any]) -> str:
-    return (
-        f"{summary['waiting']} UNINSPECTED have none yet and get it when the ledger is next opened and can be"
-        " written"
-    )
+    frames = counted(summary["waiting"], "UNINSPECTED frame")
+    return f"none yet for {frames}, until the ledger is next opened and can be written"
 
 
 def summary_text(summary: dict[str, Any], words: Mapping[str, str]) -> str:
