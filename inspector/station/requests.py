@@ -17,6 +17,8 @@ log = logging.getLogger("inspector.station")
 POLL_S = 0.25
 HANGS_S = 2.0
 """How long an answer waits for a recorder that takes nothing; the line must still hear its stop event."""
+RECORDER_S = 5.0
+"""Within this time the recorder, which writes a beat each second, ends the line on a disk that refuses."""
 
 
 class RequestDesk:
@@ -26,6 +28,7 @@ class RequestDesk:
         self._ledger, self._recorder, self._control = ledger, recorder, control
         self._next = 0.0
         self._trouble = ""
+        self._refused_since: float | None = None
 
     def serve(self) -> None:
         """Look for requests, at most a few times a second. A ledger that is busy is asked again later."""
@@ -39,14 +42,20 @@ class RequestDesk:
                 finish_request(
                     self._ledger, request.id, done=done, answer=answer or "The line does not know this."
                 )
-        except DiskRefused:
-            pass  # the recorder meets it within a second, and ends the line with it
         except LedgerError as error:
-            if str(error) != self._trouble:
-                log.warning("Requests wait: %s", error)
-            self._trouble = str(error)
+            self._waits(error)
         else:
-            self._trouble = ""
+            self._trouble, self._refused_since = "", None
+
+    def _waits(self, error: LedgerError) -> None:
+        """Say once why requests wait; of a disk only where the recorder does not end the line with it."""
+        if isinstance(error, DiskRefused):
+            self._refused_since = self._refused_since or time.monotonic()
+            if time.monotonic() - self._refused_since < RECORDER_S:
+                return
+        if str(error) != self._trouble:
+            log.warning("Requests wait: %s", error)
+        self._trouble = str(error)
 
     def _act(self, request: PendingRequest) -> str | None:
         """Do what was asked and say so; None for a kind that this station does not know."""
