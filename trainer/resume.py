@@ -63,8 +63,8 @@ def _prepared(asked: Resumption) -> Prepared:
     began = from_toml(content["fit_config"])
     settings = asked_settings(asked.config, asked.settings)
     package_id = content.get("init")
-    _refuse_other_package(asked, package_id)
-    if package_id is not None:
+    _refuse_other_package(asked, content)
+    if content["prior"]:
         settings.pop("norm", None)  # whatever a file says of it, the package decided
     _refuse_other_settings(settings, began, out)
     target = asked.escape_target if asked.escape_target is not None else settings.get("escape_target")
@@ -107,8 +107,16 @@ def _refuse_other_settings(settings: dict[str, Any], config: FitConfig, out: Pat
             )
 
 
-def _refuse_other_package(asked: Resumption, began: str | None) -> None:
-    if asked.init is not None and load_package(asked.init).id != began:
+def _refuse_other_package(asked: Resumption, content: dict[str, Any]) -> None:
+    if asked.init is None:
+        return
+    began = content.get("init")
+    if began is None and content["prior"]:
+        raise UsageError(
+            f"{asked.out} was begun by an earlier version of trainer, which did not keep from which package;"
+            " leave --init out: the run goes on without it."
+        )
+    if load_package(asked.init).id != began:
         raise UsageError(
             f"{asked.out} did not begin from {asked.init}; leave --init out, or begin a run in a new --out."
         )

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from inspector.tiling import Geometry
 from trainer.checkpoint import save_last
-from trainer.config import FitConfig, to_toml
+from trainer.config import FitConfig, from_toml, to_toml
 from trainer.failures import memory_told, peers_told
 from trainer.journal import Journal
 from trainer.judge import Judge, Material, Origin
@@ -117,7 +117,8 @@ class Training:
         # Not the checkpoint's: best.pt may be newer, or lost so that the next one takes its place.
         self._mark.best = self._judge.best_score()
         self._saved_at, self._saved_s = self._mark.step, self._schedule.elapsed_s()
-        if content["fit_config"] != to_toml(self._config):
+        # Not their texts: that of an earlier version lacks the settings that have come since.
+        if from_toml(content["fit_config"]) != self._config:
             self._saved_at = -1  # another escape target: last.pt is to say so from the start
         self._journal.go_back_to(self._mark.step)
 

@@ -11,6 +11,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import torch
 from tiny_run import Silent, make_data, request, resumption
 
 from inspector.errors import UsageError
@@ -71,6 +72,38 @@ def test_the_package_that_the_run_began_from_goes_on_and_another_is_refused(
     out = tmp_path / "begun"
     run(prepare(request(folder, out, **settings)), Silent(), lambda step: step == 1)
     assert run(prepare_resume(resumption(folder, out, init=tiny_package.path)), Silent()) is not None
+
+
+def test_a_run_that_an_earlier_version_began_goes_on_as_it_is(data: Path, interrupted: Path) -> None:
+    """Its checkpoint lacks the settings that have come since; the one before it stays what it was."""
+    content = load_checkpoint(interrupted / LAST)
+    del content["init"]
+    lines = content["fit_config"].splitlines(keepends=True)
+    younger = ("crops", "edge_share", "paste_chance")
+    content["fit_config"] = "".join(line for line in lines if not line.startswith(younger))
+    assert len(content["fit_config"].splitlines()) == len(lines) - len(younger)
+    torch.save(content, interrupted / LAST)
+    prepared = prepare_resume(resumption(data, interrupted))
+    with prepared.held:
+        assert prepared.training._saved_at == content["mark"]["step"], "nothing new to keep yet"
+    assert run(prepare_resume(resumption(data, interrupted)), Silent()) is not None
+
+
+def test_a_run_that_an_earlier_version_began_from_a_package_says_that_it_kept_no_name_of_it(
+    data: Path, interrupted: Path, tiny_package: ModelPackage, tmp_path: Path
+) -> None:
+    content = load_checkpoint(interrupted / LAST)
+    del content["init"]
+    content["prior"] = [0.5, 0.5]
+    torch.save(content, interrupted / LAST)
+    with pytest.raises(
+        UsageError, match=r"an earlier version of trainer, which did not keep .*leave --init out"
+    ):
+        prepare_resume(resumption(data, interrupted, init=tiny_package.path))
+    file = tmp_path / "asked.toml"
+    file.write_text('norm = "none"\n')  # the run's own is what the package decided
+    with prepare_resume(resumption(data, interrupted, config=file)).held:
+        pass
 
 
 def test_another_escape_target_reaches_all_that_the_run_keeps(data: Path, interrupted: Path) -> None:
