@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -170,3 +171,24 @@ def test_run_and_package_are_told_apart(
     assert run_group(trainer, "trainer") == 2
     said = capsys.readouterr().err
     assert "is a RUN folder" in said if int8 else "give --int8 DATA" in said
+
+
+def test_nothing_is_fitted_on_a_test_picture_that_came_back_in_another_folder(
+    tiny_package: ModelPackage,
+    spots: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    kept, flagged = (Path(shutil.copytree(spots, tmp_path / name)) for name in ("kept", "flagged"))
+    given = json.loads((spots / "split.json").read_text())
+    for folder, exam in ((kept, given["train"][:1]), (flagged, [])):
+        train = [stem for stem in given["train"] if stem not in exam]
+        (folder / "split.json").write_text(json.dumps({"train": train, "test": exam}))
+        for name in ("images", "masks"):
+            for stem in given["test"]:  # of spots, not to be read
+                (folder / name / f"{stem}.png").unlink(missing_ok=True)
+    arguments = ["export", str(tiny_package.path), "--int8", str(kept), "--int8", str(flagged)]
+    monkeypatch.setattr(sys, "argv", ["trainer", *arguments, "--out", str(tmp_path / "made")])
+    assert run_group(trainer, "trainer") == 2
+    assert "which must not be trained on" in capsys.readouterr().err and not (tmp_path / "made").exists()

@@ -105,6 +105,7 @@ def _in_int8(
     logging.getLogger("trainer").setLevel(logging.INFO)
     package = load_package(path)
     dataset = load_dataset(data, channels=package.manifest.channels, classes=package.classes)
+    dataset.refuse_exam_frames()
     return export_int8(package, dataset, out, names, tiles)
 
 
