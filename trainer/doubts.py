@@ -33,7 +33,10 @@ def doubts(trained: TrainedNetwork) -> tuple[str, ...]:
 
 
 def blind(validation: dict[str, Any]) -> str | None:
-    """Why the network is useless for a line as it is; None where it finds something of each class."""
+    """Why the network is useless for a line as it is; None where it finds something of each class.
+
+    A low IoU comes from marking nothing and from marking everything alike.
+    """
     iou = f"IoU {validation['score']:.3f} on validation"
     remedy = "Train longer, let trainer lint check the masks, and see what it finds with trainer evaluate."
     if not any(choice["pixels"] for choice in validation["classes"].values()):
@@ -42,7 +45,7 @@ def blind(validation: dict[str, Any]) -> str | None:
             " parts with defects and fit again."
         )
     if not validation["score"] >= LEAST_IOU:  # true for NaN as well
-        return f"This network finds almost nothing ({iou}), so a line would pass nearly every part. {remedy}"
+        return f"What this network marks hardly meets a defect ({iou}); its verdicts mean nothing. {remedy}"
     counts = validation.get("per_defect", {}).get("classes", {})
     unseen = [f"{c['total']} {name}" for name, c in counts.items() if c["total"] and not c["found"]]
     if not unseen:

@@ -93,10 +93,12 @@ def line_config(options: RunOptions) -> LineConfig:
     config = load_config(path) if path is not None else LineConfig()
     package = options.model or config.model.package
     if package is None:
-        raise UsageError(
-            "No model is chosen; write a line.toml with `inspector init` and name its package under [model],"
-            " or give --model PACKAGE."
+        where = (
+            "write a line.toml with `inspector init` and name its package"
+            if path is None
+            else f"name a package in {path}"
         )
+        raise UsageError(f"No model is chosen; {where} under [model], or give --model PACKAGE.")
     camera = config.camera.model_dump() | ({"source": options.camera} if options.camera else {})
     if options.camera and options.camera != config.camera.source:
         camera["id"] = None  # the name in the config belongs to the camera in the config

@@ -45,16 +45,16 @@ def test_a_good_network_is_not_doubted() -> None:
 
 def test_a_network_that_finds_nothing_is_called_so_with_the_remedy() -> None:
     (words,) = doubts(network((0, 0), score=0.0004))
-    assert "finds almost nothing (IoU 0.000 on validation)" in words and "Train longer" in words
+    assert "hardly meets a defect (IoU 0.000 on validation)" in words and "Train longer" in words
     (words,) = doubts(network(score=float("nan")))
-    assert "almost nothing" in words
+    assert "hardly meets" in words
     (words,) = doubts(network((12, 0), (12, 7)))
     assert words.startswith("This network finds none of 7 stain (IoU 0.700")
 
 
 def test_frames_without_a_defect_tell_nothing() -> None:
     (words,) = doubts(network((0, 0), (0, 0), score=0.0))
-    assert words.startswith("No validation frame shows a defect") and "almost nothing" not in words
+    assert words.startswith("No validation frame shows a defect") and "hardly meets" not in words
 
 
 def test_classes_whose_threshold_the_escape_target_did_not_choose_are_named_with_the_reason() -> None:
@@ -87,5 +87,5 @@ def test_export_warns_and_packs_all_the_same(tmp_path: Path, good: bool) -> None
     save_tiles(run, np.random.default_rng(0).integers(0, 256, (2, 60, 60, trained.channels), dtype=np.uint8))
     done = CliRunner().invoke(export, [str(run), "--out", str(tmp_path / "package"), "--json"])
     assert done.exit_code == 0, done.output
-    assert ("Warning: This network finds almost nothing" in done.stderr) is not good
+    assert ("Warning: What this network marks hardly meets" in done.stderr) is not good
     assert (tmp_path / "package" / "manifest.json").exists()
