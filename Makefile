@@ -51,7 +51,7 @@ data_samples: $(VENV)/work.installed  ## Make line.mp4 and parts/ again, from th
 	$(BIN)/trainer synth data_samples/line.mp4 --frames 132 --size 720x1280 --seed 50 --speed 64
 	$(BIN)/trainer synth data_samples/parts --frames 12 --size 480x640 --seed 60 --clean-share 0.25 --gray
 
-demo_model: $(VENV)/work.installed  ## Train data_samples/demo_model again (about an hour on 2 cores)
+demo_model: $(VENV)/work.installed  ## Train data_samples/demo_model again (about an hour and a half on 2 cores)
 	$(BIN)/trainer synth runs/demo/damaged --frames 360 --size 720x1280 --seed 100 --clean-share 0.2 --defects 8 --ignore-below 1 --gray
 	$(BIN)/trainer synth runs/demo/leaving --frames 140 --size 720x1280 --seed 102 --clean-share 0.3 --defects 6 --drift 0.65 --ignore-below 1 --gray
 	$(BIN)/trainer synth runs/demo/clean --frames 140 --size 720x1280 --seed 101 --clean-share 1 --gray
@@ -60,8 +60,15 @@ demo_model: $(VENV)/work.installed  ## Train data_samples/demo_model again (abou
 	$(BIN)/trainer fit runs/demo/damaged runs/demo/leaving runs/demo/clean runs/demo/edges runs/demo/straight \
 		--out runs/demo/fit --steps 7000 --weight-cap 5 --false-alarm-share 0.25 --edge-share 0.25 --seed 1 \
 		--escape-target 0.09
+	$(BIN)/trainer synth runs/demo/more --frames 600 --size 720x1280 --seed 106 --clean-share 0.5 --defects 8 --drift 0.3 --ignore-below 1.5 --gray
+	$(BIN)/trainer synth runs/demo/edges_again --frames 200 --size 720x1280 --seed 103 --clean-share 0.4 --defects 6 --drift 0.3 --ignore-below 1.5 --gray
+	$(BIN)/trainer synth runs/demo/straight_again --frames 300 --size 720x1280 --seed 105 --clean-share 0.9 --defects 4 --drift 0.16 --ignore-below 1.5 --gray
+	rm -rf runs/demo/first
+	$(BIN)/trainer export runs/demo/fit --out runs/demo/first --name demo --version 4.0.0
+	$(BIN)/trainer fit runs/demo/more runs/demo/straight_again runs/demo/edges_again --init runs/demo/first --out runs/demo/second \
+		--steps 2000 --weight-cap 5 --false-alarm-share 0.25 --edge-share 0.35 --seed 1 --escape-target 0.09
 	rm -rf data_samples/demo_model
-	$(BIN)/trainer export runs/demo/fit --out data_samples/demo_model --name demo --version 4.0.0
+	$(BIN)/trainer export runs/demo/second --out data_samples/demo_model --name demo --version 4.1.0
 
 wheelhouse: $(VENV)/line.installed  ## Collect all that an install without network needs in build/wheelhouse
 	$(BIN)/python -m deploy.wheelhouse build/wheelhouse $(if $(EXTRA),--extra $(EXTRA)) $(if $(INDEX),--index $(INDEX))
