@@ -18,6 +18,11 @@ _MOST_FORMS = 200
 """Forms of words that are kept for one reason: words may name files, of which there is no end."""
 
 
+def rate_words(fps: float) -> str:
+    """Frames a second for people: `29.8`; `0.15` of a slow line, where 0.0 would say that it stands."""
+    return f"{fps:.1f}" if fps >= 1 or fps == 0 else f"{fps:.2g}"
+
+
 class Latencies:
     """Quantiles of any number of durations, within 0.05 %; the largest is exact."""
 

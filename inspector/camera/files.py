@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 
 from inspector.camera.capture import grab_of, open_capture, picture_of, size_of
-from inspector.errors import CameraError, DatasetError
+from inspector.errors import CameraError, DatasetError, UsageError
 from inspector.inputs import IMAGE_SUFFIXES, read_image
 from inspector.types import Fault, Grab, Reason
 
@@ -90,7 +90,7 @@ class ImageFolder:
         if (self.path / "images").is_dir() and not any(
             f.suffix.lower() in IMAGE_SUFFIXES for f in self._files
         ):
-            raise CameraError(f"{self.path} is a dataset folder; its pictures are in {self.path / 'images'}.")
+            raise UsageError(f"{self.path} is a dataset folder; its pictures are in {self.path / 'images'}.")
         if not self._files:
             raise CameraError(f"The folder {self.path} holds no files; put images into it.")
         self._at, self.total = 0, len(self._files)

@@ -85,7 +85,7 @@ def text_of(facts: dict[str, Any]) -> str:
     """The facts for people."""
     colour = "gray" if facts["channels"] == 1 else "colour"
     scale = "no scale" if facts["mm_per_px"] is None else f"{facts['mm_per_px']} mm a pixel (y, x)"
-    classes = ", ".join(f"{name} from {value:.2f}" for name, value in facts["classes"].items())
+    classes = ", ".join(f"{name} from {value:.3f}" for name, value in facts["classes"].items())
     lines = [
         f"{facts['name']} {facts['version']}  {facts['id']}",
         f"  network     {colour}, depth {facts['depth']}, base {facts['base']}, halo {facts['halo_px']} px",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.text import Text
 from textual.widgets import Static
 
+from inspector.counting import rate_words
 from inspector.dashboard.banner import SYMBOLS
 from inspector.dashboard.snapshot import Beat, Snapshot
 from inspector.dashboard.tones import QUIET, TEXT
@@ -74,7 +75,7 @@ def _facts(snapshot: Snapshot) -> list[tuple[str, str]]:
     facts: list[tuple[str, str]] = []
     if beat is not None:
         was = "" if snapshot.alive else "was "  # what a station said before it fell silent
-        facts.append(("rate", f"{was}{beat.fps:.1f} frames/s   gaps {snapshot.gaps:,}"))
+        facts.append(("rate", f"{was}{rate_words(beat.fps)} frames/s   gaps {snapshot.gaps:,}"))
         if beat.latency_ms is not None:
             facts.append(("latency", was + latency_words(*beat.latency_ms)))
         facts.append(("camera", f"{was}{beat.camera_state}"))

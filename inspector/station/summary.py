@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from inspector.counting import Latencies, ReasonCount, counted, latency_text, reasons_text
+from inspector.counting import Latencies, ReasonCount, counted, latency_text, rate_words, reasons_text
 from inspector.engine.protocol import EngineInfo
 from inspector.errors import InspectionError
 from inspector.recorder import Recorded
@@ -124,7 +124,7 @@ class Tally:
         """How far the run is: `frame 53: PASS 20 REJECT 33, 0.4 fps`."""
         with self._lock:
             words = " ".join(f"{word} {count}" for word, count in self.words.items() if count)
-            return f"frame {self.words.total()}: {words or 'none judged yet'}, {self.fps():.1f} fps"
+            return f"frame {self.words.total()}: {words or 'none judged yet'}, {rate_words(self.fps())} fps"
 
     def recent(self, window_s: float = 5.0) -> Recent:
         """Rate and latency over the last seconds."""
@@ -205,7 +205,7 @@ def summary_text(summary: dict[str, Any], words: Mapping[str, str]) -> str:
         f"verdicts   {verdicts}",
         *([f"rows       {_waiting(summary)}"] if summary["waiting"] else []),
         f"reasons    {reasons}",
-        f"rate       {summary['fps']:.1f} frames/s",
+        f"rate       {rate_words(summary['fps'])} frames/s",
         f"latency    {latency_text(summary['latency_ms'])}",
         f"engine     {engine['name']} {engine['precision']} on {engine['device']}",
         f"package    {engine['package'][:16]}, certificate {engine['certificate'][:16]}",

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from inspector.camera.files import ImageFolder, VideoFile
-from inspector.errors import CameraError
+from inspector.errors import CameraError, UsageError
 
 
 def write_video(path: Path, frames: int, size: tuple[int, int] = (48, 64), codec: str = "mp4v") -> Path:
@@ -82,7 +82,7 @@ def test_an_empty_folder_and_a_dataset_folder_say_what_to_do(tmp_path: Path) -> 
         ImageFolder(tmp_path, "x").open()
     (tmp_path / "images").mkdir()
     (tmp_path / "split.json").write_text("{}")
-    with pytest.raises(CameraError, match=r"its pictures are in .*images"):
+    with pytest.raises(UsageError, match=r"its pictures are in .*images"):
         ImageFolder(tmp_path, "x").open()
 
 

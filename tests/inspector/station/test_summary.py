@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from inspector.counting import Latencies, ReasonCount, counted, reasons_text
+from inspector.counting import Latencies, ReasonCount, counted, rate_words, reasons_text
 from inspector.recorder import Recorded
 from inspector.station.summary import Tally
 from inspector.types import Defect, Fault, Frame, Inspection, Reason, Verdict, VerdictWord
@@ -90,3 +90,9 @@ def test_counts_have_the_number_of_their_noun() -> None:
         "2 frames",
         "1,200 frames",
     ]
+
+
+def test_a_slow_rate_is_not_said_as_none() -> None:
+    assert [rate_words(fps) for fps in (0.0, 0.021, 0.149, 0.98, 1.0, 29.84)] == [
+        "0.0", "0.021", "0.15", "0.98", "1.0", "29.8",
+    ]  # fmt: skip
