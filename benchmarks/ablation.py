@@ -63,7 +63,7 @@ def arm(name: str, data: str, seed: int, minutes: float = MINUTES) -> Trial | No
 
 
 def plan(minutes: float = MINUTES) -> list[tuple[str, Trial]]:
-    """(arm, trial) of everything, the first seed first, so that a stopped session has whole tables."""
+    """(arm, trial) of everything, the first seed first, so that a stopped run has whole tables."""
     every = [(name, arm(name, data, seed, minutes)) for seed in SEEDS for data in SETS for name in ARMS]
     return [(name, trial) for name, trial in every if trial is not None]
 

@@ -45,7 +45,7 @@ AVERAGES = {"isbi2012_em": ("rotations",)}
 
 
 def plan(minutes: float) -> list[Trial]:
-    """All trials in the order in which a session that is stopped loses least."""
+    """All trials in the order in which a run that is stopped loses least."""
 
     def trial(data: str, recipe: str, seed: int, settings: tuple[str, ...] | None = None) -> Trial:
         given = MODERN.get(data, ()) if recipe == "modern" else ()

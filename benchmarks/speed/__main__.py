@@ -45,7 +45,7 @@ GROUPS: dict[str, Callable[[Scope, Path], Row]] = {
     "latency-1080p": partial(measure_latency, "1080p"),
     "latency-12mp": partial(measure_latency, "12mp"),
 }
-"""What was measured last is what a session that is stopped does without."""
+"""What was measured last is what a run that is stopped does without."""
 
 
 def settings_of(group: str, scope: Scope) -> Row:
