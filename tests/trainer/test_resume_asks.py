@@ -163,6 +163,8 @@ def test_a_refused_resume_and_an_ended_run_leave_the_folder_free(
     run(prepare_resume(resumption(data, interrupted)), Silent())
     with run_locked(interrupted):
         assert (interrupted / LOCK).read_text() == str(os.getpid())
+        with pytest.raises(UsageError, match="Another trainer fit writes"), run_locked(interrupted):
+            pass
     with pytest.raises(UsageError, match=r"no last\.pt"):
         prepare_resume(resumption(data, tmp_path))
     assert not (tmp_path / LOCK).exists()
