@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from pathlib import Path
 from inspector.engine.cache import cache_folder
 from inspector.engine.compiled import CompiledEngine, Stored, engines_folder
 from inspector.errors import CompileError
+from inspector.lock_file import lock_or_holder
 from inspector.package import ModelPackage
 
 LOCK = "compile.lock"
@@ -30,17 +30,10 @@ def compiling() -> Iterator[None]:
     except OSError as error:
         raise _unwritable(path, error) from error
     with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
+        if (holder := lock_or_holder(file)) is not None:
             raise CompileError(
-                f"Another compilation runs on this machine (process {file.read().strip() or 'unknown'});"
-                " wait for it, or stop it."
-            ) from error
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+                f"Another compilation runs on this machine (process {holder}); wait for it, or stop it."
+            )
         yield
 
 

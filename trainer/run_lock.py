@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import errno
-import fcntl
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from inspector.errors import UsageError
+from inspector.lock_file import lock_or_holder
 from trainer.checkpoint import writing
 
 LOCK = "run.lock"
@@ -28,17 +27,13 @@ def run_locked(run: Path) -> Iterator[None]:
         file = path.open("a+", encoding="ascii")
     with file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            raise UsageError(
-                f"Another trainer fit writes {run} (process {file.read().strip() or 'unknown'}); wait for its"
-                " end, or stop it first."
-            ) from error
+            holder = lock_or_holder(file)
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 raise
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+            holder = None
+        if holder is not None:
+            raise UsageError(
+                f"Another trainer fit writes {run} (process {holder}); wait for its end, or stop it first."
+            )
         yield
