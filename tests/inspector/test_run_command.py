@@ -173,7 +173,7 @@ def test_json_is_the_last_line_of_stdout(workplace: Path, capsys: pytest.Capture
         (["--camera", "in", "--db", "empty"], 2, "empty is a folder and no ledger"),
         (["--camera", "in", "--db", "nonsense://x"], 2, "nonsense"),
         (["--camera", "in", "--db", "postgresql://host:port/x"], 2, "is no database URL"),
-        (["--camera", "dataset"], 1, "its pictures are in dataset/images"),
+        (["--camera", "dataset"], 2, "its pictures are in dataset/images"),
         (["--camera", "in", "--model", "changed"], 3, "was changed"),
     ],
 )
