@@ -38,23 +38,24 @@ class MemoryCamera:
     pictures: list[Image]
     total: int | None
     fps: float | None = None
-    """Pictures a second, as a camera gives them; None: as fast as they are taken."""
+    """Pictures a second from the first read on, as a camera gives them; None: as fast as they are taken."""
     camera_id: str = "memory"
     live: bool = False
     size: tuple[int, int] | None = None
     _given: int = 0
-    _opened: float = 0.0
+    _first_s: float | None = None
 
     def open(self) -> None:
-        """The first picture is due now."""
-        self._opened = time.monotonic()
+        """Nothing to open."""
 
     def read(self) -> Grab | None:
         """The next picture when it is due, stamped then; None after `total`."""
         if self.total is not None and self._given >= self.total:
             return None
+        if self._first_s is None:
+            self._first_s = time.monotonic()
         if self.fps is not None:
-            time.sleep(max(0.0, self._opened + self._given / self.fps - time.monotonic()))
+            time.sleep(max(0.0, self._first_s + self._given / self.fps - time.monotonic()))
         self._given += 1
         picture = self.pictures[self._given % len(self.pictures)]
         return Grab(picture, time.time_ns(), time.monotonic_ns(), f"memory#{self._given}")
