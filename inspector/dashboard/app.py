@@ -100,11 +100,10 @@ class DashboardApp(App[str]):
         refresh_s: float = REFRESH_S,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
-        """operator: whom the flag dialog proposes until somebody gave a name."""
+        """operator: who flags until somebody gave another name; empty: the flag dialog asks."""
         super().__init__()
         self._clock = clock
         self.operator = operator
-        self._operator_given = False
         self._feed = feed
         self._refresh_s = refresh_s
         self._snapshot = Snapshot(0)
@@ -174,13 +173,12 @@ class DashboardApp(App[str]):
 
     async def ask_about(self, judged: Judged) -> None:
         """Open the flag dialog on this frame; it has its focus when this returns."""
-        dialog = FlagDialog(judged, self.operator, ask_operator=not self._operator_given)
-        await self.push_screen(dialog, self._flag_answered)
+        await self.push_screen(FlagDialog(judged, self.operator), self._flag_answered)
 
     def _flag_answered(self, answer: FlagAnswer | None) -> None:
         if answer is not None:
             if answer.operator != NOBODY:  # nobody is not to be proposed as somebody the next time
-                self.operator, self._operator_given = answer.operator, True
+                self.operator = answer.operator
             self._do(lambda: self._feed.flag(answer))
 
     def action_pause(self) -> None:

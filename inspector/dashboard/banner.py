@@ -26,6 +26,8 @@ class Banner:
     """pass, reject, review, uninspected, blind, idle."""
     words: str
     """One sentence for the operator."""
+    age: str = ""
+    """How old a verdict is that is not of now, such as `17 S`; stands in large behind the word."""
 
 
 def banner_of(snapshot: Snapshot) -> Banner:
@@ -63,14 +65,13 @@ def _verdict_banner(snapshot: Snapshot) -> Banner:
     if late and not snapshot.judging:
         return Banner("WAITING", "…", "idle", f"{_silence(snapshot)} {_last(snapshot.newest)}")
     why = f": {current.why}" if current.why else ""
-    # A late verdict is no verdict of what is under the camera: its age comes before anything else.
-    behind = f"{_behind(snapshot)} " if late else ""
-    return Banner(
-        current.word.value,
-        SYMBOLS[current.word],
-        current.word.value.lower(),
-        f"{behind}Frame {current.number:,}{why}",
-    )
+    word, symbol, words = current.word.value, SYMBOLS[current.word], f"Frame {current.number:,}{why}"
+    if not late:
+        return Banner(word, symbol, word.lower(), words)
+    # A late verdict is no verdict of what is under the camera: its age stands in large beside it, and
+    # the green of a PASS says `good` of a part that nobody has looked at yet.
+    tone = "idle" if current.word is VerdictWord.PASS else word.lower()
+    return Banner(word, symbol, tone, f"{_behind(snapshot)} {words}", _large_age(snapshot.current_age_s))
 
 
 def _silence(snapshot: Snapshot) -> str:
@@ -94,6 +95,14 @@ def _last(current: Judged | None) -> str:
         if current
         else "No frame was judged."
     )
+
+
+def _large_age(seconds: float) -> str:
+    """`17 S`, `3 MIN`, `2 H`: one unit, so that it stays large."""
+    for unit, size in (("H", 3600), ("MIN", 60)):
+        if seconds >= size:
+            return f"{int(seconds) // size} {unit}"
+    return f"{int(seconds)} S"
 
 
 def age_words(seconds: float) -> str:

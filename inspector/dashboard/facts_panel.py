@@ -12,6 +12,8 @@ from inspector.dashboard.tones import QUIET, TEXT
 from inspector.types import VerdictWord
 
 IN_SECONDS_MS = 9_999.5
+NAME_WIDTH = 9
+"""Cells before each fact, its name in them."""
 
 
 class FactsPanel(Static):
@@ -39,8 +41,8 @@ def facts_text(snapshot: Snapshot, width: int) -> Text:
     """Ten lines at most, none wider than `width` cells."""
     lines = [_counter_line(snapshot, (VerdictWord.PASS, VerdictWord.REJECT))]
     lines.append(_counter_line(snapshot, (VerdictWord.REVIEW, VerdictWord.UNINSPECTED)))
-    for name, value in _facts(snapshot):
-        lines.append(Text.assemble((f"{name:<8} ", QUIET), value))
+    for name, value in _facts(snapshot, width - NAME_WIDTH):
+        lines.append(Text.assemble((name.ljust(NAME_WIDTH), QUIET), value))
     for line in lines:
         line.truncate(width, overflow="ellipsis")
     return Text("\n", no_wrap=True).join(lines)
@@ -62,15 +64,24 @@ def latency_words(p50: float, p95: float, largest: float) -> str:
     return f"{p50 / 1e3:.1f} s  95 % {p95 / 1e3:.1f}  max {largest / 1e3:.1f}"
 
 
-def budget_words(beat: Beat) -> str:
-    """What each stage uses of the time that it has; in milliseconds where nothing limits it."""
-    if beat.budget_share:
-        shares = "  ".join(f"{name} {share:.0%}" for name, share in beat.budget_share.items())
-        return f"! {shares}" if beat.warning else shares
-    return "  ".join(f"{name} {ms:.0f}" for name, ms in beat.budget_ms.items() if name != "total") + " ms"
+def budget_words(beat: Beat, width: int) -> str:
+    """What each stage uses of the time that it has; in milliseconds where nothing limits it.
+
+    Where all of them are wider than `width` cells, the smallest shares give way: they make no frame late.
+    """
+    if not beat.budget_share:
+        return "  ".join(f"{name} {ms:.0f}" for name, ms in beat.budget_ms.items() if name != "total") + " ms"
+    mark = "! " if beat.warning else ""
+    shares = dict(beat.budget_share)
+    while True:
+        words = mark + "  ".join(f"{name} {share:.0%}" for name, share in shares.items())
+        if len(words) <= width or len(shares) == 1:
+            return words
+        del shares[min(shares, key=lambda name: shares[name])]
 
 
-def _facts(snapshot: Snapshot) -> list[tuple[str, str]]:
+def _facts(snapshot: Snapshot, width: int) -> list[tuple[str, str]]:
+    """Name and value; width: cells that a value has."""
     beat, run = snapshot.beat, snapshot.run
     facts: list[tuple[str, str]] = []
     if beat is not None:
@@ -80,7 +91,7 @@ def _facts(snapshot: Snapshot) -> list[tuple[str, str]]:
             facts.append(("latency", was + latency_words(*beat.latency_ms)))
         facts.append(("camera", f"{was}{beat.camera_state}"))
         if beat.budget_ms:
-            facts.append(("budget", was + budget_words(beat)))
+            facts.append(("budget", was + budget_words(beat, width - len(was))))
     if run is not None:
         facts.append(("engine", f"{run.engine} {run.precision} on {run.device}"))
         facts.append(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from sqlalchemy import Engine
@@ -17,7 +18,8 @@ from inspector.db.health import HealthBeat
 from inspector.errors import InspectionError, UsageError
 from inspector.flagged import flag_frame
 from inspector.live import Mark, Picture, PictureReader, picture_path
-from inspector.types import Defect, VerdictWord
+from inspector.types import Defect, Reason, VerdictWord
+from inspector.verdict import class_of
 
 BUSY_TIMEOUT_S = 1.0
 """A locked ledger costs the operator a second, and then says so."""
@@ -39,6 +41,7 @@ class LedgerFeed:
         self._pictures: PictureReader | None = None
         self._counted: tuple[int, Mapping[str, int]] = (0, {})
         self._rejects: tuple[tuple[int, int], tuple[Judged, ...]] = ((0, 0), ())
+        self._briefs: dict[int, str] = {}
 
     @classmethod
     def open(cls, url: str, run_id: str | None = None) -> LedgerFeed:
@@ -129,9 +132,20 @@ class LedgerFeed:
             words = [word for word in VerdictWord if word is not VerdictWord.PASS]
             # One query a word: each walks its own end of the index, however long the run.
             rows = [row for word in words for row in queries.recent(self._engine, run_id, REJECTS, [word])]
-            rows.sort(key=lambda row: -row.number)
-            self._rejects = (key, tuple(_judged(row, flagged) for row in rows[:REJECTS]))
+            rows = sorted(rows, key=lambda row: -row.number)[:REJECTS]
+            # A row does not change: only new ones are looked up.
+            self._briefs = {row.id: self._briefs.get(row.id) or self._brief(row) for row in rows}
+            self._rejects = (
+                key, tuple(replace(_judged(row, flagged), brief=self._briefs[row.id]) for row in rows)
+            )  # fmt: skip
         return self._rejects[1]
+
+    def _brief(self, row: queries.Row) -> str:
+        """The reasons of a row; a class without a limit with its size: the sentence would be each row's."""
+        if not any(reason.code == "unlisted" for reason in row.reasons):
+            return row.why
+        defects = queries.defects_of(self._engine, row.id)
+        return "; ".join(_brief_reason(reason, defects) for reason in row.reasons)
 
     def flag(self, answer: FlagAnswer) -> str:
         """Flag the frame that was answered for; the sentence tells what became of it."""
@@ -204,12 +218,27 @@ def require_run(engine: Engine, run_id: str | None) -> str:
 
 def defect_words(defect: Defect) -> str:
     """One defect in one line, in millimetres where they are known."""
-    if defect.length_mm is not None and defect.width_mm is not None:
-        size = f"{defect.length_mm:.2f} x {defect.width_mm:.2f} mm"
-    else:
-        size = f"{defect.length_px:.0f} x {defect.width_px:.0f} px, {defect.area_px:,} px in all"
+    size = _size_words(defect)
+    if defect.length_mm is None or defect.width_mm is None:
+        size += f", {defect.area_px:,} px in all"
     zones = f", in {', '.join(defect.zones)}" if defect.zones else ""
     return f"{defect.class_name}  {size}, certain to {defect.confidence:.0%}{zones}"
+
+
+def _brief_reason(reason: Reason, defects: Sequence[Defect]) -> str:
+    """`pit 8 x 3 px (2)`: the largest of the class, and how many; a limit's own words name the size."""
+    mine = [defect for defect in defects if defect.class_name == class_of(reason)]
+    if reason.code != "unlisted" or not mine:
+        return reason.words
+    count = f" ({len(mine)})" if len(mine) > 1 else ""
+    return f"{mine[0].class_name} {_size_words(mine[0])}{count}"
+
+
+def _size_words(defect: Defect) -> str:
+    """Length and width, in millimetres where they are known."""
+    if defect.length_mm is not None and defect.width_mm is not None:
+        return f"{defect.length_mm:.2f} x {defect.width_mm:.2f} mm"
+    return f"{defect.length_px:.0f} x {defect.width_px:.0f} px"
 
 
 def _flagged_before(flag: queries.Flag) -> str:

@@ -1,4 +1,8 @@
-"""The small dialog behind `f`: who doubts this frame, in which way, and a note."""
+"""The small dialog behind `f`: who doubts this frame, in which way, and a note.
+
+It begins at the kinds where the operator is known, since a key is mostly meant for these: `f` `1` Enter
+flags, and letters begin the note. A kind's key alone is never taken for a name.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
-from textual.events import Click
+from textual.events import Click, DescendantBlur, Paste
 from textual.reactive import reactive
 from textual.screen import ModalScreen
 from textual.widget import Widget
@@ -23,6 +27,10 @@ KINDS = {
     "missed": "missed: there is a defect that was not found",
     "unsure": "unsure: somebody should look again",
 }
+KIND_KEYS = ("1", "2", "3")
+HINT = """\
+1 2 3 or ↑↓ choose   letters begin the note   Shift+Tab the name
+Enter flags it       Esc cancels"""
 NOBODY = "unknown"
 """Stands for the operator where neither a name nor an account is known."""
 LIKELY = {VerdictWord.REJECT: "false_reject", VerdictWord.PASS: "missed"}
@@ -45,7 +53,7 @@ class KindChooser(Widget, can_focus=True):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         ("up", "step(-1)", "up"),
-        ("down,space", "step(1)", "down"),
+        ("down", "step(1)", "down"),
         ("1", "take(0)", "false reject"),
         ("2", "take(1)", "missed"),
         ("3", "take(2)", "unsure"),
@@ -58,6 +66,21 @@ class KindChooser(Widget, can_focus=True):
 
     def action_take(self, at: int) -> None:
         self.kind = list(KINDS)[at]
+
+    def begin_text(self, character: str) -> bool:
+        """What is no key of the kinds begins the note; a space says nothing yet."""
+        if character.isspace():
+            return False
+        self._begin_note(character)
+        return True
+
+    def on_paste(self, event: Paste) -> None:
+        self._begin_note(event.text)
+
+    def _begin_note(self, text: str) -> None:
+        note = self.screen.query_one("#note", NoteField)
+        note.insert_text_at_cursor(text)
+        self.screen.set_focus(note)
 
     def on_click(self, event: Click) -> None:
         if 0 <= event.y < len(KINDS):
@@ -78,7 +101,7 @@ class OperatorField(Input):
 
 
 class NoteField(Input):
-    """Enter flags, as on the kinds, before another key is read."""
+    """Enter flags, as on the kinds, before another key is read; what is in it is added to."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("enter", "screen.save", "flag it")]
 
@@ -88,10 +111,9 @@ class FlagDialog(ModalScreen[FlagAnswer | None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape", "leave", "cancel"), ("enter", "save", "flag it")]
 
-    def __init__(self, judged: Judged, operator: str, ask_operator: bool = True) -> None:
-        """operator: proposed; ask_operator: nobody has confirmed it yet, so the dialog begins there."""
+    def __init__(self, judged: Judged, operator: str) -> None:
+        """operator: who flags unless another name is given; empty: the dialog asks for it first."""
         super().__init__()
-        self._ask_operator = ask_operator
         self._judged = judged
         self._operator = operator
 
@@ -103,21 +125,35 @@ class FlagDialog(ModalScreen[FlagAnswer | None]):
                 classes="title",
                 markup=False,
             )
-            yield Label("Operator (Enter goes on)")
+            yield Label("Operator")
             yield OperatorField(self._operator, placeholder="your name or badge", id="operator", compact=True)
             yield KindChooser(id="kind")
             yield Label("Note")
-            yield NoteField(placeholder="what you see", id="note", compact=True)
+            yield NoteField(placeholder="what you see", id="note", compact=True, select_on_focus=False)
             with Horizontal(classes="buttons"):
                 yield Button("Flag it", id="save", variant="primary", compact=True)
                 yield Button("Cancel", id="leave", compact=True)
-            yield Static("Tab next field   1 2 3 or ↑↓ choose   Enter flag it   Esc cancel", classes="hint")
+            yield Static(HINT, classes="hint", markup=False)
 
     def on_mount(self) -> None:
         self.query_one(KindChooser).kind = LIKELY.get(self._judged.word, "unsure")
         # A field that is focused is selected as well: what is typed takes the proposal's place.
         # At once, and not by Widget.focus, which comes after keys that are typed already.
-        self.set_focus(self.query_one("#operator" if self._ask_operator else "#kind"))
+        self.set_focus(self.query_one("#kind" if self._operator else "#operator"))
+
+    def on_descendant_blur(self, event: DescendantBlur) -> None:
+        if event.widget.id == "operator":
+            self._take_for_kind()
+
+    def _take_for_kind(self) -> None:
+        """A kind's key that stands alone in the name was meant for the kinds: nobody is called `1`."""
+        field = self.query_one("#operator", Input)
+        typed = field.value.strip()
+        if typed in KIND_KEYS:
+            field.value = self._operator
+            chooser = self.query_one(KindChooser)
+            chooser.action_take(KIND_KEYS.index(typed))
+            self.notify(f"{typed} is taken as the kind, not as a name: {KINDS[chooser.kind]}.")
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         if event.button.id == "save":
@@ -129,6 +165,7 @@ class FlagDialog(ModalScreen[FlagAnswer | None]):
         self.dismiss(None)
 
     def action_save(self) -> None:
+        self._take_for_kind()
         kind = self.query_one(KindChooser).kind
         operator = self.query_one("#operator", Input).value.strip() or self._operator or NOBODY
         note = self.query_one("#note", Input).value.strip()

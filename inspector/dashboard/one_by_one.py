@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from textual.app import App
 from textual.events import Key
@@ -17,6 +17,13 @@ from textual.widget import Widget
 
 PATIENCE_S = 1.0
 """A field that is being closed answers no more; no key may wait for it for ever."""
+
+
+@runtime_checkable
+class BeginsText(Protocol):
+    """A widget that is no text field and sends what is typed on it into one."""
+
+    def begin_text(self, character: str) -> bool: ...
 
 
 async def act_on(app: App[Any], event: Key) -> bool:
@@ -30,10 +37,14 @@ async def act_on(app: App[Any], event: Key) -> bool:
     if focused is not None and focused.check_consume_key(event.key, event.character):
         return False
     bound = app.screen.active_bindings.get(event.key)
-    if bound is None:
+    if bound is None and not (event.is_printable and isinstance(focused, BeginsText)):
         return False
     if focused is not None:
         await _has_read(focused)
+        if app.focused is not focused:  # what was pasted before went on to another field
+            return await act_on(app, event)
+    if bound is None:
+        return isinstance(focused, BeginsText) and focused.begin_text(event.character or "")
     return await app.run_action(bound.binding.action, bound.node)
 
 

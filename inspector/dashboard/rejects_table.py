@@ -1,4 +1,4 @@
-"""The last frames that did not pass, newest first, each with its reason; enter opens one."""
+"""The last frames that did not pass, newest first, each with its reason in brief; enter opens one."""
 
 from __future__ import annotations
 
@@ -59,5 +59,5 @@ class RejectsTable(DataTable[Text]):
 
 def _cells(row: Judged) -> list[Text]:
     word = Text(f"{SYMBOLS[row.word]} {row.word.value}", style=f"bold {TEXT[row.word.value]}")
-    why = Text(("⚑ " if row.flagged else "") + row.why)
+    why = Text(("⚑ " if row.flagged else "") + (row.brief or row.why))
     return [Text(f"{row.number:,}", justify="right"), Text(time_of_day(row.utc_ns)), word, why]

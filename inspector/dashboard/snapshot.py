@@ -65,6 +65,8 @@ class Judged:
     flagged: bool = False
     committed_utc_ns: int = 0
     """When the row was written; 0 when nobody knows. On a slow line long after the grab."""
+    brief: str = ""
+    """The reasons in few words: a class without a limit with its size. Empty: as `why`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from textual.widget import Widget
 from inspector.dashboard.banner import Banner
 from inspector.dashboard.letters import fitting_letters
 from inspector.dashboard.tones import panel_style
+from inspector.types import VerdictWord
 
 PADDING = 2
 FRAME_ROWS = 2
@@ -36,13 +37,22 @@ class VerdictPanel(Widget):
         width, height = self.size
         inner = max(1, width - 2 * PADDING)
         words = wrapped(self._banner.words, inner)
-        rows = fitting_letters(
-            f"{self._banner.symbol} {self._banner.word}", inner, max(1, height - FRAME_ROWS)
-        )
+        rows = self._letters(inner, max(1, height - FRAME_ROWS))
         spare = max(0, height - len(rows) - len(words))
         lines = [""] * ((spare + 1) // 2) + list(rows) + [""] * (spare // 2) + words
         text = "\n".join(" " * PADDING + line.ljust(width - PADDING) for line in lines[:height])
         return Text(text, style=panel_style(self._banner.tone), no_wrap=True)
+
+    def _letters(self, width: int, height: int) -> tuple[str, ...]:
+        """Symbol, word and age in large; a PASS keeps its age also where that leaves plain letters."""
+        banner = self._banner
+        word = f"{banner.symbol} {banner.word}"
+        if not banner.age:
+            return fitting_letters(word, width, height)
+        rows = fitting_letters(f"{word} {banner.age}", width, height)
+        if len(rows) > 1 or banner.word == VerdictWord.PASS:
+            return rows
+        return fitting_letters(word, width, height)
 
 
 def wrapped(words: str, width: int) -> list[str]:

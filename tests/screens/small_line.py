@@ -60,13 +60,19 @@ class SmallLine:
             self._committed.notify_all()
 
     def judge(
-        self, word: str, words: str = "", *, found: bool | None = None, age_s: float = 0.0
+        self,
+        word: str,
+        words: str = "",
+        *,
+        found: bool | None = None,
+        age_s: float = 0.0,
+        code: str = "length",
     ) -> Inspection:
         """One frame through the recorder; returns when its row is committed and its picture shared."""
         number = self.recorder.counter.next()
-        inspection = inspection_of(
-            number, VerdictWord(word), words, (word == "REJECT") if found is None else found, age_s
-        )
+        has_defect = (word == "REJECT") if found is None else found
+        reason = Reason(code, words or "scratch 58 px is above 40 px")
+        inspection = inspection_of(number, VerdictWord(word), reason, has_defect, age_s)
         self.recorder.submit(inspection)
         self.counts[word] += 1
         with self._committed:
@@ -108,7 +114,9 @@ class SmallLine:
         self.ledger.dispose()
 
 
-def inspection_of(number: int, word: VerdictWord, words: str, found: bool, age_s: float = 0.0) -> Inspection:
+def inspection_of(
+    number: int, word: VerdictWord, reason: Reason, found: bool, age_s: float = 0.0
+) -> Inspection:
     image = picture_of(number)
     defects: tuple[Defect, ...] = ()
     mask: Mask = np.zeros(SIZE, np.uint8)
@@ -116,7 +124,7 @@ def inspection_of(number: int, word: VerdictWord, words: str, found: bool, age_s
         cv2.line(image, (40, 30), (90, 60), (10, 10, 10), 2)
         cv2.line(mask, (40, 30), (90, 60), 1, 2)
         defects = (Defect(1, "scratch", (29, 39, 62, 92), 118, 58.3, 2.0, 0.93),)
-    reasons = () if word is VerdictWord.PASS else (Reason("length", words or "scratch 58 px is above 40 px"),)
+    reasons = () if word is VerdictWord.PASS else (reason,)
     frame = Frame(
         number,
         image,

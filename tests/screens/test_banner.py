@@ -68,17 +68,29 @@ def slow(waiting: int, grabbed_s: int, judged_s: int, frame_s: float = 0.0) -> S
 
 
 @pytest.mark.parametrize(
-    ("snapshot", "words"),
+    ("snapshot", "age", "words"),
     [
-        (slow(12, 17, 4), "12 frames behind, the newest judged is 17 s old. Frame 812"),
-        (slow(1, 17, 9), "1 frame behind, the newest judged is 17 s old. Frame 812"),
-        (slow(2, 63, 31, 16.0), "2 frames behind, the newest judged is 1 min 03 s old. Frame 812"),
-        (slow(0, 6, 1), "The newest judged is 6 s old. Frame 812"),  # the last of them has just been judged
+        (slow(12, 17, 4), "17 S", "12 frames behind, the newest judged is 17 s old. Frame 812"),
+        (slow(1, 17, 9), "17 S", "1 frame behind, the newest judged is 17 s old. Frame 812"),
+        (slow(2, 63, 31, 16.0), "1 MIN", "2 frames behind, the newest judged is 1 min 03 s old. Frame 812"),
+        (slow(0, 6, 1), "6 S", "The newest judged is 6 s old. Frame 812"),  # the last has just been judged
+        (slow(9, 7300, 1), "2 H", "9 frames behind, the newest judged is 2 h 01 min old. Frame 812"),
     ],
 )
-def test_a_line_that_judges_late_is_behind_and_not_waiting(snapshot: Snapshot, words: str) -> None:
+def test_a_line_that_judges_late_says_in_large_how_old_its_pass_is(
+    snapshot: Snapshot, age: str, words: str
+) -> None:
+    """It was a large green PASS, with its age in small letters under it."""
     banner = banner_of(snapshot)
-    assert (banner.word, banner.words) == ("PASS", words)
+    assert (banner.word, banner.age, banner.tone, banner.words) == ("PASS", age, "idle", words)
+
+
+def test_a_late_reject_keeps_its_colour_and_says_its_age() -> None:
+    late = slow(12, 17, 4)
+    assert late.current is not None
+    banner = banner_of(replace(late, current=replace(late.current, word=VerdictWord.REJECT)))
+    assert (banner.word, banner.age, banner.tone) == ("REJECT", "17 S", "reject")
+    assert banner_of(GOOD).age == ""
 
 
 @pytest.mark.parametrize(
@@ -149,7 +161,8 @@ def test_every_glyph_is_rectangular_and_its_own() -> None:
     for letter, drawn in GLYPHS.items():
         rows = drawn.split()
         assert len(rows) == HEIGHT and len({len(row) for row in rows}) == 1, letter
-    assert len({GLYPHS[letter] for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}) >= 25  # X doubles as the cross
+    names = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+    assert len({GLYPHS[letter] for letter in names}) == len(names)
 
 
 def test_letters_shrink_to_what_fits() -> None:
@@ -157,6 +170,8 @@ def test_letters_shrink_to_what_fits() -> None:
     assert [len(block_letters("PASS", scale)) for scale in (1, 2, 3)] == [3, 5, 8]
     assert len(fitting_letters("! UNINSPECTED", 76, 4)) == 3
     assert fitting_letters("! UNINSPECTED", 40, 4) == ("! UNINSPECTED",)
+    for late in ("✓ PASS 17 S", "✓ PASS 59 MIN", "✗ REJECT 17 S"):  # the age stays large at 80 columns
+        assert len(fitting_letters(late, 76, 4)) == 3, late
 
 
 @pytest.mark.parametrize(
@@ -178,6 +193,26 @@ def test_the_budget_is_shown_in_shares_and_the_warning_in_the_status_line() -> N
     assert len(narrow) <= 10 and max(map(len, narrow)) <= 43
     assert "infer uses 87% of the frame period" in status_line(beat) and len(status_line(beat)) <= 80
     assert "infer uses" not in status_line(replace(beat, utc_ns=NOW + 60 * S))  # nobody knows any more
+
+
+@pytest.mark.parametrize(
+    ("warning", "age_s", "words"),
+    [
+        ("", 0, "infer 87%  record 9%  total 99%"),
+        ("tight", 0, "! infer 87%  record 9%  total 99%"),
+        ("tight", 60, "was ! infer 87%  total 99%"),  # a station that fell silent
+    ],
+)
+def test_a_budget_wider_than_the_screen_leaves_out_the_smallest_shares(
+    warning: str, age_s: int, words: str
+) -> None:
+    """The total, which says whether frames are late, was cut off at 80 columns."""
+    shares = {"infer": 0.87, "judge": 0.04, "record": 0.09, "total": 0.99}
+    beat = with_beat(budget_ms={"infer": 87.0}, budget_share=shares, warning=warning)
+    shown = facts_text(replace(beat, utc_ns=NOW + age_s * S), 43).plain.splitlines()
+    assert f"budget   {words}" in shown
+    whole = "infer 87%  judge 4%  record 9%  total 99%"
+    assert whole in facts_text(beat, 60).plain
 
 
 def test_a_budget_that_nothing_limits_is_shown_in_milliseconds_and_none_is_left_out() -> None:

@@ -50,6 +50,20 @@ async def until(pilot: Pilot[str], true: Callable[[], bool]) -> None:
         await pilot.pause(0.05)
 
 
+def test_a_class_without_a_limit_stands_in_the_table_with_its_size(line: SmallLine, feed: LedgerFeed) -> None:
+    """One sentence of sixty letters stood in every row, and the size in none."""
+    unlisted = "scratch found, any scratch rejects: no rule sets a limit for it"
+    line.judge("REJECT", unlisted, code="unlisted")
+    line.judge("REJECT", "scratch length 58 px, limit 40 px")
+    line.judge("UNINSPECTED", "black", code="black")
+    rows = {row.number: (row.brief, row.why) for row in feed.read().rejects}
+    assert rows == {
+        1: ("scratch 58 x 2 px", unlisted),
+        2: ("scratch length 58 px, limit 40 px", "scratch length 58 px, limit 40 px"),
+        3: ("black", "black"),
+    }
+
+
 @asynccontextmanager
 async def showing(app: DashboardApp, word: str) -> AsyncIterator[Pilot[str]]:
     """The app on a small screen, once its banner says this word."""
@@ -201,16 +215,18 @@ async def test_flagging_keeps_a_pass_that_would_have_been_forgotten(
     assert queries.inspection(line.ledger, line.run_id, 1).image_path.exists()  # type: ignore[union-attr]
 
 
-async def test_the_operator_is_asked_first_and_then_remembered(line: SmallLine, feed: LedgerFeed) -> None:
-    """`f` and Enter at once stored `unknown`, and a name typed the next time went to the list of kinds."""
+async def test_a_flag_begins_at_the_kinds_and_tells_of_the_one_before(
+    line: SmallLine, feed: LedgerFeed
+) -> None:
+    """It began at the operator, whose name a kind's key became."""
     line.judge("REJECT")
     line.beat()
     app = DashboardApp(feed, operator="line3", refresh_s=0.1)
     async with showing(app, "REJECT") as pilot:
-        for keys, focus in ((["enter", "enter"], "operator"), (["3", "enter"], "kind")):
+        for keys in (["enter"], ["3", "enter"]):
             known = len(queries.flags(line.ledger, line.run_id))
             await flagging(pilot)
-            assert app.focused is not None and app.focused.id == focus
+            assert app.focused is not None and app.focused.id == "kind"
             assert app.screen.query_one("#operator", Input).value == "line3"
             await pilot.press(*keys)
             await until(pilot, lambda known=known: len(queries.flags(line.ledger, line.run_id)) > known)
@@ -219,7 +235,7 @@ async def test_the_operator_is_asked_first_and_then_remembered(line: SmallLine, 
     assert flags == [("line3", "false_reject"), ("line3", "unsure")]
 
 
-@pytest.mark.parametrize(("keys", "operator"), [([*"mia"], "mia"), (["delete"], "line3")])
+@pytest.mark.parametrize(("keys", "operator"), [([*"mia"], "mia"), (["delete"], "line3"), (["2"], "line3")])
 async def test_a_typed_operator_takes_the_place_of_the_account(
     line: SmallLine, feed: LedgerFeed, keys: list[str], operator: str
 ) -> None:
@@ -228,7 +244,7 @@ async def test_a_typed_operator_takes_the_place_of_the_account(
     app = DashboardApp(feed, operator="line3")
     async with showing(app, "REJECT") as pilot:
         await flagging(pilot)
-        await pilot.press(*keys, "enter", "enter")
+        await pilot.press("shift+tab", *keys, "enter", "enter")
         await until(pilot, lambda: bool(queries.flags(line.ledger, line.run_id)))
     assert [flag.operator for flag in queries.flags(line.ledger, line.run_id)] == [operator]
 

@@ -50,27 +50,59 @@ def judged(line: SmallLine, monkeypatch: pytest.MonkeyPatch) -> SmallLine:
     return line
 
 
+NAME = "shift+tab"
+
+
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
-        ([*"fmia", "enter", "3", "enter"], (3, "mia", "unsure", "")),
-        (["f", "enter", "1", "enter"], (3, "line3", "false_reject", "")),
-        (["f", "tab", "down", "enter"], (3, "line3", "unsure", "")),
-        ([*"fmia", "tab", "1", "tab", *"dent", "enter"], (3, "mia", "false_reject", "dent")),
-        (["f", "<mia>", "enter", "tab", "<dent, left>", "enter", "f"], (3, "mia", "missed", "dent, left")),
-        ([*"f123", "enter", "2", "enter"], (3, "123", "missed", "")),  # a badge may be a number
-        (["down", "enter", "f", "enter", "3", "enter"], (1, "line3", "unsure", "")),  # of the past frame
+        (["f", "3", "enter"], (3, "line3", "unsure", "")),
+        (["f", "enter"], (3, "line3", "missed", "")),
+        ([*"foil", "enter"], (3, "line3", "missed", "oil")),  # it became the operator's name
+        ([*"f1oil, 3 drops", "enter"], (3, "line3", "false_reject", "oil, 3 drops")),
+        ([*"f1 öl", "enter"], (3, "line3", "false_reject", "öl")),
+        (["f", "down", "enter"], (3, "line3", "unsure", "")),
+        (["f", "1", "tab", *"3 dents", "enter"], (3, "line3", "false_reject", "3 dents")),
+        (["f", "<left, oil>", "3", "enter"], (3, "line3", "missed", "left, oil3")),
+        (["f", NAME, *"mia", "enter", "3", "enter"], (3, "mia", "unsure", "")),
+        (["f", NAME, *"mia", "tab", "1", "tab", *"dent", "enter"], (3, "mia", "false_reject", "dent")),
+        (
+            ["f", NAME, "<mia>", "enter", "tab", "<dent, left>", "enter", "f"],
+            (3, "mia", "missed", "dent, left"),
+        ),
+        (["f", NAME, *"123", "enter", "2", "enter"], (3, "123", "missed", "")),  # a badge may be a number
+        (["f", NAME, "1", "enter", "enter"], (3, "line3", "false_reject", "")),  # a kind's key is no name
+        (["f", NAME, "3", "tab", *"oil", "enter"], (3, "line3", "unsure", "oil")),
+        (["down", "enter", "f", "3", "enter"], (1, "line3", "unsure", "")),  # of the past frame
     ],
 )
 async def test_a_flag_is_what_was_typed_in_that_order(judged: SmallLine, keys: list[str], said: Said) -> None:
     """The keys behind `f` were lost, or became the operator, and Enter flagged the likely kind instead."""
+    assert await flagged_by(judged, "line3", *keys) == [said]
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ([*"fmia", "enter", "3", "enter"], (3, "mia", "unsure", "")),
+        (["f", "1", "enter", "enter"], (3, "unknown", "false_reject", "")),
+    ],
+)
+async def test_an_operator_whom_nobody_knows_is_asked_first(
+    judged: SmallLine, keys: list[str], said: Said
+) -> None:
+    assert await flagged_by(judged, "", *keys) == [said]
+
+
+async def flagged_by(judged: SmallLine, operator: str, *keys: str) -> list[Said]:
     feed = LedgerFeed.open(judged.url)
-    app = DashboardApp(feed, operator="line3")
+    app = DashboardApp(feed, operator=operator)
     async with app.run_test(size=SMALL) as pilot:
         await until(pilot, lambda: banner(app) == "PASS")
         type_at_once(app, *keys)
-        assert await flagged(pilot, judged) == [said]
+        found = await flagged(pilot, judged)
     feed.close()
+    return found
 
 
 async def test_a_known_operator_flags_with_three_keys_at_once(judged: SmallLine) -> None:
@@ -78,7 +110,7 @@ async def test_a_known_operator_flags_with_three_keys_at_once(judged: SmallLine)
     app = DashboardApp(feed, operator="line3")
     async with app.run_test(size=SMALL) as pilot:
         await until(pilot, lambda: banner(app) == "PASS")
-        type_at_once(app, "f", "enter", "3", "enter", "f", "1", "enter", "f", "escape", "f", "2", "enter")
+        type_at_once(app, "f", "3", "enter", "f", "1", "enter", "f", "escape", "f", "2", "enter")
         assert [kind for _, _, kind, _ in await flagged(pilot, judged, 3)] == [
             "unsure", "false_reject", "missed",
         ]  # fmt: skip
