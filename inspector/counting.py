@@ -14,6 +14,9 @@ from inspector.verdict import class_of
 _STEP = 1.001
 """Latencies are counted in bins that grow by 0.1 %, so a month takes hardly more memory than a minute."""
 
+_NAMES = {"unlisted": "no limit set", "total_area": "total area"}
+"""Reason codes that are no plain words, as a person reads them."""
+
 _MOST_FORMS = 200
 """Forms of words that are kept for one reason: words may name files, of which there is no end."""
 
@@ -120,12 +123,13 @@ class _ReasonWords:
 def reasons_text(
     reasons: Mapping[str, int], classes: Mapping[str, Mapping[str, int]], words: Mapping[str, str]
 ) -> dict[str, str]:
-    """Code -> frames, classes and words: `78: pit 71, dent 7 (such as: pit area 9 px, limit 5 px)`."""
+    """Name of the reason -> frames, classes and words: `78: pit 71, dent 7 (such as: pit area 9 px, limit
+    5 px)`."""
     found = {}
     for code, frames in reasons.items():
         named = ", ".join(f"{name} {count}" for name, count in classes.get(code, {}).items())
         said = f" ({words[code]})" if code in words else ""
-        found[code] = f"{frames}{': ' if named else ''}{named}{said}"
+        found[_NAMES.get(code, code)] = f"{frames}{': ' if named else ''}{named}{said}"
     return found
 
 

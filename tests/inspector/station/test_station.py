@@ -75,7 +75,9 @@ def test_a_folder_is_judged_frame_by_frame(tmp_path: Path) -> None:
     assert set(result["engine"]) == {"name", "precision", "device", "package", "certificate"}
     assert result["coverage"] == 1.0
     assert "PASS 3  REJECT 2" in summary.text()
-    assert "unlisted 2: hole 2 (hole found, any hole rejects: no rule sets a limit for it)" in summary.text()
+    assert (
+        "no limit set 2: hole 2 (hole found, any hole rejects: no rule sets a limit for it)" in summary.text()
+    )
 
 
 def test_outputs_tell_each_verdict_once_and_only_pass_passes(tmp_path: Path) -> None:

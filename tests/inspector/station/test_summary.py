@@ -76,7 +76,7 @@ def test_reasons_are_counted_by_code_and_by_class_and_the_most_frequent_words_st
     assert count.frames() == {"unlisted": 5, "area": 2, "late": 1, "coverage": 1}
     assert count.classes() == {"unlisted": {"pit": 4, "dent": 2}, "area": {"dent": 2}}
     assert reasons_text(count.frames(), count.classes(), count.words()) == {
-        "unlisted": "5: pit 4, dent 2 (such as: pit found, any pit rejects: no rule sets a limit for it)",
+        "no limit set": "5: pit 4, dent 2 (such as: pit found, any pit rejects: no rule sets a limit for it)",
         "area": "2: dent 2 (such as: dent area 3.5 px, limit 3 px)",
         "late": "1",
         "coverage": "1 (1.016 % of the area inspected, limit 100 %)",
