@@ -56,7 +56,8 @@ class Threshold(BaseModel):
 
     value: float = Field(gt=0, le=1)
     escape_target: float | None = None
-    """The escape rate it was chosen for on validation frames; None: not chosen for one."""
+    """The escape rate it was chosen for on validation frames; None: not chosen for one. An int8 package has
+    the thresholds of the network in floating point; None there also: int8 was not seen to keep it."""
 
 
 class Manifest(BaseModel):

@@ -9,6 +9,7 @@ aloud, not refused: f32 and bf16 may serve all the same, and an fp16 engine's ce
 from __future__ import annotations
 
 import logging
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,8 @@ MOST_DIFFERENCE = 0.02
 LEAST_EQUAL = 0.9999
 """What half may change on the golden tiles, largest probability difference and equal mask pixels, before
 it is said aloud: the limits that an fp16 engine's certificate refuses by."""
+VALIDATION_SHARE = "validation_share"
+"""Key of the manifest's `metrics`: share of the training parts that `trainer fit` kept for validation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,16 +209,6 @@ def _levels(probs: NDArray[np.float32]) -> NDArray[np.uint8]:
 def _manifest(trained: TrainedNetwork, name: str, version: str, half: HalfReport) -> Manifest:
     geometry = Geometry(trained.config.depth)
     mean, std = trained.normalisation
-    metrics: dict[str, Any] = {
-        **trained.metrics,
-        "steps": trained.step,
-        "half": {
-            "difference": half.difference,
-            "equal": half.equal,
-            "activation": half.largest_activation,
-            "layer": half.layer,
-        },
-    }
     return Manifest(
         name=name,
         version=version,
@@ -230,8 +223,24 @@ def _manifest(trained: TrainedNetwork, name: str, version: str, half: HalfReport
         mm_per_px=trained.mm_per_px,
         training_data_sha256=trained.data_sha256,
         seed=trained.seed,
-        metrics=metrics,
+        metrics=_metrics(trained, half),
     )
+
+
+def _metrics(trained: TrainedNetwork, half: HalfReport) -> dict[str, Any]:
+    # Read as plain TOML: a checkpoint of an earlier version may hold settings that are gone.
+    share = tomllib.loads(trained.fit_config).get("validation")
+    return {
+        **trained.metrics,
+        **({} if share is None else {VALIDATION_SHARE: share}),
+        "steps": trained.step,
+        "half": {
+            "difference": half.difference,
+            "equal": half.equal,
+            "activation": half.largest_activation,
+            "layer": half.layer,
+        },
+    }
 
 
 def _thresholds(trained: TrainedNetwork) -> dict[str, Threshold]:

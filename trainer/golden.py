@@ -7,6 +7,7 @@ package can be made of the folder alone.
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
@@ -82,7 +83,7 @@ def load_tiles(run: Path) -> NDArray[np.uint8]:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return np.asarray(arrays["tiles"], np.uint8)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise UsageError(f"{path} cannot be read; let `trainer fit` finish in this folder again.") from error
 
 

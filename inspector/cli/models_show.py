@@ -125,6 +125,8 @@ def _certificate_text(one: dict[str, Any]) -> str:
         f" {parity['defects']} defects kept that the trained network itself marks on the golden tiles, IoU"
         f" with it changed by at most {parity['iou_change'][worst]:.4f} ({worst})"
     )
+    if one["precision"] == "int8" and len(one["layers"]) > 1:
+        text += f", only {one['layers']['int8']} of {sum(one['layers'].values())} convolutions in int8"
     if one["precision"] == "fp16":
         text += f", inner values to {one['activation']:.4g} of {LARGEST_HALF:.0f}"
     return text

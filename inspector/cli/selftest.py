@@ -51,7 +51,10 @@ def seam_cases(geometry: Geometry, count: int, seed: int) -> list[SeamCase]:
 
 
 def check_seams(package: ModelPackage, cases: list[SeamCase], precision: str, seed: int) -> dict[str, Any]:
-    """Tiles against the whole for each case: float32 probabilities, and what is served in `precision`."""
+    """Tiles against the whole for each case: probabilities in float32, and what is served in `precision`.
+
+    The graph of an int8 package computes its probabilities in whole numbers; only its softmax is float32.
+    """
     from inspector.defects import mask_of
     from inspector.tiling import plan_tiles, whole_plan
 
@@ -145,7 +148,7 @@ def selftest(seams: bool, model: Path, cases: int, precision: str, seed: int, as
     """Check on this machine what the line promises of a model; exit 1 when it does not hold.
 
     Promised: float32 probabilities of tiles within 1e-5 of the whole frame, and served ones
-    within one of 256 levels.
+    within one of 256 levels. Of an int8 package the first are its own, before they are rounded to levels.
 
     \b
     Example:  inspector selftest --seams --model demo_model --json
@@ -164,8 +167,9 @@ def selftest(seams: bool, model: Path, cases: int, precision: str, seed: int, as
         known = {name: value if math.isfinite(value) else None for name, value in figures.items()}
         click.echo(json.dumps(known))  # Infinity is no JSON: null is a difference that is not a number
     else:
+        what = "int8 before it is rounded to levels" if package.in_8_bits else "float32"
         click.echo(
-            f"{figures['cases']} cases, tiled against whole: float32 differs by {figures['max_abs_f32']:.2g}"
+            f"{figures['cases']} cases, tiled against whole: {what} differs by {figures['max_abs_f32']:.2g}"
             f" (promise {MOST_F32:g}), served in {served} by {figures['max_levels_release']} of 256 levels"
             f" (promise {MOST_LEVELS}), {figures['mask_pixels_changed']} mask pixels changed:"
             f" {'holds' if holds else 'DOES NOT HOLD'}."

@@ -25,7 +25,8 @@ from inspector.engine.openvino import (
 )
 from inspector.engine.planner import choose_plan, tiles_at_once, torch_engine
 from inspector.engine.process import ProcessEngine
-from inspector.engine.protocol import Engine
+from inspector.engine.protocol import Engine, EngineInfo
+from inspector.engine.quantised import quantisation
 from inspector.engine.refusals import refusal_path, remember, remembered
 from inspector.errors import CertificateError, InspectionError, UsageError
 from inspector.package import ModelPackage
@@ -152,9 +153,11 @@ def _open_proven(
     options = replace(compile_options(package, plan, precision, settings), exact=exact)
     engine = OpenVinoEngine(package, plan.input, options)
     try:
+        _say_partly_int8(engine.info)
         if (runs := engine.info.precision) != precision:
-            own = "serve the package in floating point that it was made from"
-            remedy = own if package.in_8_bits else f'set model.precision to "{runs}"'
+            remedy = f'set model.precision to "{runs}"'
+            if (made := quantisation(package)) is not None:
+                remedy = f"serve the package in floating point that it was made from, {made.source[:12]}"
             raise CertificateError(
                 f"OpenVINO was asked for {precision} and runs {runs} on {engine.info.device}; {remedy}."
             )
@@ -162,6 +165,15 @@ def _open_proven(
         engine.close()
         raise
     return _proven(engine, package)
+
+
+def _say_partly_int8(info: EngineInfo) -> None:
+    """Nothing computes other numbers where OpenVINO leaves a convolution in f32, but it takes longer."""
+    if info.precision == "int8" and len(info.layers) > 1:
+        _LOG.warning(
+            "OpenVINO runs only %d of %d convolutions in int8 on %s; compare with the package in floating"
+            " point by `inspector bench`.", info.layers["int8"], sum(info.layers.values()), info.device,
+        )  # fmt: skip
 
 
 def _open_torch(package: ModelPackage, tile: tuple[int, int], settings: ModelConfig) -> Engine:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from inspector.counting import counted
+from inspector.engine.parity import Parity
 from inspector.errors import PackageError, UsageError
 from inspector.package import INT8, ModelPackage
 
@@ -30,6 +32,21 @@ class Calibration(BaseModel):
     """Training frames that they were cut from."""
 
 
+class DefectCount(BaseModel):
+    """True defects of one class, and how many of them each network finds by the design's matching rule."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    total: int
+    f32: int
+    int8: int
+
+    @property
+    def lost(self) -> int:
+        """How many fewer int8 finds; 0 where it finds as many or more."""
+        return max(0, self.f32 - self.int8)
+
+
 class AccuracyLoss(BaseModel):
     """What int8 changed on frames with masks, against the same network in f32 at the same thresholds."""
 
@@ -43,6 +60,8 @@ class AccuracyLoss(BaseModel):
     iou_int8: dict[str, float | None]
     miou_f32: float | None
     miou_int8: float | None
+    defects: dict[str, DefectCount] = {}
+    """Defect class -> its counts; empty in packages that were made before defects were counted."""
 
     @property
     def miou_change(self) -> float | None:
@@ -55,6 +74,11 @@ class AccuracyLoss(BaseModel):
     def too_much(self) -> bool:
         """Whether more was lost than int8 may cost."""
         return self.miou_change is not None and self.miou_change < -MOST_LOST
+
+    @property
+    def lost(self) -> dict[str, int]:
+        """Class -> how many fewer of its defects int8 finds; classes that lose any."""
+        return {name: one.lost for name, one in self.defects.items() if one.lost}
 
     @property
     def change(self) -> dict[str, float]:
@@ -75,13 +99,25 @@ class Quantisation(BaseModel):
     """Id of the package whose network it is."""
     calibration: Calibration
     loss: AccuracyLoss
+    golden: Parity | None = None
+    """Its golden probabilities against those of the network in floating point; None in packages that were
+    made before these were compared."""
 
     @property
     def note(self) -> str:
         """What is to be said wherever it runs."""
         change = self.loss.miou_change
         cost = "cost not measured" if change is None else f"{100 * change:+.2f} points of mIoU against f32"
-        return f"in 8 bits from package {self.source[:12]}, {cost}"
+        return f"in 8 bits from package {self.source[:12]}, {cost}{self._defects}"
+
+    @property
+    def _defects(self) -> str:
+        """How many of the defects that f32 finds are lost, and of which classes; empty where none counted."""
+        lost, found = self.loss.lost, sum(one.f32 for one in self.loss.defects.values())
+        if not found:
+            return ""
+        classes = f" ({', '.join(lost)})" if lost else ""
+        return f", {sum(lost.values()) or 'none'} of {counted(found, 'defect')} lost{classes}"
 
 
 def quantisation(package: ModelPackage) -> Quantisation | None:

@@ -67,10 +67,14 @@ def test_the_manifest_says_what_it_was_made_from_and_what_it_lost(
     assert made.loss.held_out and 0 < made.loss.frames < 10
     assert set(made.loss.iou_int8) == {"background", "dark", "bright"}
     assert made.loss.miou_change is not None and abs(made.loss.miou_change) < 0.002
+    assert made.golden is not None and 0 < made.golden.max_difference < 0.1 and made.golden.lost == 0
     assert manifest.thresholds == tiny_package.manifest.thresholds and "half" not in manifest.metrics
     validation = manifest.metrics["validation"]
     assert validation["classes"]["dark"]["iou"] == made.loss.iou_int8["dark"]
     assert validation["per_defect"]["total"] >= 2 and validation["frames"] == made.loss.frames
+    for name, counts in validation["per_defect"]["classes"].items():
+        one = made.loss.defects[name]
+        assert (one.total, one.int8) == (counts["total"], counts["found"]) and one.f32 <= one.total
 
 
 def test_its_golden_tiles_are_the_same_and_its_probabilities_its_own(

@@ -227,6 +227,10 @@ def test_golden_tiles_hold_every_class_even_the_rare_last_one(tmp_path: Path) ->
     assert (load_tiles(tmp_path) == tiles).all()
     with pytest.raises(UsageError, match=r"golden_tiles\.npz"):
         load_tiles(tmp_path / "nowhere")
+    kept = tmp_path / "golden_tiles.npz"
+    kept.write_bytes(kept.read_bytes()[:200])
+    with pytest.raises(UsageError, match=r"golden_tiles\.npz cannot be read; let"):
+        load_tiles(tmp_path)
 
 
 def test_the_exporter_says_nothing_on_its_own(tmp_path: Path) -> None:

@@ -91,6 +91,8 @@ def _of_package(package: ModelPackage) -> dict[str, str]:
     for name, threshold in manifest.thresholds.items():
         target = threshold.escape_target
         chosen = "for the best IoU" if target is None else f"for an escape target of {target:g}"
+        if package.in_8_bits and target is None:  # whatever it was chosen for, it was not for this network
+            chosen = "for the network in floating point"
         said[f"threshold of {name}"] = f"{threshold.value:.3f}, chosen on validation frames {chosen}"
     return said
 

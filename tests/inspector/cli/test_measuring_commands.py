@@ -74,6 +74,14 @@ def test_seams_hold_for_the_tiny_package(tiny_package: ModelPackage) -> None:
     assert figures["cases"] == 6 and figures["max_abs_f32"] <= 1e-5  # type: ignore[operator]
 
 
+def test_seams_of_an_int8_package_are_not_called_those_of_float32(tiny_int8_package: ModelPackage) -> None:
+    arguments = ["--seams", "--model", str(tiny_int8_package.path), "--cases", "4"]
+    result = CliRunner().invoke(selftest, arguments, standalone_mode=False)
+    assert result.return_value == 0 and "float32" not in result.stdout
+    assert "int8 before it is rounded to levels differs by" in result.stdout
+    assert "served in int8 by" in result.stdout
+
+
 def test_seams_are_seen_when_tiles_are_cut_one_pixel_off(
     tiny_package: ModelPackage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -102,9 +102,20 @@ def test_a_package_that_only_says_int8_is_not_served(
     """Its graph computes in floating point: what runs is asked, not what is written."""
     manifest = tiny_int8_package.manifest.model_copy(update={"files": {}})
     false = write_package(tmp_path / "false", manifest, tiny_package.onnx.read_bytes(), tiny_package.golden())
-    words = "asked for int8 and runs f32 .* serve the package in floating point that it was made from"
+    words = f"runs f32 .* serve the package in floating point that it was made from, {tiny_package.id[:12]}"
     with pytest.raises(CertificateError, match=words):
         open_engine(false, (60, 60), ModelConfig())
+
+
+def test_a_graph_of_which_only_a_part_runs_in_int8_is_said_to_be_so(
+    tiny_int8_package: ModelPackage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    open_engine(tiny_int8_package, (60, 60), ModelConfig()).close()
+    assert "convolutions in int8" not in caplog.text + text_of(facts_of(tiny_int8_package))
+    monkeypatch.setattr(openvino, "executed_layers", lambda _: {"int8": LAYERS - 2, "f32": 2})
+    open_engine(tiny_int8_package, (68, 60), ModelConfig()).close()
+    assert "only 11 of 13 convolutions in int8" in caplog.text
+    assert ", only 11 of 13 convolutions in int8" in text_of(facts_of(tiny_int8_package))
 
 
 def test_a_making_that_is_not_told_in_full_is_refused(
