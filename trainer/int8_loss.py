@@ -26,7 +26,8 @@ from trainer.thresholds import FEW
 MOST_VALIDATION_PX = 60_000_000
 """Of the frames with masks on which the loss is measured: f32 takes half a second for a million."""
 MOST_DEFECTS_LOST = 0.02
-"""Share of a class's defects, and of all together, that int8 may lose; one may be lost of fewer than 100."""
+"""Share of a class's defects, and of all together, that int8 may lose; one defect always, unless it is the
+last that was found of its class."""
 _REMEDY = "serve it as it is, in bf16 or f32, or fit int8 on more frames or with more --tiles"
 
 
