@@ -86,12 +86,14 @@ def warp_over_nothing(image: Image, where: Map) -> Image:
     return np.asarray(warped, np.uint8)
 
 
-def nearest_or_nothing(where: Map, frame: tuple[int, int], margin: int) -> NDArray[np.intp]:
-    """trainer.augment.nearest, with the index after the last pixel for what lies beyond the frame."""
+def nearest_or_nothing(
+    where: Map, frame: tuple[int, int], margin: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """trainer.augment.nearest, with the pixel after the last one for what lies beyond the frame."""
     inner = (slice(margin, where[0].shape[0] - margin), slice(margin, where[0].shape[1] - margin))
     x, y = (np.rint(axis[inner]).astype(np.intp) for axis in where)
     inside = (y >= 0) & (y < frame[0]) & (x >= 0) & (x < frame[1])
-    return np.asarray(np.where(inside, y * frame[1] + x, frame[0] * frame[1]))
+    return np.where(inside, y, frame[0]), np.where(inside, x, 0)
 
 
 def cut_over_nothing(
@@ -117,8 +119,8 @@ def without_valid() -> None:
     halo_at: dict[int, int] = {depth: Geometry(depth).halo for depth in range(2, 7)}
     plain_init, plain_evaluate = UNet.__init__, trainer.evaluate.evaluate
 
-    def init(self: UNet, config: UNetConfig) -> None:
-        plain_init(self, config)
+    def init(self: UNet, config: UNetConfig, coarse_heads: bool = False) -> None:
+        plain_init(self, config, coarse_heads)
         for module in self.modules():
             if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3):
                 module.padding = (1, 1)

@@ -117,8 +117,8 @@ def _span(coordinates: NDArray[np.float32]) -> tuple[int, int]:
     return int(np.floor(coordinates.min())) - 1, int(np.ceil(coordinates.max())) + 3
 
 
-def nearest(where: Map, frame: tuple[int, int], margin: int) -> NDArray[np.intp]:
-    """Flat indices of the pixels nearest to the map's inner part, `margin` cut from each side.
+def nearest(where: Map, frame: tuple[int, int], margin: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """(y, x) of the pixels nearest to the map's inner part, `margin` cut from each side.
 
     Masks, instances and weights take these, so that a label is never mixed from two and all
     of them move alike.
@@ -126,7 +126,7 @@ def nearest(where: Map, frame: tuple[int, int], margin: int) -> NDArray[np.intp]
     inner = (slice(margin, where[0].shape[0] - margin), slice(margin, where[0].shape[1] - margin))
     y = _mirror(np.rint(where[1][inner]).astype(np.intp), frame[0])
     x = _mirror(np.rint(where[0][inner]).astype(np.intp), frame[1])
-    return np.asarray(y * frame[1] + x)
+    return y, x
 
 
 def _mirror(index: NDArray[np.intp], n: int) -> NDArray[np.intp]:

@@ -18,7 +18,7 @@ from inspector.errors import UsageError
 from inspector.tiling import Geometry
 from inspector.types import Image, Mask
 from trainer.appearance import change_appearance
-from trainer.augment import draw_motion, motion_map, nearest, warp_image
+from trainer.augment import Motion, draw_motion, motion_map, nearest, warp_image
 from trainer.config import FitConfig
 from trainer.paste import Cutout, cut_out, draw_cutout, paste
 from trainer.stock import FALSE_ALARM, Normalisation, Picture, Stock
@@ -26,6 +26,8 @@ from trainer.weights import with_instance
 
 Cut = tuple[Image, Mask, NDArray[np.float32]]
 """Pixels with their halo, labels, and weights without it."""
+SIDES = ((-1, 0), (1, 0), (0, -1), (0, 1))
+"""Of a crop, as (y, x) from its middle: top, bottom, left, right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +96,10 @@ class TileSampler:
         """The crops of one tile side by side; of the halos around them only the tile's own stay."""
         n = self._config.crops
         if n == 1:
-            return self._cut(rng, share)
+            return self._cut(rng, share, SIDES)
         rows = []
         for row in range(n):
-            cuts = [self._cut(rng, share) for _ in range(n)]
+            cuts = [self._cut(rng, share, self._outer_sides(row, column)) for column in range(n)]
             images = [
                 image[self._kept(row, 0), self._kept(column, 1)] for column, (image, _, _) in enumerate(cuts)
             ]
@@ -112,29 +114,38 @@ class TileSampler:
         start, stop = self.halo, self.halo + self._crop[axis]
         return slice(start if place else 0, stop + self.halo if last else stop)
 
-    def _cut(self, rng: np.random.Generator, share: float) -> Cut:
-        picture, anchor = self._aim(rng, share)
-        frame = picture.image.shape[0], picture.image.shape[1]
-        out = self._crop
+    def _outer_sides(self, row: int, column: int) -> tuple[tuple[int, int], ...]:
+        """The sides of the crop at this place at which the tile shows its halo."""
+        last = self._config.crops - 1
+        outer = row == 0, row == last, column == 0, column == last
+        return tuple(side for side, shown in zip(SIDES, outer, strict=True) if shown)
+
+    def _cut(self, rng: np.random.Generator, share: float, sides: tuple[tuple[int, int], ...]) -> Cut:
+        """One crop. sides: those at which it may see the frame end, as it lies in the tile."""
+        config, (picture, anchor) = self._config, self._aim(rng, share)
+        frame, out = (picture.image.shape[0], picture.image.shape[1]), self._crop
         origin = [_origin(rng, n, side, at) for n, side, at in zip(frame, out, anchor, strict=True)]
-        if self._config.edge_share and rng.random() < self._config.edge_share:
-            picture, origin = _ended(rng, picture, origin, out)
-            frame = picture.image.shape[0], picture.image.shape[1]
         centre = origin[0] + (out[0] - 1) / 2, origin[1] + (out[1] - 1) / 2
         size = out[0] + 2 * self.halo, out[1] + 2 * self.halo
-        where = motion_map(draw_motion(rng, self._config.augment, centre, size), size)
-        image = warp_image(picture.image, where)
-        at = nearest(where, frame, self.halo)
+        motion = draw_motion(rng, config.augment, centre, size)
+        rows, columns = slice(0, frame[0]), slice(0, frame[1])
+        if sides and config.edge_share and rng.random() < config.edge_share:
+            rows, columns = _ended(motion, sides[int(rng.integers(len(sides)))], out, frame)
+        top, left = rows.start, columns.start
+        where = motion_map(replace(motion, centre=(centre[0] - top, centre[1] - left)), size)
+        image = warp_image(picture.image[rows, columns], where)
+        y, x = nearest(where, (rows.stop - top, columns.stop - left), self.halo)
+        # Into the whole picture: to flatten a part of it would copy that part for each crop.
+        at = (y + top) * frame[1] + (x + left)
         mask = picture.mask.ravel()[at]
         weights = self._table[mask] if picture.weights is None else picture.weights.ravel()[at]
-        if self._cutouts and rng.random() < self._config.paste_chance:
+        if self._cutouts and rng.random() < config.paste_chance:
             pasted = paste(rng, draw_cutout(rng, self._cutouts), image, mask, self.halo)
             if pasted is not None:
                 image, mask, here = pasted
-                config = self._config
                 border = config.border, config.w0, config.sigma_px
                 weights = with_instance(weights, mask, here, self._stock.class_weight, border)
-        return change_appearance(rng, self._config.augment, image), mask, weights
+        return change_appearance(rng, config.augment, image), mask, weights
 
     def _aim(self, rng: np.random.Generator, share: float) -> tuple[Picture, tuple[int | None, int | None]]:
         """A picture and the pixel that the tile must show; the class is drawn before the picture.
@@ -202,17 +213,19 @@ def _origin(rng: np.random.Generator, n: int, out: int, anchor: int | None) -> i
 
 
 def _ended(
-    rng: np.random.Generator, picture: Picture, origin: list[int], out: tuple[int, int]
-) -> tuple[Picture, list[int]]:
-    """The picture as if it ended where the crop does, at one of its four sides, and the crop's origin in it.
+    motion: Motion, side: tuple[int, int], out: tuple[int, int], frame: tuple[int, int]
+) -> tuple[slice, slice]:
+    """The rows and columns that are left of a picture that ends where the crop does, at this side of it.
 
-    A crop that hangs over the picture at that side has its end there already.
+    A flip or a turn shows another side of the picture there than the same one. A crop that hangs over
+    the picture at that side has its end there already.
     """
-    axis, far = divmod(int(rng.integers(4)), 2)
-    frame = picture.image.shape[axis]
-    start, stop = (0, min(frame, origin[axis] + out[axis])) if far else (max(0, origin[axis]), frame)
-    window = tuple(slice(start, stop) if one == axis else slice(None) for one in (0, 1))
-    left = origin.copy()
-    left[axis] -= start
-    weights = None if picture.weights is None else picture.weights[window]
-    return replace(picture, image=picture.image[window], mask=picture.mask[window], weights=weights), left
+    there = motion.matrix @ np.array(side)
+    axis = int(np.argmax(np.abs(there)))
+    reach = (out[0 if side[0] else 1] - 1) / 2
+    left = [slice(0, frame[0]), slice(0, frame[1])]
+    if there[axis] > 0:
+        left[axis] = slice(0, int(np.clip(round(motion.centre[axis] + reach) + 1, 1, frame[axis])))
+    else:
+        left[axis] = slice(int(np.clip(round(motion.centre[axis] - reach), 0, frame[axis] - 1)), frame[axis])
+    return left[0], left[1]

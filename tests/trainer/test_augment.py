@@ -23,7 +23,7 @@ def test_a_still_map_reads_the_mirrored_plane(frame: tuple[int, int]) -> None:
     columns = mirror_indices(origin[1], origin[1] + size[1], frame[1])
     plane = image[rows[:, None], columns]
     assert np.array_equal(warp_image(image, where), plane)
-    labels = image[..., 0].ravel()[nearest(where, frame, 8)]
+    labels = image[..., 0][nearest(where, frame, 8)]
     assert np.array_equal(labels, plane[8:-8, 8:-8, 0])
 
 
@@ -72,6 +72,6 @@ def test_image_and_labels_move_together() -> None:
         motion = draw_motion(np.random.default_rng(seed), config, (100.0, 100.0), (200, 200))
         where = motion_map(motion, (200, 200))
         seen = warp_image(mask * 255, where)[10:-10, 10:-10]
-        labels = mask.ravel()[nearest(where, (200, 200), 10)]
+        labels = mask[nearest(where, (200, 200), 10)]
         assert np.mean((seen > 127) != (labels > 0)) < 0.002
         assert labels.any()

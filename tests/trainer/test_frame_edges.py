@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from trainer.config import AugmentConfig, fit_config
-from trainer.sampler import TileSampler
+from trainer.sampler import SIDES, TileSampler
 from trainer.stock import Picture, Stock
 
 HALO, OUT = 20, 60
@@ -60,6 +61,59 @@ def test_the_pixels_to_learn_are_those_of_the_picture(weights: bool) -> None:
         box = slice(at[0], at[0] + OUT), slice(at[1], at[1] + OUT)
         assert np.array_equal(mask, picture.mask[box])
         assert picture.weights is None or np.array_equal(weight, picture.weights[box])
+
+
+def test_the_end_lies_at_the_same_side_of_the_tile_whichever_way_it_is_turned() -> None:
+    """A flip or a quarter turn shows another side of the picture there."""
+    config = fit_config(
+        "modern", steps=1, classes=("a", "b"), depth=3, edge_share=1.0, tile_px=OUT, quarter_turns=True,
+        augment=STILL.model_copy(update={"flips": True}), step_px=OUT * OUT,
+    )  # fmt: skip
+    sampler, names = TileSampler(stock((400, 420)), config), ("top", "bottom", "left", "right")
+    for seed in range(40):
+        side = seed % 4
+        image, _, _ = sampler._cut(np.random.default_rng(seed), 0.0, (SIDES[side],))
+        assert names[side] in mirrored_sides(image)
+
+
+@pytest.mark.parametrize("crops", [2, 3])
+def test_of_several_crops_each_ends_at_a_side_that_the_tile_shows(crops: int) -> None:
+    """At a seam its neighbour lies where the end would be seen, so all end at the tile's own sides."""
+    config = fit_config(
+        "modern", steps=1, classes=("a", "b"), depth=3, edge_share=1.0, tile_px=OUT, crops=crops,
+        augment=STILL.model_copy(update={"flips": True}), step_px=4 * (crops * OUT) ** 2,
+    )  # fmt: skip
+    sampler, k = TileSampler(stock((400, 420)), config), np.arange(1, HALO + 1)
+    for tile in sampler.batch(0, 0.0).images.numpy()[:, 0]:
+        n = sampler.out[0] // crops
+        ends = np.zeros((crops, crops), int)
+        for number in range(crops):
+            for view, ended in (
+                (tile, ends[0]), (tile[::-1], ends[-1]), (tile.T, ends[:, 0]), (tile.T[::-1], ends[:, -1]),
+            ):  # fmt: skip
+                # Without the halo, in which a neighbour's corner is seen.
+                strip = view[:, HALO + number * n : HALO + (number + 1) * n]
+                ended[number] += np.array_equal(strip[HALO - k], strip[HALO + k])
+        outer = np.ones((crops, crops), bool)
+        outer[1:-1, 1:-1] = False
+        assert (ends[outer] >= 1).all()
+
+
+@pytest.mark.parametrize("weights", [False, True])
+def test_an_end_costs_no_copy_of_the_picture(weights: bool) -> None:
+    """At twelve megapixels a copy of mask and weights, for each crop, is 60 MB."""
+    source = stock((2000, 2000), weights)
+    config = fit_config(
+        "modern", steps=1, classes=("a", "b"), depth=3, edge_share=1.0, tile_px=OUT, augment=STILL,
+        step_px=8 * OUT * OUT,
+    )  # fmt: skip
+    sampler = TileSampler(source, config)
+    tracemalloc.start()
+    try:
+        sampler.batch(0, 0.0)
+        assert tracemalloc.get_traced_memory()[1] < source.pictures[0].mask.nbytes / 2
+    finally:
+        tracemalloc.stop()
 
 
 def reflected(frame: np.ndarray, start: int, size: int, axis: int) -> np.ndarray:
