@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 
 import psutil
 
 BUSY_SHARE = 0.1
 """From this share of the processor on, what was measured is worth a warning."""
+ONLINE = Path("/sys/devices/system/cpu/online")
+"""Where Linux says which cores are switched on, such as `0,2-3`."""
 _BUSY_TIMES = ("user", "nice", "system", "irq", "softirq", "steal")
 
 
@@ -48,9 +51,23 @@ def _others_s() -> float | None:
 def _busy_s() -> float:
     """Seconds that these cores have worked, for whomever."""
     times = psutil.cpu_times(percpu=True)
+    # Cores that are switched off are left out of the list, so that places in it are no numbers of cores.
+    numbered = dict(zip(_online(len(times)), times, strict=True))
     return sum(
-        getattr(times[core], name, 0.0) for core in _cores() if core < len(times) for name in _BUSY_TIMES
+        getattr(numbered[core], name, 0.0) for core in _cores() if core in numbered for name in _BUSY_TIMES
     )
+
+
+def _online(count: int) -> list[int]:
+    """Numbers of the `count` cores that are switched on, in order; the first ones where nobody tells."""
+    found: list[int] = []
+    try:
+        for span in ONLINE.read_text().strip().split(","):
+            first, _, last = span.partition("-")
+            found += range(int(first), int(last or first) + 1)
+    except (OSError, ValueError):
+        found = []
+    return found if len(found) == count else list(range(count))
 
 
 def _own_s() -> float:

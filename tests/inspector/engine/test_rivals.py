@@ -22,6 +22,7 @@ class Machine:
         monkeypatch.setattr(rivals.time, "monotonic", lambda: self.now)
         monkeypatch.setattr(psutil, "cpu_times", lambda percpu: [self.core(spent) for spent in self.busy])
         monkeypatch.setattr(rivals, "_own_s", lambda: self.own)
+        monkeypatch.setattr(rivals, "ONLINE", Path("/nowhere"))
 
     def core(self, spent: float) -> SimpleNamespace:
         return SimpleNamespace(user=spent / 2, system=spent / 4, steal=spent / 4, idle=9e9, iowait=9e9)
@@ -43,6 +44,20 @@ def test_the_share_of_others(
     machine = Machine(monkeypatch)
     watch = Rivals()
     machine.now, machine.busy, machine.own = machine.now + 10, busy, own
+    assert watch.share() == pytest.approx(share)
+
+
+@pytest.mark.parametrize(("told", "share"), [("0,2-3", 0.25), ("0-1,3", 0.4), ("0-9", 0.15), ("?", 0.15)])
+def test_cores_that_are_switched_off_move_no_other(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, told: str, share: float
+) -> None:
+    """The list of times leaves them out: the work of core 3 was taken for that of core 2."""
+    machine = Machine(monkeypatch)
+    (tmp_path / "online").write_text(f"{told}\n")
+    monkeypatch.setattr(rivals, "ONLINE", tmp_path / "online")
+    machine.busy = [0.0] * 3
+    watch = Rivals()
+    machine.now, machine.busy = machine.now + 10, [1.0, 3.0, 5.0]
     assert watch.share() == pytest.approx(share)
 
 
