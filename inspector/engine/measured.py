@@ -11,6 +11,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -35,10 +36,35 @@ BUDGET_S = 3.0
 """What all measurements together may take, give or take compiling for the last one."""
 CLEARLY = 0.97
 """A later candidate is taken only when it needs at most this share of the time: below is noise."""
+AGAIN = "inspector plan --again"
+"""The command that measures anew what is remembered."""
 _EACH_S = 0.4
 _WARM_S = 0.3
 Stopwatch = Callable[[TilePlan], float]
 """Plan -> seconds a tile."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptPlan:
+    """What was measured of the plan that serves, and how much that can be trusted."""
+
+    tile: tuple[int, int]
+    """Input of a tile as (height, width)."""
+    frame_ms: float
+    """What the engine takes for a frame."""
+    others: float
+    """Share of the processor that other programs took meanwhile, 0 to 1."""
+    made_utc: str
+
+    @property
+    def doubt(self) -> str | None:
+        """One clause and its remedy where the machine was busy; None for a plan to be trusted."""
+        if self.others < BUSY_SHARE:
+            return None
+        return (
+            f"other programs took {self.others:.0%} of the processor while the tiles were measured, so others"
+            f" may be faster; measure them again with `{AGAIN}` while the machine is quiet"
+        )
 
 
 def measured_plan(
@@ -47,43 +73,80 @@ def measured_plan(
     settings: ModelConfig,
     zones: Zones | None = None,
     stopwatch: Stopwatch | None = None,
+    again: bool = False,
 ) -> TilePlan:
     """What choose_plan gives, but in `auto` on the processor the fastest of the best few plans.
 
     They are measured once, which is announced and takes about 3 s, and remembered in the cache
     for this package, machine, OpenVINO, precision, hint, threads, memory limit, frame and zones.
-    stopwatch: None: runs the engine. Raises what choose_plan raises; a failing engine is left to
-    the opening of the engine, which says it better.
+    stopwatch: None: runs the engine. again: measure also what is remembered. Raises what choose_plan
+    raises; a failing engine is left to the opening of the engine, which says it better.
     """
-    if settings.tile != "auto" or settings.engine not in ("auto", "openvino") or settings.precision == "fp16":
+    if not _is_measured(settings):
         return choose_plan(package, frame, settings, zones)
     candidates = candidate_plans(package, frame, settings, last_cache_bytes(), zones)
     if len(candidates) == 1:
         return candidates[0]
     key = _key(package, frame, settings, zones)
     place = _place(package, key)
-    known = _remembered(place, key, candidates)
+    known = None if again else _remembered(place, key, candidates)
     if known is not None:
         return known
     _LOG.info(
         "Measuring how frames of %dx%d are best cut, once for this machine and package: about %.0f s.",
         *frame, BUDGET_S,
     )  # fmt: skip
+    return _chosen(
+        place, key, candidates, stopwatch or _Runs(package, settings, key["precision"]).seconds, zones
+    )
+
+
+def kept_plan(
+    package: ModelPackage, frame: tuple[int, int], settings: ModelConfig, zones: Zones | None = None
+) -> KeptPlan | None:
+    """What measured_plan remembers of this line; None where it measured nothing."""
+    if not _is_measured(settings):
+        return None
+    key = _key(package, frame, settings, zones)
+    try:
+        kept = json.loads(_place(package, key).read_bytes())
+        one = next(one for one in kept["measured"] if one["tile"] == kept["tile"] and kept["key"] == key)
+        tile = (int(kept["tile"][0]), int(kept["tile"][1]))
+        return KeptPlan(tile, float(one["ms"]), float(kept.get("others_share", 0.0)), str(kept["made_utc"]))
+    except (OSError, ValueError, KeyError, TypeError, StopIteration):
+        return None  # measured_plan says what is wrong with it
+
+
+def _is_measured(settings: ModelConfig) -> bool:
+    return (
+        settings.tile == "auto" and settings.engine in ("auto", "openvino") and settings.precision != "fp16"
+    )
+
+
+def _chosen(
+    place: Path,
+    key: dict[str, Any],
+    candidates: Sequence[TilePlan],
+    stopwatch: Stopwatch,
+    zones: Zones | None,
+) -> TilePlan:
+    """The fastest candidate by measurement, said and remembered with what other programs took."""
     rivals = Rivals()
     try:
-        seconds = _measure(candidates, stopwatch or _Runs(package, settings, key["precision"]).seconds)
+        seconds = _measure(candidates, stopwatch)
     except InspectionError as error:
         _LOG.warning("Nothing could be measured (%s); the plan with the fewest pixels is taken.", error)
         return candidates[0]
     costs = [each * computed_tiles(plan, zones) for plan, each in zip(candidates, seconds, strict=True)]
-    best = fastest(costs)
+    best, others = fastest(costs), rivals.share()
     _announce(candidates, costs, best)
-    if (share := rivals.share()) >= BUSY_SHARE:
-        _LOG.warning(
-            "Other programs took %.0f %% of the processor meanwhile, so another plan may be faster; delete %s"
-            " while the machine is quiet, and it is measured again.", 100 * share, place,
-        )  # fmt: skip
-    _remember(place, key, candidates, costs, best)
+    kept = KeptPlan(
+        candidates[best].input, round(1000 * costs[best], 2), round(others, 3),
+        datetime.now(UTC).isoformat(timespec="seconds"),
+    )  # fmt: skip
+    if kept.doubt is not None:
+        _LOG.warning("%s.", kept.doubt[:1].upper() + kept.doubt[1:])
+    _remember(place, key, kept, list(zip(candidates, costs, strict=True)))
     return candidates[best]
 
 
@@ -195,18 +258,18 @@ def _announce(candidates: Sequence[TilePlan], costs: Sequence[float], best: int)
 
 
 def _remember(
-    place: Path, key: dict[str, Any], candidates: Sequence[TilePlan], costs: Sequence[float], best: int
+    place: Path, key: dict[str, Any], kept: KeptPlan, measured: Sequence[tuple[TilePlan, float]]
 ) -> None:
     """A cache that cannot be written is no fault; the next start measures again."""
     tried = [
-        {"tile": plan.input, "tiles": len(plan.tiles), "ms": round(1000 * cost, 2)}
-        for plan, cost in zip(candidates, costs, strict=True)
+        {"tile": plan.input, "tiles": len(plan.tiles), "ms": round(1000 * cost, 2)} for plan, cost in measured
     ]
     fields = {
         "key": key,
-        "tile": candidates[best].input,
+        "tile": kept.tile,
         "measured": tried,
-        "made_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+        "others_share": kept.others,
+        "made_utc": kept.made_utc,
     }
     try:
         place.parent.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ import pytest
 
 from inspector.config import ModelConfig
 from inspector.engine import measured
-from inspector.engine.measured import fastest, measured_plan
+from inspector.engine.measured import fastest, kept_plan, measured_plan
 from inspector.engine.memory import MB, MemoryModel
 from inspector.engine.open import open_engine
 from inspector.engine.planner import (
@@ -180,13 +180,33 @@ def test_measured_for_real_whatever_is_taken_gives_the_same(tiny_package: ModelP
     assert np.abs(found[0].astype(int) - found[1]).max() <= 1
 
 
-def test_a_plan_that_was_measured_on_a_busy_machine_says_so_and_how_to_measure_again(
+def test_a_plan_that_was_measured_on_a_busy_machine_says_so_until_it_is_measured_again(
     tiny_package: ModelPackage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for share, warned in ((0.09, False), (0.4, True)):
-        monkeypatch.setattr(measured.Rivals, "share", lambda _, share=share: share)
-        measured_plan(tiny_package, FRAME, F32, stopwatch=Watch(small_is_fast))
-        (kept,) = (measured.cache_folder() / "plans").rglob("*.json")
-        assert ("Other programs took 40 % of the processor" in caplog.text) == warned
-        assert (f"delete {kept} while" in caplog.text) == warned
-        kept.unlink()
+    """It was kept for good, and the only way to another was to delete a file."""
+    monkeypatch.setattr(measured.Rivals, "share", lambda _: 0.4)
+    few = measured_plan(tiny_package, FRAME, F32, stopwatch=lambda plan: 1.0 / computed_tiles(plan, None))
+    said = "ther programs took 40% of the processor while the tiles were measured"
+    kept = kept_plan(tiny_package, FRAME, F32)
+    assert f"O{said}" in caplog.text and "`inspector plan --again`" in caplog.text
+    assert kept is not None and (kept.doubt or "").startswith(f"o{said}")
+    assert (kept.tile, kept.frame_ms, kept.others) == (few.input, 1000.0, 0.4)
+    caplog.clear()
+    monkeypatch.setattr(measured.Rivals, "share", lambda _: 0.09)
+    many = measured_plan(tiny_package, FRAME, F32, stopwatch=Watch(small_is_fast), again=True)
+    kept = kept_plan(tiny_package, FRAME, F32)
+    assert many != few and kept is not None and kept.tile == many.input and kept.doubt is None
+    assert measured_plan(tiny_package, FRAME, F32) == many and "ther programs" not in caplog.text
+
+
+def test_what_was_not_measured_or_cannot_be_read_is_not_kept(
+    tiny_package: ModelPackage, fresh_cache: Path
+) -> None:
+    assert kept_plan(tiny_package, FRAME, F32) is None
+    measured_plan(tiny_package, FRAME, F32, stopwatch=small_is_fast)
+    assert kept_plan(tiny_package, FRAME, F32) is not None
+    assert kept_plan(tiny_package, FRAME, ModelConfig(tile="whole")) is None
+    (place,) = fresh_cache.glob("plans/*/*.json")
+    for damage in ("{", "[]", "{}"):
+        place.write_text(damage)
+        assert kept_plan(tiny_package, FRAME, F32) is None
