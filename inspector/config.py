@@ -20,6 +20,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from inspector.errors import ConfigError
 from inspector.keylines import KeyPath, key_lines, line_of, read_toml
 from inspector.types import Scale
+from inspector.units import remedy
 from inspector.verdict import Rule
 from inspector.zones import Area
 
@@ -211,8 +212,15 @@ def _sentence(path: Path, text: str, error: ErrorDetails) -> str:
     expected = re.findall(r"'([^']*)'", str(error.get("ctx", {}).get("expected", "")))
     given = error["input"]
     hint = _nearest(given, expected) if isinstance(given, str) else ""
+    if error["type"].startswith("float_") or error["type"].startswith("int_"):
+        hint = f"; {found}" if isinstance(given, str) and (found := remedy(_last_key(where), given)) else hint
     value = "" if isinstance(given, dict | list | BaseModel) else f" = {json.dumps(given, default=str)}"
     return f"{start}{value} cannot be used: {words[:1].lower()}{words[1:]}{hint}."
+
+
+def _last_key(where: KeyPath) -> str:
+    """The name that a value stands under, in an array too."""
+    return next((part for part in reversed(where) if isinstance(part, str)), "")
 
 
 def _instead(where: KeyPath) -> str:

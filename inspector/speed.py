@@ -134,13 +134,18 @@ class Condition:
 
 
 def conditions(facts: LineFacts, frame_ms: float) -> tuple[Condition, ...]:
-    """Every clause that applies, with values and limits in words.
+    """Every clause that applies, with values and limits in words; those of the optics first.
 
     frame_ms: milliseconds that computing one frame takes on the machine that is meant.
     Raises UsageError when that is no time.
     """
     if not (math.isfinite(frame_ms) and frame_ms > 0):
         raise UsageError(f"A frame cannot take {frame_ms:g} ms; measure again.")
+    return (*optics(facts), _time(facts, frame_ms))
+
+
+def optics(facts: LineFacts) -> tuple[Condition, ...]:
+    """The clauses that lens, light, camera and belt decide, known before anything is measured."""
     found = [_defect(facts)]
     if facts.speed_mm_s:
         state = "ok" if facts.blur_px <= facts.most_blur_px else "fail"
@@ -152,7 +157,7 @@ def conditions(facts: LineFacts, frame_ms: float) -> tuple[Condition, ...]:
         state = "ok" if facts.exposure_ms <= facts.period_ms else "fail"
         words = f"exposed for {facts.exposure_ms:g} ms of the {facts.period_ms:.4g} ms between two frames"
         found.append(Condition("exposure", state, words))
-    return (*found, _time(facts, frame_ms))
+    return tuple(found)
 
 
 def _defect(facts: LineFacts) -> Condition:

@@ -4,29 +4,45 @@ from __future__ import annotations
 
 import itertools
 import json
-import re
 import time
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
 
-from inspector.counting import counted
+from inspector.cli.plan_text import contract_text, optics_text
 from inspector.errors import UsageError
 from inspector.size import parse_size
 from inspector.speed import Condition, LineFacts, conditions
+from inspector.units import in_unit, remedy
 
 if TYPE_CHECKING:
     from inspector.config import LineConfig
-    from inspector.engine.protocol import Engine
+    from inspector.engine.protocol import Engine, EngineInfo
     from inspector.package import ModelPackage
     from inspector.tiling import TilePlan
 
 MEASURE_S = 2.0
 FEWEST_TILES, MOST_TILES = 3, 50
-_MS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
+
+
+def plain_number(_context: click.Context, option: click.Parameter, text: str | None) -> float | None:
+    """The number; one with a unit is refused with the number that was meant."""
+    if text is None:
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        words = remedy(option.name or "", text)
+        raise click.BadParameter(
+            f"{text} is not a plain number" + (f"; {words}." if words else ".")
+        ) from None
+
+
+_number = partial(click.option, type=str, callback=plain_number, metavar="NUMBER")
 
 
 def line_facts(given: dict[str, Any]) -> LineFacts:
@@ -51,10 +67,10 @@ def parse_duration_ms(text: str | None) -> float | None:
     """Milliseconds of `200us`, `0.2ms` or `1s`. Raises UsageError."""
     if text is None:
         return None
-    found = re.fullmatch(r"(\d+\.?\d*|\.\d+) ?(us|ms|s)", text)
+    found = in_unit(text, "ms")
     if found is None:
         raise UsageError(f"--exposure {text} is not a duration; give for example 200us or 0.2ms.")
-    return float(found[1]) * _MS[found[2]]
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,30 +102,28 @@ def measured_tile(engine: Engine, plan: TilePlan, channels: int) -> TileTime:
     return TileTime(1000 * seconds(count) / count, count, rivals.share())
 
 
-def contract(facts: LineFacts, config: LineConfig, package: ModelPackage) -> dict[str, Any]:
-    """What `inspector plan --json` prints, with frames measured on this machine."""
+def contract(
+    facts: LineFacts, config: LineConfig, package: ModelPackage, *, again: bool = False
+) -> dict[str, Any]:
+    """What `inspector plan --json` prints, with frames measured on this machine.
+
+    again: also the tiles that an earlier measurement chose.
+    """
     from inspector.engine.measured import measured_plan
-    from inspector.engine.open import open_engine
     from inspector.engine.planner import predicted_mb
     from inspector.needed import needed_tiles
     from inspector.zones import Zones
 
     zones = Zones(facts.frame, config.recipe.areas)
-    plan = measured_plan(package, facts.frame, config.model, zones)
+    plan = measured_plan(package, facts.frame, config.model, zones, again=again)
     tiles = needed_tiles(plan, zones.counted) if zones.areas else plan.tiles
     if not tiles:
         raise UsageError(f"The zones of recipe {config.recipe.name} leave nothing of {_size(facts.frame)}.")
-    engine = open_engine(package, plan, config.model)
-    try:
-        time_of = measured_tile(engine, plan, package.manifest.channels)
-    finally:
-        engine.close()
+    time_of, info = _measured_engine(package, plan, config)
     frame_ms = time_of.ms * len(tiles)
     found = (
         *conditions(facts, frame_ms), *quiet_condition(time_of.others), *scale_condition(facts, package)
     )  # fmt: skip
-    info = engine.info
-    memory = predicted_mb(package, plan, config.model, zones)
     return {
         "holds": all(one.state != "fail" for one in found),
         "conditions": [asdict(one) for one in found],
@@ -124,10 +138,24 @@ def contract(facts: LineFacts, config: LineConfig, package: ModelPackage) -> dic
         "period_ms": round(facts.period_ms, 3),
         "margin": round(1 - frame_ms / facts.period_ms, 4),
         "largest_speed_mm_s": _rounded(facts.largest_speed_mm_s(frame_ms)),
-        "memory_mb": {"predicted": memory, "limit": config.model.memory_mb},
+        "memory_mb": {"predicted": predicted_mb(package, plan, config.model, zones),
+                      "limit": config.model.memory_mb},
         "engine": {"name": info.name, "precision": info.precision, "device": info.device,
                    "package": info.package, "certificate": info.certificate},
     }  # fmt: skip
+
+
+def _measured_engine(
+    package: ModelPackage, plan: TilePlan, config: LineConfig
+) -> tuple[TileTime, EngineInfo]:
+    """The time of a tile on the line's own engine, and what that is."""
+    from inspector.engine.open import open_engine
+
+    engine = open_engine(package, plan, config.model)
+    try:
+        return measured_tile(engine, plan, package.manifest.channels), engine.info
+    finally:
+        engine.close()
 
 
 def quiet_condition(others: float) -> tuple[Condition, ...]:
@@ -158,41 +186,6 @@ def scale_condition(facts: LineFacts, package: ModelPackage) -> tuple[Condition,
     return (Condition("scale", "ok" if apart <= LARGEST_SCALE_DIFFERENCE else "fail", words),)
 
 
-def contract_text(facts: LineFacts, figures: dict[str, Any]) -> str:
-    """The same figures as a person reads them."""
-    scale, engine, most = facts.scale, figures["engine"], figures["largest_speed_mm_s"]
-    some = (
-        "" if figures["tiles"] == figures["tiles_all"] else f" of {figures['tiles_all']}, as the zones need"
-    )
-    measured = counted(figures["measured_tiles"], "tile")
-    size = f"{figures['tile']['h']}x{figures['tile']['w']} pixels of input"
-    rows = [
-        ("scale", f"{scale.y:.4g} x {scale.x:.4g} mm a pixel (height x width)"),
-        ("tiles", f"{figures['tiles']}{some}, each {size}"),
-        ("time", f"{figures['frame_ms']:.4g} ms a frame, from {measured} measured here"
-                 f" on {engine['name']} {engine['precision']}"),
-        ("margin", _margin(figures["margin"], facts.period_ms)),
-        ("memory", f"at most {figures['memory_mb']['predicted']} MB resident, the limit model.memory_mb is"
-                   f" {figures['memory_mb']['limit']}"),
-        ("line", "no speed limits it" if most is None else f"at most {most:.4g} mm/s on this machine"),
-    ]  # fmt: skip
-    if some:
-        rows.append(
-            ("worst", f"{figures['frame_ms_all_tiles']:.4g} ms, where damage leads through all the tiles")
-        )
-    lines = [f"{name:<7} {words}" for name, words in rows]
-    lines += [f"{one['state']:<5} {one['name']:<9} {one['words']}" for one in figures["conditions"]]
-    failed = ", ".join(one["name"] for one in figures["conditions"] if one["state"] == "fail")
-    return "\n".join([*lines, f"The contract fails on: {failed}." if failed else "The contract holds."])
-
-
-def _margin(margin: float, period_ms: float) -> str:
-    """margin: share of the time between two frames that is left, below 0 what is lacking."""
-    if margin < 0:
-        return f"none, a frame takes {1 - margin:.3g} times the {period_ms:.4g} ms between two frames"
-    return f"{margin:.1%} of the {period_ms:.4g} ms between two frames is left"
-
-
 def _geometry(facts: LineFacts) -> dict[str, Any]:
     scale = facts.scale
     return {
@@ -215,26 +208,27 @@ def _size(frame: tuple[int, int]) -> str:
 
 @click.command()
 @click.option("--size", required=True, metavar="HxW", help="Frames of HEIGHTxWIDTH pixels.")
-@click.option("--view-height-mm", type=float, help="Field of view; with one side alone, pixels are square.")
-@click.option("--view-width-mm", type=float, help="Field of view across.")
-@click.option("--defect-mm", required=True, type=float, help="Width of the smallest defect to be found.")
-@click.option("--speed-mm-s", default=0.0, type=float, help="Line speed; 0: parts stand still.  [0]")
+@_number("--view-height-mm", help="Field of view; with one side alone, pixels are square.")
+@_number("--view-width-mm", help="Field of view across.")
+@_number("--defect-mm", required=True, help="Width of the smallest defect to be found.")
+@_number("--speed-mm-s", default="0", help="Line speed; 0: parts stand still.  [0]")
 @click.option(
     "--along", default="y", type=click.Choice(["y", "x"]), help="Parts move down (y) or across.  [y]"
 )
 @click.option("--exposure", metavar="T", help="Time of exposure, such as 200us or 0.2ms.")
-@click.option("--fps", type=float, help="Frames a second of a camera that runs freely.")
-@click.option("--parts-per-s", type=float, help="Instead of --fps: parts a second, one frame each.")
-@click.option(
-    "--overlap-mm", default=0.0, type=float, help="What frames must share, as a defect's length.  [0]"
-)
-@click.option("--blur-px", default=1.0, type=float, help="Most movement while exposed.  [1]")
+@_number("--fps", help="Frames a second of a camera that runs freely.")
+@_number("--parts-per-s", help="Instead of --fps: parts a second, one frame each.")
+@_number("--overlap-mm", default="0", help="What frames must share, as a defect's length.  [0]")
+@_number("--blur-px", default="1", help="Most movement while exposed.  [1]")
 @click.option("--model", type=click.Path(path_type=Path), help="Model package instead of the config's.")
 @click.option("--config", "config_path", type=click.Path(path_type=Path), help="Line config [./line.toml].")
 @click.option("--engine", metavar="NAME", help="Engine instead of the config's.")
+@click.option(
+    "--again", is_flag=True, help="Choose the tiles anew, as after a measurement on a busy machine."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def plan(
-    model: Path | None, config_path: Path | None, engine: str | None, as_json: bool, **given: Any
+    model: Path | None, config_path: Path | None, engine: str | None, again: bool, as_json: bool, **given: Any
 ) -> int:
     """Say whether optics, line and this computer fit together, and by how much.
 
@@ -254,7 +248,10 @@ def plan(
     config = _config(model, config_path, engine)
     if config.model.package is None:
         raise UsageError("No model is chosen; give --model PACKAGE, or --config with model.package.")
-    figures = contract(facts, config, load_package(config.model.package))
+    package = load_package(config.model.package)
+    if not as_json:
+        click.echo(optics_text(facts))
+    figures = contract(facts, config, package, again=again)
     click.echo(json.dumps(figures) if as_json else contract_text(facts, figures))
     return 0 if figures["holds"] else 1
 

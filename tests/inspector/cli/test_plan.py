@@ -15,10 +15,11 @@ from click.testing import CliRunner, Result
 
 from inspector.cli.plan import line_facts, measured_tile, parse_duration_ms, plan, scale_condition
 from inspector.engine.fake import FakeEngine
+from inspector.engine.measured import measured_plan
 from inspector.engine.rivals import Rivals
 from inspector.errors import UsageError
 from inspector.package import ModelPackage
-from inspector.tiling import plan_tiles
+from inspector.tiling import TilePlan, plan_tiles
 
 STILL = ("--size", "120x160", "--view-width-mm", "16", "--defect-mm", "0.4")
 WEB = (*STILL, "--speed-mm-s", "2", "--exposure", "2ms", "--fps", "0.2")
@@ -126,6 +127,67 @@ def test_what_cannot_be_exits_2_with_a_sentence(options: tuple[str, ...], words:
 def test_click_refuses_what_is_no_number_with_2() -> None:
     error = call(None, *STILL, "--fps", "fast").exception
     assert isinstance(error, click.ClickException) and error.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (
+            ("--view-width-mm", "20cm"),
+            "20cm is not a plain number; it counts in mm and takes no unit: 20cm is 200.",
+        ),
+        (("--speed-mm-s", "18m/min"), "it counts in mm/s and takes no unit: 18m/min is 300."),
+        (("--fps", "30Hz"), "it counts in fps and takes no unit: 30Hz is 30."),
+        (("--blur-px", "1mm"), "1mm is not a plain number; it counts in px and takes no unit."),
+    ],
+)
+def test_a_unit_that_is_not_taken_is_converted_in_the_remedy(options: tuple[str, ...], words: str) -> None:
+    """`'20cm' is not a valid float` left the integrator to guess which unit was meant."""
+    error = call(None, "--size", "9x9", "--defect-mm", "1", *options).exception
+    assert isinstance(error, click.ClickException) and error.exit_code == 2
+    assert words in error.format_message() and options[0] in error.format_message()
+
+
+def test_the_optics_are_said_before_the_measurement(
+    tiny_package: ModelPackage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever had mistyped a lens waited for the measurement to be told."""
+
+    def broken(*_: object, **__: object) -> None:
+        raise UsageError("nothing is measured in this test")
+
+    monkeypatch.setattr("inspector.cli.plan.contract", broken)
+    result = call(tiny_package, *WEB)
+    assert result.stdout.splitlines() == [
+        "scale   0.1 x 0.1 mm a pixel (height x width)",
+        "ok    defect    the smallest defect is 4.0 px wide",
+        "ok    blur      a part moves 0.04 px while exposed, limit 1 px",
+        "ok    belt      10 mm from frame to frame, 12 mm seen: 2 mm shared",
+        "ok    exposure  exposed for 2 ms of the 5000 ms between two frames",
+    ]
+    assert call(tiny_package, *WEB, "--json").stdout == ""
+
+
+def test_each_condition_is_said_once(tiny_package: ModelPackage) -> None:
+    said = call(tiny_package, *WEB, "--engine", "fake").stdout.splitlines()
+    names = [line.split()[1] for line in said if line.split()[0] in ("ok", "warn", "fail")]
+    assert sorted(names) == ["belt", "blur", "defect", "exposure", "time"]
+
+
+def test_again_measures_what_is_remembered(
+    tiny_package: ModelPackage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+    real = measured_plan
+
+    def noted(*given: Any, again: bool) -> TilePlan:
+        asked.append(again)
+        return real(*given, again=again)
+
+    monkeypatch.setattr("inspector.engine.measured.measured_plan", noted)
+    for options in ((), ("--again",)):
+        assert call(tiny_package, *STILL, "--fps", "1", "--engine", "fake", *options).exception is None
+    assert asked == [False, True]
 
 
 def test_durations() -> None:

@@ -1,0 +1,53 @@
+"""Values with units in the place of plain numbers."""
+
+from __future__ import annotations
+
+import pytest
+
+from inspector.units import in_unit, remedy, unit_of
+
+
+@pytest.mark.parametrize(
+    ("name", "unit"),
+    [
+        ("deadline_ms", "ms"),
+        ("read_timeout_s", "s"),
+        ("max_gb", "gb"),
+        ("view-width-mm", "mm"),
+        ("speed-mm-s", "mm/s"),
+        ("fps", "fps"),
+        ("parts-per-s", "1/s"),
+        ("policy", None),
+        ("s", None),
+        ("name_plate", None),
+    ],
+)
+def test_a_name_ends_in_its_unit(name: str, unit: str | None) -> None:
+    assert unit_of(name) == unit
+
+
+@pytest.mark.parametrize(
+    ("text", "unit", "value"),
+    [
+        ("20cm", "mm", 200.0),
+        ("20 CM", "mm", 200.0),
+        ("400ms", "s", 0.4),
+        (".5s", "ms", 500.0),
+        ("18 m/min", "mm/s", 300.0),
+        ("2GB", "mb", 2000.0),
+        ("30 Hz", "fps", 30.0),
+        ("400ms", "mm", None),
+        ("400", "ms", None),
+        ("fast", "ms", None),
+        ("3 furlongs", "mm", None),
+    ],
+)
+def test_a_value_is_converted_within_its_kind(text: str, unit: str, value: float | None) -> None:
+    found = in_unit(text, unit)
+    assert found == value if value is None else found == pytest.approx(value)
+
+
+def test_the_remedy_names_unit_and_value() -> None:
+    assert remedy("view-width-mm", "20cm") == "it counts in mm and takes no unit: 20cm is 200"
+    assert remedy("deadline_ms", "soon") == "it counts in ms and takes no unit"
+    assert remedy("policy", "20cm") == ""
