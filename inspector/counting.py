@@ -136,3 +136,15 @@ def reasons_text(
 def counted(count: int, noun: str) -> str:
     """`1 frame`, `1,200 frames`: a count as a sentence has it."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def age_words(seconds: float) -> str:
+    """A duration as people say it, at most two units."""
+    if seconds == float("inf"):
+        return "as long as is known"
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

@@ -17,6 +17,8 @@ import click
 if TYPE_CHECKING:
     from inspector.config import LineConfig
 
+STOPPING = b"Stopping after the frame in hand ...\n"
+
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
@@ -137,7 +139,7 @@ def run_headless(config: LineConfig, options: RunOptions) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup and `&` mean it
-            signal.signal(number, lambda *_: stop.set())
+            signal.signal(number, lambda *_: _stop_and_say(stop))
     summary = run_station(
         config,
         frames=options.frames,
@@ -151,6 +153,14 @@ def run_headless(config: LineConfig, options: RunOptions) -> int:
     if summary.error is not None:
         raise summary.error
     return 0
+
+
+def _stop_and_say(stop: threading.Event) -> None:
+    """At once, since the frame in hand may take seconds; once, however often it is asked."""
+    if not stop.is_set():
+        stop.set()
+        with suppress(OSError):  # the terminal is gone, which may be why
+            os.write(2, STOPPING)  # past all buffers: a handler may come in the middle of a print
 
 
 def _tell_where(config: LineConfig) -> None:

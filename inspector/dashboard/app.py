@@ -19,7 +19,8 @@ from textual.message import Message
 from textual.widgets import DataTable, Static
 
 from inspector.account import account_name
-from inspector.dashboard.banner import age_words, banner_of
+from inspector.counting import age_words
+from inspector.dashboard.banner import banner_of
 from inspector.dashboard.evidence import EvidenceReader
 from inspector.dashboard.evidence_screen import EvidenceScreen
 from inspector.dashboard.facts_panel import FactsPanel

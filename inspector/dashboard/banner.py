@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from inspector.counting import counted
+from inspector.counting import age_words, counted
 from inspector.dashboard.snapshot import OLD_AFTER_S, SILENT_AFTER_S, Judged, Snapshot
 from inspector.types import VerdictWord
 
@@ -103,15 +103,3 @@ def _large_age(seconds: float) -> str:
         if seconds >= size:
             return f"{int(seconds) // size} {unit}"
     return f"{int(seconds)} S"
-
-
-def age_words(seconds: float) -> str:
-    """A duration as people say it, at most two units."""
-    if seconds == float("inf"):
-        return "as long as is known"
-    whole = int(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

@@ -9,10 +9,12 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
+from inspector.camera.protocol import Camera
 from inspector.db.connect import ledger_folder
 from inspector.durable import disk_remedy
 from inspector.engine.memory import MB, UnderWay
 from inspector.engine.planner import memory_model
+from inspector.engine.rivals import Rivals
 from inspector.errors import InspectionError, LedgerError
 from inspector.live import LivePicture, PictureWriter, picture_path
 from inspector.outputs import JsonLines
@@ -26,6 +28,7 @@ from inspector.station.intake import Intake
 from inspector.station.judge import JudgeStage
 from inspector.station.mailbox import Mailbox
 from inspector.station.opening import Opened, open_line, open_serving
+from inspector.station.outcome import nothing_inspected
 from inspector.station.requests import HANGS_S, RequestDesk
 from inspector.station.summary import RunSummary, Tally
 from inspector.types import VerdictWord
@@ -92,6 +95,7 @@ class _Line:
         self.config, self.opened = config, opened
         self.control = Control(stop)
         self.tally = Tally()
+        self.rivals = Rivals()
         self.budget = BudgetWatch(config.recipe.deadline_ms, live=opened.camera.live)
         channels = opened.package.manifest.channels
         start = _run_start(config, opened)
@@ -183,7 +187,7 @@ class _Line:
                 self.recorder.health(beat_of(self))
                 next_beat = time.monotonic() + 1.0
             if on_progress is not None and time.monotonic() >= next_word:
-                on_progress(self.tally.progress())
+                on_progress(self.tally.progress(frames_in_all(self.opened.camera, self.grab.frames)))
                 next_word = time.monotonic() + PROGRESS_S
             self.stages[-1].join(0.1)
 
@@ -226,10 +230,12 @@ class _Line:
             self.live.close()
         grabbed = max(grabbed, self.recorder.counter.last)
         info, db = self.infer.serving.engine.info, self.config.recording.db
-        left = grabbed - self.tally.words.total()
-        self.tally.add_left(left, self.recorder.left)
+        left = self.tally.end(grabbed, self.recorder.left)
+        error = error or nothing_inspected(self.tally, stopped=self.control.stop.is_set())
         waiting = 0 if drained else left
-        return RunSummary(self.opened.run_id, grabbed, self.tally, info, db, error, waiting)
+        return RunSummary(
+            self.opened.run_id, grabbed, self.tally, info, db, error, waiting, self.rivals.share()
+        )
 
     def _last_words(self, error: InspectionError | None) -> None:
         with suppress(LedgerError):  # which closing the recorder raises again
@@ -239,6 +245,12 @@ class _Line:
                 self.recorder.event("stopped", "The line was told to stop.", timeout_s=LAST_WORDS_S)
         words = str(error) if error is not None else ""
         self.recorder.health(beat_of(self, "failed" if error is not None else "ended", words))
+
+
+def frames_in_all(camera: Camera, frames: int | None) -> int | None:
+    """How many frames a run will have that ends after `frames`; None where a live camera decides that."""
+    known = [frames, None if camera.live else camera.total]
+    return min((count for count in known if count is not None), default=None)
 
 
 def _frames_under_way(config: LineConfig, opened: Opened) -> UnderWay:

@@ -49,7 +49,7 @@ class Opened:
     early: deque[Grab] = field(default_factory=deque)
     """Read to learn the size of the pictures; the first frames of the run, which takes them out."""
     warnings: tuple[str, ...] = ()
-    """What is wrong with the config and does not keep the line from running."""
+    """What is wrong with config or plan and does not keep the line from running."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +83,11 @@ def open_line(config: LineConfig) -> Opened:
         package, seen = loading.result(), seeing.result()
         ledger.result()  # a ledger that does not open is known before an engine was compiled for minutes
         warnings = check_zones(config.recipe.areas, seen.size) if seen.known else []
-        for warning in warnings:
-            log.warning("%s", warning)
         serving = open_serving(config, package, seen.size)
         undo.callback(serving.engine.close)
+        warnings += plan_warnings(config, package, seen.size)
+        for warning in warnings:
+            log.warning("%s", warning)
         opened = Opened(str(ULID()), camera, package, serving, ledger.result(), seen.early, tuple(warnings))
         undo.pop_all()  # all is well: nothing is closed here
         return opened
@@ -102,6 +103,25 @@ def open_serving(config: LineConfig, package: ModelPackage, size: tuple[int, int
     plan = measured_plan(package, size, config.model, Zones(size, config.recipe.areas))
     engine = open_engine(package, plan, config.model)
     return Serving(size, engine, Pipeline(package, engine, plan, config.recipe))
+
+
+def plan_warnings(config: LineConfig, package: ModelPackage, size: tuple[int, int]) -> list[str]:
+    """What the measured plan for frames of this (height, width) says against a line, a sentence each."""
+    from inspector.engine.measured import kept_plan
+
+    kept = kept_plan(package, size, config.model, Zones(size, config.recipe.areas))
+    if kept is None:
+        return []
+    found, deadline_ms = [], config.recipe.deadline_ms
+    if deadline_ms is not None and kept.frame_ms > deadline_ms:
+        found.append(
+            f"A frame of {size[0]}x{size[1]} takes about {kept.frame_ms:.0f} ms on this machine, more than"
+            f" recipe.deadline_ms = {deadline_ms:g}, so frames will be UNINSPECTED(late); raise the deadline,"
+            " or see `inspector plan` for what this computer can do."
+        )
+    if kept.doubt is not None:
+        found.append(f"The plan of {kept.made_utc[:10]} is doubtful: {kept.doubt}.")
+    return found
 
 
 def _open_ledger(url: str, needed: Sequence[Future[Any]]) -> sqlalchemy.Engine:

@@ -10,8 +10,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from inspector.counting import Latencies, ReasonCount, counted, latency_text, rate_words, reasons_text
+from inspector.counting import (
+    Latencies,
+    ReasonCount,
+    age_words,
+    counted,
+    latency_text,
+    rate_words,
+    reasons_text,
+)
 from inspector.engine.protocol import EngineInfo
+from inspector.engine.rivals import BUSY_SHARE
 from inspector.errors import InspectionError
 from inspector.recorder import Recorded
 from inspector.types import Fault, Inspection, Reason, VerdictWord
@@ -43,13 +52,14 @@ class Tally:
         self._coverage = 0.0
         self._inspected = 0
         self._left = 0
+        self._ended = False
         self._first_ns = self._last_ns = 0
         self._recent: deque[tuple[float, float | None]] = deque(maxlen=3000)
 
     def add(self, records: Iterable[Recorded]) -> None:
-        """Count committed records."""
+        """Count committed records; after `end` none, since all that was grabbed is counted by then."""
         with self._lock:
-            for record in records:
+            for record in () if self._ended else records:
                 self._add(record)
 
     def _add(self, record: Recorded) -> None:
@@ -88,13 +98,18 @@ class Tally:
         )
         return [*self.warnings, words]
 
-    def add_left(self, frames: int, reason: Reason) -> None:
-        """Count frames that were grabbed and not committed when the run ended."""
+    def end(self, grabbed: int, reason: Reason) -> int:
+        """Count what was grabbed and not committed, with this reason; how many those are.
+
+        A recorder that hung may commit some of them later: these stay counted once.
+        """
         with self._lock:
-            self.words[VerdictWord.UNINSPECTED.value] += frames
-            self._left += frames
-            for _ in range(frames):
+            self._ended = True
+            self._left = grabbed - self.words.total()
+            self.words[VerdictWord.UNINSPECTED.value] += self._left
+            for _ in range(self._left):
                 self.reasons.add((reason,))
+            return self._left
 
     def add_gap(self, count: int) -> None:
         """Count frames that the camera lost."""
@@ -120,11 +135,22 @@ class Tally:
         seconds = (self._last_ns - self._first_ns) / 1e9
         return round((self.words.total() - self._left) / seconds, 3) if seconds > 0 else 0.0
 
-    def progress(self) -> str:
-        """How far the run is: `frame 53: PASS 20 REJECT 33, 0.4 fps`."""
+    @property
+    def inspected(self) -> int:
+        """Frames with a verdict other than UNINSPECTED."""
+        return self._inspected
+
+    def progress(self, total: int | None = None) -> str:
+        """How far the run is: `frame 53 of 132: PASS 20 REJECT 33, 0.4 fps, 3 min 17 s left`.
+
+        total: how many frames there will be; None where nobody knows.
+        """
         with self._lock:
+            done, fps = self.words.total(), self.fps()
             words = " ".join(f"{word} {count}" for word, count in self.words.items() if count)
-            return f"frame {self.words.total()}: {words or 'none judged yet'}, {rate_words(self.fps())} fps"
+            of = "" if total is None else f" of {total}"
+            left = "" if total is None or not fps else f", {age_words(max(0, total - done) / fps)} left"
+            return f"frame {done}{of}: {words or 'none judged yet'}, {rate_words(fps)} fps{left}"
 
     def recent(self, window_s: float = 5.0) -> Recent:
         """Rate and latency over the last seconds."""
@@ -154,6 +180,8 @@ class RunSummary:
     error: InspectionError | None = None
     waiting: int = 0
     """Frames, all UNINSPECTED, that have no row until the ledger is next opened and can be written."""
+    others: float = 0.0
+    """Share of the processor that other programs took during the run, 0 to 1."""
 
     def json(self) -> dict[str, Any]:
         """The object that `inspector run --json` prints; latencies and stages in milliseconds.
@@ -180,6 +208,7 @@ class RunSummary:
             "coverage": self.tally.coverage(),
             "db": self.db,
             "waiting": self.waiting,
+            "others_share": round(self.others, 3),
             "warnings": self.tally.told(),
         }
 
@@ -193,6 +222,15 @@ def _waiting(summary: dict[str, Any]) -> str:
     return f"none yet for {frames}, until the ledger is next opened and can be written"
 
 
+def _others(share: float) -> list[str]:
+    """A line where other programs slowed this one; none on a machine that was its own."""
+    if share < BUSY_SHARE:
+        return []
+    return [
+        f"processor  other programs took {share:.0%} of it during the run, so frames took longer than alone"
+    ]
+
+
 def summary_text(summary: dict[str, Any], words: Mapping[str, str]) -> str:
     """The same object as a person reads it. words: what each reason code mostly said."""
     verdicts = "  ".join(f"{word} {count}" for word, count in summary["verdicts"].items())
@@ -200,13 +238,16 @@ def summary_text(summary: dict[str, Any], words: Mapping[str, str]) -> str:
     said = [f"{code} {text}" for code, text in told.items()]
     reasons = ("\n" + " " * 11).join(said) or "none"
     engine = summary["engine"]
+    inspected = summary["grabbed"] - summary["verdicts"][VerdictWord.UNINSPECTED]
     return "\n".join([
-        f"frames     {summary['grabbed']} grabbed, {summary['gaps']} lost by the camera",
+        f"frames     {summary['grabbed']} grabbed, {inspected or 'none'} inspected,"
+        f" {summary['gaps']} lost by the camera",
         f"verdicts   {verdicts}",
         *([f"rows       {_waiting(summary)}"] if summary["waiting"] else []),
         f"reasons    {reasons}",
         f"rate       {rate_words(summary['fps'])} frames/s",
         f"latency    {latency_text(summary['latency_ms'])}",
+        *_others(summary["others_share"]),
         f"engine     {engine['name']} {engine['precision']} on {engine['device']}",
         f"package    {engine['package'][:16]}, certificate {engine['certificate'][:16]}",
         f"coverage   {summary['coverage']:.1%} of the included area",

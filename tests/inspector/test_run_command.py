@@ -13,6 +13,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from datetime import datetime, timezone
@@ -131,6 +132,7 @@ def test_a_headless_run_says_how_far_it_is_and_where_all_lies(workplace: Path, m
     code, out, err = call(capsys, *options, "--headless")
     assert code == 0
     assert re.search(r"^frame \d+: PASS \d+.*, \d+\.\d fps$", err, re.MULTILINE)
+    assert "grabbed, " in out and "Stopping" not in err
     assert "`inspector report --db sqlite:///ledger.db` sums the ledger up" in err
     assert re.search(r"Evidence lies in .*evidence;", err) and "ledger     sqlite:///ledger.db" in out
     assert not re.search(r"^frame \d+:", call(capsys, *options, "--json")[2], re.MULTILINE)
@@ -144,7 +146,7 @@ def test_json_is_the_last_line_of_stdout(workplace: Path, capsys: pytest.Capture
     result = json.loads(out.splitlines()[-1])
     assert list(result) == [
         "grabbed", "verdicts", "reasons", "reason_classes", "gaps", "fps", "latency_ms", "stages_ms",
-        "engine", "coverage", "db", "waiting", "warnings",
+        "engine", "coverage", "db", "waiting", "others_share", "warnings",
     ]  # fmt: skip
     assert result["verdicts"] == {"PASS": 1, "REJECT": 1, "REVIEW": 0, "UNINSPECTED": 1}
     assert result["reasons"]["format"] == 1 and "1 of 3 is no image" in result["warnings"][0]
@@ -250,7 +252,28 @@ def test_a_signal_stops_cleanly_and_the_summary_is_printed(workplace: Path, numb
     assert line.returncode == 0, err
     result = json.loads(out.splitlines()[-1])
     assert result["grabbed"] == sum(result["verdicts"].values()) == len(parts.rows(workplace))
-    assert "Traceback" not in err
+    assert "Traceback" not in err and err.count("Stopping after the frame in hand ...") == 1
+
+
+def test_ctrl_c_is_answered_at_once_and_not_when_the_frame_is_done(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A line whose frames take seconds said nothing for so long, and Ctrl-C was pressed again."""
+    from inspector.cli import run
+    from inspector.errors import InspectionError
+
+    def interrupted(_config: object, *, stop: threading.Event, **_: object) -> None:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+        assert stop.is_set() and capfd.readouterr().err == "Stopping after the frame in hand ...\n"
+        raise InspectionError("told and stopped")
+
+    monkeypatch.setattr("inspector.station.run_station", interrupted)
+    monkeypatch.setattr(run, "line_config", lambda _: None)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with pytest.raises(InspectionError, match="told and stopped"):
+        options = dict.fromkeys(("model", "config", "db", "frames", "engine", "ready_fd"))
+        run.run.callback(camera="0", headless=True, as_json=False, **options)
 
 
 def on_a_terminal(arguments: list[str], keys: list[bytes], errors: Path | None = None) -> tuple[int, bytes]:

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from inspector.counting import age_words
 from inspector.dashboard.app import status_line
-from inspector.dashboard.banner import SYMBOLS, age_words, banner_of
+from inspector.dashboard.banner import SYMBOLS, banner_of
 from inspector.dashboard.facts_panel import facts_text
 from inspector.dashboard.letters import GLYPHS, HEIGHT, block_letters, dots_of, fitting_letters
 from inspector.dashboard.snapshot import Beat, Judged, RunFacts, Snapshot

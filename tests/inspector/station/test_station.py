@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,10 +19,14 @@ from inspector.db.connect import open_ledger
 from inspector.db.figures import figures
 from inspector.db.queries import events, gaps, health, is_alive
 from inspector.db.writes import add_request
-from inspector.errors import ConfigError
+from inspector.engine.measured import KeptPlan
+from inspector.errors import ConfigError, InspectionError
 from inspector.pipeline import Pipeline
+from inspector.recorder import Recorded
 from inspector.station import RunSummary, line, opening, run_station
-from inspector.types import Frame, Inspection, Segmentation
+from inspector.station.outcome import nothing_inspected
+from inspector.station.summary import Tally
+from inspector.types import Frame, Inspection, Reason, Segmentation, Verdict, VerdictWord
 
 KEYS = {
     "grabbed",
@@ -29,6 +35,7 @@ KEYS = {
     "reason_classes",
     "gaps",
     "waiting",
+    "others_share",
     "fps",
     "latency_ms",
     "stages_ms",
@@ -302,7 +309,7 @@ def test_a_zone_beyond_the_frame_is_said_at_the_start(tmp_path: Path, caplog) ->
     with pytest.raises(ConfigError, match="'face' lies outside the 40x60 frame"):
         run_station(line_config(tmp_path, source, recipe={"zones": [zone]}))
     unread = str(gray_folder(tmp_path / "none", [None]))  # no picture: nothing to hold the zone against
-    assert run_station(line_config(tmp_path, unread, recipe={"zones": [zone]})).error is None
+    assert "(format 1)" in str(run_station(line_config(tmp_path, unread, recipe={"zones": [zone]})).error)
 
 
 def test_summary_and_report_give_the_same_latencies(tmp_path: Path) -> None:
@@ -317,3 +324,113 @@ def test_without_an_inspected_frame_there_is_no_latency(tmp_path: Path) -> None:
     summary = run_station(line_config(tmp_path, str(gray_folder(tmp_path / "in", [None]))))
     assert summary.json()["latency_ms"] == {"p50": None, "p95": None, "p99": None, "max": None}
     assert "latency    none" in summary.text()
+    assert "frames     1 grabbed, none inspected, 0 lost by the camera" in summary.text()
+
+
+@pytest.mark.parametrize(
+    ("grays", "recipe", "words"),
+    [
+        (
+            [None, None],
+            {},
+            r"None of 2 frames was inspected \(format 2\), so nothing was judged; give pictures",
+        ),
+        ([None], {}, r"The only frame was not inspected \(format 1\)"),
+        ([128] * 3, {"deadline_ms": 0.01}, r"None of 3 frames .*\(late 3\).*; raise recipe.deadline_ms"),
+    ],
+)
+def test_a_run_that_inspected_nothing_is_no_success(
+    tmp_path: Path, grays: list[int | None], recipe: dict[str, Any], words: str
+) -> None:
+    """A deadline below what a frame takes ended with exit code 0, and so did a folder of no images."""
+    summary = run_station(line_config(tmp_path, str(gray_folder(tmp_path / "in", grays)), recipe=recipe))
+    assert type(summary.error) is InspectionError and summary.error.exit_code == 1
+    assert re.match(words, str(summary.error))
+
+
+def test_a_line_that_was_told_to_stop_or_pause_has_not_failed(tmp_path: Path) -> None:
+    stop = threading.Event()
+    stop.set()
+    source = str(gray_folder(tmp_path / "in", [128]))
+    summary = run_station(line_config(tmp_path, source), stop=stop)
+    assert (summary.grabbed, summary.error) == (0, None)
+    assert nothing_inspected(left_out("paused", "shutdown"), stopped=False) is None
+    assert nothing_inspected(left_out("shutdown", "overrun"), stopped=True) is None
+    assert "(overrun 1)" in str(nothing_inspected(left_out("shutdown", "overrun"), stopped=False))
+
+
+def left_out(*codes: str) -> Tally:
+    """The counts of a run whose frames were left out for these reasons."""
+    tally = Tally()
+    for number, code in enumerate(codes, 1):
+        frame, verdict = Frame(number, None, 0, 0, "c"), Verdict(VerdictWord.UNINSPECTED, (Reason(code, ""),))
+        tally.add([Recorded(number, "R", Inspection(frame, verdict), None, 1, 1)])
+    return tally
+
+
+def kept(frame_ms: float, others: float = 0.0) -> KeptPlan:
+    return KeptPlan((60, 60), frame_ms, others, "2026-11-23T08:00:00+00:00")
+
+
+@pytest.mark.parametrize(
+    ("plan", "deadline_ms", "words"),
+    [
+        (kept(206.0), 100, "takes about 206 ms on this machine, more than recipe.deadline_ms = 100"),
+        (kept(20.0, others=0.4), None, "The plan of 2026-11-23 is doubtful: other programs took 40% of"),
+        (kept(20.0, others=0.4), None, "measure them again with `inspector plan --again`"),
+        (kept(90.0), 100, None),
+        (kept(206.0), None, None),
+        (None, 100, None),
+    ],
+)
+def test_what_the_measured_plan_says_against_a_line_is_said_at_its_start(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    plan: KeptPlan | None,
+    deadline_ms: float | None,
+    words: str | None,
+) -> None:
+    monkeypatch.setattr("inspector.engine.measured.kept_plan", lambda *_: plan)
+    source, said = str(gray_folder(tmp_path / "in", [128])), []
+    config = line_config(tmp_path, source, recipe={"deadline_ms": deadline_ms})
+    summary = run_station(config, on_ready=lambda run_id: said.append(run_id))
+    assert said and (words is None) == (summary.tally.warnings == [])
+    assert words is None or any(words in warning for warning in summary.tally.warnings)
+    assert ("config_warning" in kinds(tmp_path, summary)) == (words is not None)
+
+
+def test_the_summary_says_when_others_had_the_processor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = str(gray_folder(tmp_path / "in", [128]))
+    for share, said in ((0.09, False), (0.34, True)):
+        monkeypatch.setattr(line.Rivals, "share", lambda _, share=share: share)
+        summary = run_station(line_config(tmp_path, source))
+        assert summary.json()["others_share"] == share
+        assert ("processor  other programs took 34% of it during the run" in summary.text()) == said
+
+
+def test_how_far_a_run_is_names_the_whole_and_the_time_left(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(line, "PROGRESS_S", 0.0)
+    use_engine(monkeypatch, delay_s=0.05)
+    folder, said = str(gray_folder(tmp_path / "in", [128] * 12)), []
+    run_station(line_config(tmp_path, folder), on_progress=said.append)
+    assert any(re.fullmatch(r"frame \d+ of 12: PASS \d+, [\d.]+ fps, .+ left", words) for words in said), said
+
+
+@pytest.mark.parametrize(
+    ("live", "total", "frames", "of"),
+    [
+        (False, 132, None, 132),
+        (False, 132, 9, 9),
+        (False, 5, 9, 5),
+        (False, None, None, None),
+        (True, 132, None, None),
+        (True, 132, 9, 9),
+    ],
+)
+def test_only_a_camera_decides_how_many_frames_there_will_be(
+    live: bool, total: int | None, frames: int | None, of: int | None
+) -> None:
+    camera = SimpleNamespace(live=live, total=total)
+    assert line.frames_in_all(camera, frames) == of  # type: ignore[arg-type]

@@ -46,6 +46,24 @@ def test_uninspected_frames_count_but_have_no_latency_and_no_coverage() -> None:
     assert tally.fps() == pytest.approx(3 / 11, rel=0.01)
 
 
+def test_progress_says_of_how_many_and_how_long() -> None:
+    tally = Tally()
+    assert tally.progress(132) == "frame 0 of 132: none judged yet, 0.0 fps"
+    tally.add([record(number, VerdictWord.PASS, 0) for number in range(1, 22)])  # one a second
+    assert tally.progress() == "frame 21: PASS 21, 1.1 fps"
+    assert tally.progress(126) == "frame 21 of 126: PASS 21, 1.1 fps, 1 min 40 s left"
+
+
+def test_a_record_that_comes_after_the_end_is_counted_once() -> None:
+    """A recorder that hung committed it later: the verdicts added up to more than was grabbed."""
+    tally = Tally()
+    tally.add([record(1, VerdictWord.PASS, 20)])
+    assert tally.end(3, Reason("crash", "")) == 2
+    tally.add([record(2, VerdictWord.REJECT, 30, "area")])
+    assert tally.counts() == {"PASS": 1, "REJECT": 0, "REVIEW": 0, "UNINSPECTED": 2, "gaps": 0}
+    assert tally.reasons.frames() == {"crash": 2}
+
+
 def test_files_that_are_no_images_are_counted_apart_from_other_formats() -> None:
     """`format 4` with one file's name left open whether the other three were photographs of another size."""
     tally, fault = Tally(), Reason(Fault.FORMAT, "")
