@@ -109,10 +109,7 @@ class Recorder:
         self._deadline_ms = start.recipe.deadline_ms
         self._closing = False
         self._synced = time.monotonic()
-        try:
-            evidence = EvidenceFolder(self._folder / recording.folder, start.run_id, self._folder)
-        except OSError as error:
-            raise evidence_error(self._folder / recording.folder, error) from error
+        evidence = _evidence(self._folder, recording.folder, start.run_id)
         self._keeping = Keeping(evidence, recording, start.run_id, recent_mb * 2**20)
         self.counter = FrameCounter(counter_path(self._folder, start.run_id))
         try:
@@ -304,6 +301,14 @@ class Recorder:
                 words = f"{filled.rows} of {filled.count} frames were grabbed and never reached the recorder"
                 writes.add_event(connection, self.run_id, "unaccounted", words, {"rows": filled.rows})
             close_run(connection, self.run_id, "closed", filled.count)
+
+
+def _evidence(ledger: Path, folder: Path, run_id: str) -> EvidenceFolder:
+    """The run's evidence folder. Raises what `evidence_error` gives where it cannot be made."""
+    try:
+        return EvidenceFolder(ledger / folder, run_id, ledger)
+    except OSError as error:
+        raise evidence_error(ledger / folder, error) from error
 
 
 def run_facts(start: RunStart) -> RunFacts:
