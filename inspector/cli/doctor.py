@@ -239,6 +239,33 @@ def camera_findings(config: LineConfig) -> Iterator[Finding]:
     height, width = grab.image.shape[:2]
     yield Finding("camera", "ok", f"{source} gives pictures of {height}x{width}")
     yield from _zones(config, (height, width))
+    yield from _plan(config, (height, width))
+
+
+def _plan(config: LineConfig, frame: tuple[int, int]) -> Iterator[Finding]:
+    """What an earlier start or `inspector plan` measured for such frames; nothing where none did."""
+    from inspector.engine.measured import AGAIN, kept_plan
+    from inspector.package import load_package
+    from inspector.zones import Zones
+
+    try:
+        package = load_package(config.model.package or Path())
+    except InspectionError:
+        return  # said of the model
+    kept = kept_plan(package, frame, config.model, Zones(frame, config.recipe.areas))
+    if kept is None:
+        return
+    tile = f"{kept.tile[0]}x{kept.tile[1]}"
+    found = f"tiles of {tile}, {kept.frame_ms:.0f} ms a frame, measured on {kept.made_utc[:10]}"
+    deadline_ms = config.recipe.deadline_ms
+    if deadline_ms is not None and kept.frame_ms > deadline_ms:
+        words = f"{found}: more than recipe.deadline_ms = {deadline_ms:g}, so frames will be late"
+        yield Finding("plan", "warn", words, "raise the deadline, or take a faster computer")
+    elif kept.doubt is not None:
+        yield Finding("plan", "warn", f"{found} while others had {kept.others:.0%} of the processor",
+                      f"measure again with `{AGAIN}` while the machine is quiet")  # fmt: skip
+    else:
+        yield Finding("plan", "ok", found)
 
 
 def _zones(config: LineConfig, frame: tuple[int, int] | None) -> Iterator[Finding]:

@@ -105,7 +105,8 @@ def text_of(facts: dict[str, Any]) -> str:
     if facts["int8"]:
         lines.append(f"  engine      {facts['int8']}; none to compile")
     elif not facts["engines"]:
-        lines.append(f"  engine      none compiled here (inspector models compile {facts['path']})")
+        on_gpu = f"only for an NVIDIA GPU, with `inspector models compile {facts['path']}`"
+        lines.append(f"  engine      openvino runs the package as it is; TensorRT is compiled {on_gpu}")
     return "\n".join(lines)
 
 

@@ -12,10 +12,12 @@ from click.testing import CliRunner
 from inspector.cli import selftest as selftest_module
 from inspector.cli.bench import ScriptedEngine, bench
 from inspector.cli.doctor import camera_findings, doctor, line_findings
+from inspector.cli.models_show import facts_of, text_of
 from inspector.cli.selftest import seam_cases, selftest
 from inspector.config import LineConfig
 from inspector.defects import mask_of
 from inspector.engine.fake import FakeEngine
+from inspector.engine.measured import KeptPlan
 from inspector.errors import UsageError
 from inspector.package import ModelPackage
 from inspector.tiling import Geometry
@@ -211,3 +213,36 @@ def test_doctor_holds_the_zones_against_the_camera_s_pictures(
     zone["polygon_px"] = [[250, 20], [300, 20], [300, 220]]
     said = {one.check: one for one in camera_findings(LineConfig.model_validate(fields))}
     assert said["zones"].state == "fail"
+
+
+@pytest.mark.parametrize(
+    ("others", "deadline_ms", "state", "words"),
+    [
+        (0.0, None, "ok", "tiles of 60x60, 206 ms a frame, measured on 2026-11-23"),
+        (0.4, None, "warn", "while others had 40% of the processor"),
+        (0.4, 100.0, "warn", "more than recipe.deadline_ms = 100, so frames will be late"),
+    ],
+)
+def test_doctor_says_what_was_measured_of_the_plan(
+    tiny_package: ModelPackage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    others: float, deadline_ms: float | None, state: str, words: str,
+) -> None:  # fmt: skip
+    kept = KeptPlan((60, 60), 206.0, others, "2026-11-23T08:00:00+00:00")
+    monkeypatch.setattr("inspector.engine.measured.kept_plan", lambda *_: kept)
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((40, 50), 128, np.uint8))
+    fields = {
+        "camera": {"source": str(tmp_path)},
+        "model": {"package": tiny_package.path},
+        "recipe": {"deadline_ms": deadline_ms},
+    }
+    (plan,) = [one for one in camera_findings(LineConfig.model_validate(fields)) if one.check == "plan"]
+    assert plan.state == state and words in plan.found and bool(plan.remedy) == (state == "warn")
+    fields["model"] = {"package": tmp_path / "nowhere"}
+    assert "plan" not in {one.check for one in camera_findings(LineConfig.model_validate(fields))}
+
+
+def test_models_show_asks_nobody_to_compile_for_a_processor(tiny_package: ModelPackage) -> None:
+    """`engine none compiled here` read like a step that was left out."""
+    said = text_of(facts_of(tiny_package))
+    assert "none compiled" not in said
+    assert "openvino runs the package as it is; TensorRT is compiled only for an NVIDIA GPU" in said
