@@ -51,6 +51,11 @@ class Exported:
     """One sentence for each flagged frame that is not in the dataset."""
 
 
+def kind_word(kind: str) -> str:
+    """The kind as `inspector flag --kind` takes it and every screen shows it: `false-reject`."""
+    return kind.replace("_", "-")
+
+
 def flag_frame(
     engine: Engine,
     run_id: str,
@@ -67,7 +72,7 @@ def flag_frame(
     Raises UsageError for an unknown kind or frame, LedgerError when the flag cannot be written.
     """
     writes.add_flag(engine, run_id, number, operator, kind, note)
-    said = f"Frame {number} is flagged as {kind.replace('_', ' ')}"
+    said = f"Frame {number} is flagged as {kind_word(kind)}"
     deadline = time.monotonic() + wait_s
     while True:
         alive = queries.is_alive(engine, run_id)  # asked first: what a line stored as it ended is seen then

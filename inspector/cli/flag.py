@@ -8,10 +8,11 @@ from inspector.account import account_name
 from inspector.cli.ledger import db_option, ledger_of, run_option
 from inspector.db import queries
 from inspector.db.connect import open_ledger
+from inspector.db.writes import FLAG_KINDS
 from inspector.errors import UsageError
-from inspector.flagged import flag_frame
+from inspector.flagged import flag_frame, kind_word
 
-KINDS = {"false-reject": "false_reject", "missed": "missed", "unsure": "unsure"}
+KINDS = {kind_word(kind): kind for kind in FLAG_KINDS}
 
 
 @click.command()

@@ -17,6 +17,7 @@ from inspector.db.figures import Figures, Share, figures, write_csv
 from inspector.db.queries import Run
 from inspector.durable import unwritable
 from inspector.errors import UsageError
+from inspector.flagged import kind_word
 
 _TOLD = ("config_warning", "camera_ended_early", "failed")
 """Kinds of events that a report repeats."""
@@ -114,7 +115,7 @@ def _print(runs: list[Run], found: Figures, events: dict[str, list[str]]) -> Non
     _table("Defects", in_frames)
     click.echo(f"\nLatency: {latency_text(found.latency_ms)}")
     click.echo(f"Lost by the camera: {counted(found.gaps, 'frame')}")
-    flags = ", ".join(f"{n} {kind}" for kind, n in found.flags.items()) or "none"
+    flags = ", ".join(f"{n} {kind_word(kind)}" for kind, n in found.flags.items()) or "none"
     click.echo(f"Flags: {flags}")
 
 

@@ -16,7 +16,7 @@ from inspector.db import queries, writes
 from inspector.db.connect import ledger_folder, open_ledger
 from inspector.db.health import HealthBeat
 from inspector.errors import InspectionError, UsageError
-from inspector.flagged import flag_frame
+from inspector.flagged import flag_frame, kind_word
 from inspector.live import Mark, Picture, PictureReader, picture_path
 from inspector.types import Defect, Reason, VerdictWord
 from inspector.verdict import class_of
@@ -242,7 +242,7 @@ def _size_words(defect: Defect) -> str:
 
 
 def _flagged_before(flag: queries.Flag) -> str:
-    return f" It was flagged already: {flag.kind.replace('_', ' ')}, by {flag.operator}."
+    return f" It was flagged already: {kind_word(flag.kind)}, by {flag.operator}."
 
 
 def _mark(defect: Defect) -> Mark:

@@ -23,7 +23,7 @@ from inspector.dashboard.snapshot import Judged
 from inspector.types import VerdictWord
 
 KINDS = {
-    "false_reject": "false reject: the part is good",
+    "false_reject": "false-reject: the part is good",
     "missed": "missed: there is a defect that was not found",
     "unsure": "unsure: somebody should look again",
 }
@@ -54,7 +54,7 @@ class KindChooser(Widget, can_focus=True):
     BINDINGS: ClassVar[list[BindingType]] = [
         ("up", "step(-1)", "up"),
         ("down", "step(1)", "down"),
-        ("1", "take(0)", "false reject"),
+        ("1", "take(0)", "false-reject"),
         ("2", "take(1)", "missed"),
         ("3", "take(2)", "unsure"),
     ]

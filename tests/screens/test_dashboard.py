@@ -230,7 +230,7 @@ async def test_a_flag_begins_at_the_kinds_and_tells_of_the_one_before(
             assert app.screen.query_one("#operator", Input).value == "line3"
             await pilot.press(*keys)
             await until(pilot, lambda known=known: len(queries.flags(line.ledger, line.run_id)) > known)
-        await until(pilot, lambda: told(app, "It was flagged already: false reject, by line3."))
+        await until(pilot, lambda: told(app, "It was flagged already: false-reject, by line3."))
     flags = [(flag.operator, flag.kind) for flag in queries.flags(line.ledger, line.run_id)]
     assert flags == [("line3", "false_reject"), ("line3", "unsure")]
 

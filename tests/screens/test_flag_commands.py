@@ -34,6 +34,9 @@ def test_a_flag_from_a_shell_keeps_the_frame_of_a_living_line(
     assert command(*given, "--frame", 1, "--kind", "missed") == 0
     assert "its picture is kept" in capsys.readouterr().out
     assert command(*given, "--frame", 2, "--kind", "false-reject") == 0
+    assert "is flagged as false-reject" in capsys.readouterr().out
+    assert command("report", "--db", line.url) == 0  # it said false_reject, which the option refuses
+    assert "Flags: 1 false-reject, 1 missed\n" in capsys.readouterr().out
     flags = queries.flags(line.ledger)
     assert [(f.frame_number, f.kind, f.operator, f.note) for f in flags] == [
         (1, "missed", "mia", "a dent"), (2, "false_reject", "mia", "a dent"),
