@@ -6,6 +6,8 @@ import errno
 import importlib
 import os
 import sys
+from collections.abc import Sequence
+from contextlib import suppress
 
 import click
 
@@ -50,7 +52,8 @@ class LazyGroup(click.Group):
 def run_group(group: click.Group, program: str) -> int:
     """Run a command line and return its exit code; a known failure becomes one sentence on stderr."""
     try:
-        _require_text(sys.argv[1:])
+        _require_text(sys.argv[1:], "give another path")
+        _require_text(_working_folder(), "work in another folder")
         result = group.main(prog_name=program, standalone_mode=False)
     except click.exceptions.Abort:
         click.echo(f"{program}: interrupted", err=True)
@@ -74,9 +77,16 @@ def run_group(group: click.Group, program: str) -> int:
     return result if isinstance(result, int) else 0
 
 
-def _require_text(arguments: list[str]) -> None:
+def _require_text(paths: Sequence[str], instead: str) -> None:
     """Raises UsageError for bytes that are no UTF-8: no config, ledger or output can name such a path."""
-    for argument in arguments:
-        text = os.fsencode(argument).decode(errors="backslashreplace")
-        if os.fsencode(argument) != text.encode():
-            raise UsageError(f"{text} is not written in UTF-8; rename it, or give another path.")
+    for path in paths:
+        text = os.fsencode(path).decode(errors="backslashreplace")
+        if os.fsencode(path) != text.encode():
+            raise UsageError(f"{text} is not written in UTF-8; rename it, or {instead}.")
+
+
+def _working_folder() -> list[str]:
+    """Where paths count from; none where it was removed meanwhile."""
+    with suppress(OSError):
+        return [os.getcwd()]
+    return []

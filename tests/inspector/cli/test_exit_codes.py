@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import sys
 from collections.abc import Callable
@@ -107,3 +108,14 @@ def test_a_path_in_no_utf_8_is_one_sentence(
 ) -> None:
     assert call(monkeypatch, *arguments) == 2
     assert r"\xe4" in (err := capsys.readouterr().err) and "is not written in UTF-8; rename it" in err
+
+
+def test_a_working_folder_in_no_utf_8_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every path counts from it: a run ended on a traceback as it named its ledger."""
+    (folder := tmp_path / os.fsdecode(b"d\xe4")).mkdir()
+    monkeypatch.chdir(folder)
+    assert call(monkeypatch, "report", "--db", "ledger.db") == 2
+    err = capsys.readouterr().err
+    assert r"d\xe4 is not written in UTF-8; rename it, or work in another folder." in err
