@@ -10,6 +10,11 @@ from trainer.escapes import may_escape
 from trainer.thresholds import FEW
 from trainer.watch import LEAST_IOU
 
+NOT_ENDED = (
+    "The run has not ended: its probabilities are not calibrated and no threshold was chosen for an"
+    " escape target. Go on with --resume."
+)
+
 
 def doubts(trained: TrainedNetwork) -> tuple[str, ...]:
     """Sentences for the user, each with its remedy, from what validation counted; most serious first.
@@ -20,16 +25,18 @@ def doubts(trained: TrainedNetwork) -> tuple[str, ...]:
     if validation is None:
         return ()
     said = []
-    if "per_defect" not in validation:
-        said.append(
-            "The run has not ended: its probabilities are not calibrated and no threshold was chosen for an"
-            " escape target. Go on with --resume."
-        )
+    if not has_ended(trained):
+        said.append(NOT_ENDED)
     if (words := blind(validation)) is not None:
         said.append(words)
     if trained.escape_target is not None:
         said += _unkept(validation, trained.escape_target)
     return tuple(said)
+
+
+def has_ended(trained: TrainedNetwork) -> bool:
+    """Whether the run came to its end, where defects are counted; True as well where nothing tells."""
+    return "per_defect" in trained.metrics.get("validation", {"per_defect": None})
 
 
 def blind(validation: dict[str, Any]) -> str | None:

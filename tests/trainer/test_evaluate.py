@@ -184,6 +184,18 @@ def test_evaluate_a_run_from_the_command_line(run: Path, dataset: Path) -> None:
     assert "6 frames of 3 parts" in text.stdout and "scratch" in text.stdout and "12 of 12" in text.stdout
 
 
+def test_the_figures_of_a_run_that_has_not_ended_say_so(run: Path, dataset: Path, tmp_path: Path) -> None:
+    """They were quoted as those of the finished network, whose thresholds are others."""
+    figures = {"score": 0.7, "classes": {}}
+    for counted, said in (({}, True), ({"per_defect": {"classes": {}}}, False)):
+        made = dataclasses.replace(by_value(), metrics={"validation": {**figures, **counted}})
+        save_network(tmp_path / BEST, made)
+        words = [str(tmp_path), str(dataset)]
+        assert ("The run has not ended" in CliRunner().invoke(evaluate_command, words).stdout) == said
+        done = CliRunner().invoke(evaluate_command, [*words, "--json"])
+        assert json.loads(done.stdout.splitlines()[-1])["ended"] is not said
+
+
 def test_export_a_run_and_evaluate_the_package_alike(
     run: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

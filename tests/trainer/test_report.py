@@ -136,6 +136,8 @@ def test_notices_say_what_to_know_before_quoting(figures: dict[str, object]) -> 
     assert "2 parts" in usual and "remembers" not in usual and "averaged" not in usual
     odd = " ".join(notices({**figures, "split": "all", "average": "rotations", "parts": 40}))
     assert "remembers" in odd and "The line does not run" in odd and "parts" not in odd
+    assert "has not ended" not in usual
+    assert "The run has not ended" in " ".join(notices({**figures, "ended": False}))
     none = {"classes": {"pit": {"total": 0}, "scratch": {"total": 3}}}
     assert "pit: nothing is known" in " ".join(notices({**figures, "per_defect": none}))
 

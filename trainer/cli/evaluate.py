@@ -120,6 +120,7 @@ def evaluated(options: Options) -> int:
         "model": str(options.model),
         "split": options.split,
         "average": options.average,
+        "ended": _ended(model),
         **_asked(result, options, model),
         **about.json(),
     }
@@ -127,6 +128,14 @@ def evaluated(options: Options) -> int:
         _write(options.report, figures, about, result)
     click.echo(json.dumps(figures) if options.as_json else table(figures))
     return 0
+
+
+def _ended(model: TrainedNetwork | ModelPackage) -> bool:
+    """Whether these are the figures that the finished network will have."""
+    from inspector.package import ModelPackage
+    from trainer.doubts import has_ended
+
+    return isinstance(model, ModelPackage) or has_ended(model)
 
 
 def _check_place(report: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from trainer.doubts import NOT_ENDED
 from trainer.report.words import many
 
 FEW_PARTS = 10
@@ -18,6 +19,8 @@ def notices(figures: dict[str, Any]) -> Iterator[str]:
             f"These are the frames of the split '{figures.get('split')}'. The model may have been trained on"
             " some of them, so the figures say how well it remembers, not how well it will do."
         )
+    if figures.get("ended") is False:
+        yield NOT_ENDED
     if figures.get("average"):
         yield (
             f"Probabilities are averaged over {figures['average']} of each frame. The line does not run"
