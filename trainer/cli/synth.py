@@ -14,10 +14,11 @@ from inspector.size import parse_size
 from trainer.synth.line import LineSpec
 from trainer.synth.nuisances import NUISANCES
 from trainer.synth.surfaces import SURFACES
-from trainer.synth.write import truth_folder, write_dataset, write_video
+from trainer.synth.write import classes_lacking, truth_folder, write_dataset, write_video
 
 DATASETS_ONLY = ("gray", "drift", "ignore_below")
 VIDEOS_ONLY = ("speed", "fps")
+_WITHOUT = {"train": "no network learns it here", "test": "nothing can be measured of it"}
 
 
 class Chosen(TypedDict):
@@ -148,4 +149,16 @@ def synth(out: Path, frames: int, **chosen: Unpack[Chosen]) -> int:
             out, spec, frames, gray=chosen["gray"], ignore_below=chosen["ignore_below"], progress=_show
         )
         click.echo(f"{out}: {frames} frames with {found} defects")
+        _warn_of_classes(out, chosen["ignore_below"])
     return 0
+
+
+def _warn_of_classes(out: Path, ignore_below: float) -> None:
+    """A class that one side of the split lacks is not learned, or not measured."""
+    for name, lacking in classes_lacking(out, ignore_below).items():
+        if lacking:
+            click.echo(
+                f"No {name} frame shows {' or '.join(lacking)}, so {_WITHOUT[name]}; give more --frames or"
+                f" --defects, or move a part in {out / 'split.json'}.",
+                err=True,
+            )

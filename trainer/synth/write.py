@@ -126,6 +126,22 @@ def write_dataset(
     return defects
 
 
+def classes_lacking(dataset: Path, ignore_below: float = 0.0) -> dict[str, list[str]]:
+    """Split -> the classes of a written dataset folder that no frame of it shows, though others do.
+
+    ignore_below: as the dataset was written with; a defect of less is nothing that a network learns.
+    """
+    split: dict[str, list[str]] = json.loads((dataset / "split.json").read_text())
+    shown: dict[str, set[str]] = {}
+    for line in (dataset / "truth.jsonl").read_text().splitlines():
+        truth = json.loads(line)
+        seen = (one for one in truth["instances"] if one["contrast_to_noise"] >= ignore_below)
+        shown[truth["stem"]] = {one["class_name"] for one in seen}
+    every = set().union(*shown.values())
+    of = {name: set().union(*(shown[stem] for stem in stems)) for name, stems in split.items()}
+    return {name: [one for one in CLASSES if one in every - found] for name, found in of.items()}
+
+
 def truth_folder(video: Path) -> Path:
     """Where the truth of a video lies: line.mp4 -> line.truth."""
     return video.with_suffix(".truth")

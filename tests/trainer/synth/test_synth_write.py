@@ -19,7 +19,7 @@ from trainer.dataset import load_dataset
 from trainer.synth import write
 from trainer.synth.defects import CLASSES
 from trainer.synth.line import LineSpec, still_frames
-from trainer.synth.write import split_by_part, truth_folder, write_dataset, write_video
+from trainer.synth.write import classes_lacking, split_by_part, truth_folder, write_dataset, write_video
 
 SPEC = LineSpec((160, 240), 6, clean_share=0.2)
 
@@ -163,6 +163,35 @@ def test_command_writes_a_dataset_and_says_so(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert f"{out}: 2 frames with" in done.stdout
     assert all(line["surfaces"] == ["casting"] for line in truth_lines(out))
+
+
+def test_a_class_that_a_side_of_the_split_lacks_is_named(tmp_path: Path) -> None:
+    """Small sets left classes out of train or test without a word."""
+    out = tmp_path / "set"
+    frames = [("a", "pit", 3.0), ("a", "stain", 3.0), ("b", "pit", 1.0), ("c", "dent", 1.0)]
+    truth = [
+        {"stem": stem, "instances": [{"class_name": name, "contrast_to_noise": contrast}]}
+        for stem, name, contrast in frames
+    ]
+    merged = [truth[0] | {"instances": truth[0]["instances"] + truth[1]["instances"]}, *truth[2:]]
+    out.mkdir()
+    (out / "truth.jsonl").write_text("\n".join(json.dumps(line) for line in merged))
+    (out / "split.json").write_text(json.dumps({"train": ["a", "c"], "test": ["b"]}))
+    assert classes_lacking(out) == {"train": [], "test": ["dent", "stain"]}
+    assert classes_lacking(out, 2.0) == {"train": [], "test": ["stain", "pit"]}
+
+
+def test_the_command_warns_of_a_class_that_cannot_be_measured(tmp_path: Path) -> None:
+    """Two parts: what only one of them shows is missing on the other side."""
+    size = ["--size", "160x240", "--seed", "6", "--clean-share", "0"]
+    few = CliRunner().invoke(synth, [str(tmp_path / "few"), "--frames", "4", "--defects", "2", *size])
+    lacking = classes_lacking(tmp_path / "few")
+    assert few.exit_code == 0 and lacking["test"]
+    assert f"No test frame shows {' or '.join(lacking['test'])}, so nothing can be measured" in few.stderr
+    clean = CliRunner().invoke(
+        synth, [str(tmp_path / "clean"), "--frames", "2", *size[:4], "--clean-share", "1"]
+    )
+    assert "No t" not in clean.stderr  # nobody asked for defects
 
 
 @pytest.mark.parametrize(
