@@ -135,8 +135,12 @@ class ProcessEngine:
         if message is None:
             self._gone()
         if "error" in message:
-            self._running = False
+            running, self._running = self._running, False
             error = raised(message)
+            if running and not isinstance(error, EngineError):
+                # No failure that an engine knows of, so the child has ended with it. The line takes this
+                # one as a lost device and goes on with a new child; any other error would end the line.
+                self._lose(f"The engine's process failed ({str(error).rstrip('.')})")
             if isinstance(error, DeviceLost):
                 self._lost = str(error)
             raise error

@@ -20,7 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from inspector.engine.certificate import LIMITS
 from inspector.engine.compiled import (
     CHECK,
     IMAGE,
@@ -43,6 +45,9 @@ _LOG = logging.getLogger(__name__)
 
 _BATCHES = 2  # one computes, one is copied
 _POISON = 0xAA
+_MOST_LEVELS = round(2 * 255 * LIMITS["fp16"].max_difference)
+"""So many of 256 levels may a tile differ with its place in a batch, which other kernels may compute: each of
+them by its limit from the trained network."""
 
 
 class TensorRtEngine:
@@ -60,7 +65,7 @@ class TensorRtEngine:
         gpu = probe_gpu(cuda)  # first of all: a TensorRT Runtime without a GPU ends the process
         record = stored.record
         plan = stored.plan_bytes()
-        self._package, self._most = package, record.batch.most
+        self._package, self._tile, self._most = package, record.tile, record.batch.most
         self.in_flight = _BATCHES * record.batch.most
         self._lost: str | None = None
         self._memory = DeviceMemory(cuda)
@@ -84,6 +89,8 @@ class TensorRtEngine:
             certificate="none",
             tile=record.tile,
             layers=_precisions(stored),
+            # A certificate is of this plan: another compilation may have chosen other kernels.
+            note=f"plan {record.plan_sha256[:12]}{', CUDA graphs' if graphs else ''}",
         )
 
     def run(self, tiles: Iterable[Image], deliver: Callable[[int, ProbMap], None]) -> None:
@@ -156,31 +163,39 @@ class TensorRtEngine:
             _LOG.info("%s", error)
 
     def _warm_up(self, graphs: bool) -> None:
-        """One full batch through each slot, because TensorRT takes memory at the first; then graphs."""
+        """Full batches through each slot, because TensorRT takes memory at the first; then graphs.
+
+        Golden tiles prove one place of one slot. All the others are held against it here.
+        """
         lane = self._open_lane()
-        random = np.random.default_rng(0)
+        noise = np.random.default_rng(0).integers(0, 256, self._slots[0].host[IMAGE].shape[1:], np.uint8)
+        (alone,) = self._once(lane, self._slots[-1], noise, 1)
         for slot in self._slots:
-            noise = random.integers(0, 256, slot.host[IMAGE].shape[1:], np.uint8)
-            plain = self._once(lane, slot, noise)
+            plain = self._once(lane, slot, noise, self._most)
+            if max(int(np.abs(one - alone).max()) for one in plain) > _MOST_LEVELS:
+                raise EngineError(
+                    f"TensorRT gives a tile other probabilities in a batch of {self._most} than alone;"
+                    f" compile again with `{compile_command(self._package, self._tile)} --batch 1`."
+                )
             if not graphs:
                 continue
             lane.capture(slot)
             for name in (PROB, CHECK):
                 lane.poison(slot, name, _POISON)  # else a graph that does nothing looks right
-            if self._once(lane, slot, noise) != plain:
+            if not np.array_equal(self._once(lane, slot, noise, self._most), plain):
                 raise EngineError(
                     "A CUDA graph gave other probabilities than the plain run; set model.cuda_graphs = false."
                 )
 
-    def _once(self, lane: Lane, slot: Slot, tile: Image) -> list[bytes]:
-        """The probabilities of a full batch of this tile, checked and copied."""
+    def _once(self, lane: Lane, slot: Slot, tile: Image, count: int) -> list[NDArray[np.int16]]:
+        """The probabilities of a batch of so many times this tile, checked and copied."""
         slot.begin(0)
-        for _ in range(self._most):
+        for _ in range(count):
             slot.put(tile)
         slot.host[PROB].fill(_POISON)
         lane.launch(slot)
-        found: list[bytes] = []
-        self._finish(slot, lambda _, probs: found.append(probs.tobytes()))
+        found: list[NDArray[np.int16]] = []
+        self._finish(slot, lambda _, probs: found.append(probs.astype(np.int16)))
         return found
 
 

@@ -227,7 +227,7 @@ class FakeTensorRt:
     def __init__(self, cuda: FakeCuda, version: str = "11.4.0.106") -> None:
         self.cuda, self.__version__ = cuda, version
         self.wrong: dict[str, Any] = {}
-        """What to do wrong: execute, address, infer, context, dtype, idle."""
+        """What to do wrong: execute, address, infer, context, dtype, idle, batch."""
         self.network: Any = None
         """(h, w, channels) -> probabilities (out_h, out_w, K) and the softmax's mean, instead of the rule."""
         self.runtimes = 0
@@ -344,6 +344,8 @@ class _Context:
         check = self._array(addresses[CHECK], (batch,), np.float32)
         for n in range(batch):
             prob[n], check[n] = self.engine.network(image[n])
+            if n and self.trt.wrong.get("batch"):
+                prob[n] = prob[0] // 2
         image[...] = 0x66  # consumed: the next run needs its own
 
     @staticmethod
@@ -412,7 +414,7 @@ def open_fake(description: dict[str, Any]) -> Any:
     """A maker for ProcessEngine: the TensorRT engine on the fake GPU.
 
     description: package, tile, graphs, and optionally `die_on`: the gray value of a tile's first pixel
-    at which the GPU is lost, the process killed, or hangs, by `how`: lost, kill, hang, refuse.
+    at which the GPU is lost, the process killed, or hangs, by `how`: lost, kill, hang, refuse, break.
     """
     from pathlib import Path
 
@@ -451,6 +453,8 @@ class _Mortal:
                         self.cuda.lost = LOST
                     if how == "refuse":
                         self.trt.wrong["execute"] = True
+                    if how == "break":
+                        raise ValueError("nobody thought of this")
                 yield tile
 
         self.engine.run(watched(), deliver)

@@ -79,7 +79,12 @@ def test_closing_ends_the_child_and_may_be_done_twice(package: ModelPackage) -> 
 
 
 @pytest.mark.parametrize(
-    ("how", "words"), [("lost", r"The GPU was lost when .*700"), ("kill", "ended by signal 11")]
+    ("how", "words"),
+    [
+        ("lost", r"The GPU was lost when .*700"),
+        ("kill", "ended by signal 11"),
+        ("break", r"process failed \(ValueError: nobody thought of this\)"),
+    ],
 )
 def test_a_lost_gpu_or_process_is_a_lost_device_and_a_new_one_serves(
     how: str, words: str, package: ModelPackage

@@ -104,6 +104,29 @@ def test_what_runs_is_said_and_proven(package: ModelPackage, stored: Stored, trt
     assert certificate.limits.max_difference == 0.02
 
 
+def test_a_tile_that_differs_with_its_place_in_the_batch_does_not_serve(
+    package: ModelPackage, stored: Stored, trt: FakeTensorRt
+) -> None:
+    """Golden tiles come one at a time, so that they never see the second place."""
+    trt.wrong["batch"] = True
+    with pytest.raises(EngineError, match=r"in a batch of 2 than alone; .* --tile 60x64 --batch 1"):
+        opened(package, trt)
+    assert not trt.cuda.memory
+
+
+def test_a_certificate_is_of_one_compilation(package: ModelPackage, trt: FakeTensorRt) -> None:
+    """Another one may have chosen other kernels, and its rows must not name the proof of the first."""
+    ids = []
+    for batch in ((1, 2, 2), (1, 1, 1)):
+        plan = store_plan(package, TILE, batch, built_utc=f"2026-11-22T1{batch[2]}:00:00.000+00:00")
+        for graphs in (False, True):
+            engine = TensorRtEngine(package, plan, trt, trt.cuda, graphs=graphs)
+            assert plan.record.plan_sha256[:12] in engine.info.note
+            ids.append(certify(engine, package).id())
+            assert certify(engine, package).id() == ids[-1]
+    assert len(set(ids)) == 4
+
+
 def test_the_caller_may_use_one_buffer_for_all_tiles(
     package: ModelPackage, stored: Stored, trt: FakeTensorRt
 ) -> None:
