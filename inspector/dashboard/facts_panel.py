@@ -67,17 +67,18 @@ def latency_words(p50: float, p95: float, largest: float) -> str:
 def budget_words(beat: Beat, width: int) -> str:
     """What each stage uses of the time that it has; in milliseconds where nothing limits it.
 
-    Where all of them are wider than `width` cells, the smallest shares give way: they make no frame late.
+    Where all of them are wider than `width` cells, the smallest give way: they make no frame late.
     """
-    if not beat.budget_share:
-        return "  ".join(f"{name} {ms:.0f}" for name, ms in beat.budget_ms.items() if name != "total") + " ms"
-    mark = "! " if beat.warning else ""
-    shares = dict(beat.budget_share)
+    shares = beat.budget_share
+    left = dict(shares or {name: ms for name, ms in beat.budget_ms.items() if name != "total"})
     while True:
-        words = mark + "  ".join(f"{name} {share:.0%}" for name, share in shares.items())
-        if len(words) <= width or len(shares) == 1:
+        words = "  ".join(
+            f"{name} {used:.0%}" if shares else f"{name} {used:.0f}" for name, used in left.items()
+        )
+        words = f"{'! ' if beat.warning else ''}{words}" if shares else f"{words} ms"
+        if len(words) <= width or len(left) <= 1:
             return words
-        del shares[min(shares, key=lambda name: shares[name])]
+        del left[min(left, key=lambda name: left[name])]
 
 
 def _facts(snapshot: Snapshot, width: int) -> list[tuple[str, str]]:

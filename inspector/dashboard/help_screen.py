@@ -23,7 +23,8 @@ q        leave this screen; it asks what becomes of the line
 ! UNINSPECTED  not judged: treat the part as rejected
 ! BLIND        the line sees nothing; no part is inspected
 … WAITING      the station lives, no new frame has come
-✓ PASS 17 S    of a frame grabbed 17 s ago, not of now
+✓ PASS 17 S    of a frame grabbed 17 s ago, not of now;
+               the age is said from 3 s on
 
 The line runs in its own process: this screen can be
 closed or can fail without stopping it."""

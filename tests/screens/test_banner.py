@@ -219,4 +219,6 @@ def test_a_budget_wider_than_the_screen_leaves_out_the_smallest_shares(
 def test_a_budget_that_nothing_limits_is_shown_in_milliseconds_and_none_is_left_out() -> None:
     beat = with_beat(budget_ms={"infer": 87.0, "judge": 4.0, "record": 9.0, "total": 101.0})
     assert "budget   infer 87  judge 4  record 9 ms" in facts_text(beat, 43).plain
+    silent = with_beat(budget_ms={"infer": 525.0, "judge": 18.0, "record": 47.0}, utc_ns=NOW - 60 * S)
+    assert "budget   was infer 525  record 47 ms" in facts_text(silent, 43).plain  # it ended in `record 4…`
     assert "budget" not in facts_text(GOOD, 43).plain
