@@ -120,7 +120,7 @@ def contract(
     if not tiles:
         raise UsageError(f"The zones of recipe {config.recipe.name} leave nothing of {_size(facts.frame)}.")
     time_of, info = _measured_engine(package, plan, config)
-    frame_ms = time_of.ms * len(tiles)
+    frame_ms, memory = time_of.ms * len(tiles), predicted_mb(package, plan, config.model, zones)
     found = (
         *conditions(facts, frame_ms), *quiet_condition(time_of.others), *scale_condition(facts, package)
     )  # fmt: skip
@@ -138,8 +138,7 @@ def contract(
         "period_ms": round(facts.period_ms, 3),
         "margin": round(1 - frame_ms / facts.period_ms, 4),
         "largest_speed_mm_s": _rounded(facts.largest_speed_mm_s(frame_ms)),
-        "memory_mb": {"predicted": predicted_mb(package, plan, config.model, zones),
-                      "limit": config.model.memory_mb},
+        "memory_mb": {"predicted": memory, "limit": config.model.memory_mb},
         "engine": {"name": info.name, "precision": info.precision, "device": info.device,
                    "package": info.package, "certificate": info.certificate},
     }  # fmt: skip
