@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from inspector.durable import try_writing
 from inspector.errors import InspectionError, UsageError
 
 if TYPE_CHECKING:
@@ -49,6 +50,10 @@ def qualify(out: Path, models: tuple[Path, ...], quick: bool, as_json: bool, **g
     from deploy.qualify.session import qualify as run
     from deploy.qualify.session import verdict
 
+    try:
+        try_writing(out)  # before an hour of measuring
+    except OSError as error:
+        raise _unwritable(out, error) from error
     # What is compiled for networks that end with this run is nothing to keep.
     cache = nullcontext() if models else own_cache()
     with cache, tempfile.TemporaryDirectory(prefix="qualify-") as folder:
@@ -60,9 +65,13 @@ def qualify(out: Path, models: tuple[Path, ...], quick: bool, as_json: bool, **g
         (out / "qualification.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
         (out / "qualification.md").write_text(text, encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"{out} cannot be written ({error.strerror}); give another --out.") from error
+        raise _unwritable(out, error) from error
     click.echo(json.dumps(figures) if as_json else text)
     return 0 if verdict(figures["rows"], figures["soak"]).startswith("HOLDS") else 1
+
+
+def _unwritable(out: Path, error: OSError) -> UsageError:
+    return UsageError(f"{out} cannot be written ({error.strerror}); give another --out.")
 
 
 def _scope(quick: bool, given: dict[str, Any]) -> Scope:

@@ -8,6 +8,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from deploy.qualify.candidates import Candidate, candidates, this_machine
 from deploy.qualify.sample import package_flop_per_px
 from deploy.qualify.trial import Trial
 from inspector import __version__
+from inspector.counting import counted
 from inspector.defects import mask_of
 from inspector.engine.certificate import LIMITS
 from inspector.engine.openvino import cpu_name
@@ -28,6 +30,8 @@ from inspector.package import ModelPackage
 Figures = dict[str, Any]
 Say = Callable[[str], None]
 
+MOST_GROWTH = 0.10
+"""Share by which the memory of a soak may grow after its first tenth."""
 _PATIENCE_S = 3600.0
 """How long a trial may take beyond the time that it measures: compiling, opening, one slow frame."""
 
@@ -53,8 +57,9 @@ def qualify(packages: list[ModelPackage], scope: Scope, say: Say) -> Figures:
         engines.append({"name": candidate.name, "lacks": lacks, "rate": rate})
     able = [one for one in candidates(found) if found.lacks(one) is None]
     rates = {engine["name"]: engine["rate"].get("flop_per_s") for engine in engines}
+    names = names_of(packages)
     rows = [
-        {**row, "share": share_of(row, rates)}
+        {**row, "network": names[package.id], "share": share_of(row, rates)}
         for package in packages
         for frame in scope.frames
         for row in side_by_side(able, package, frame, scope, say)
@@ -76,14 +81,27 @@ def verdict(rows: list[Figures], soaked: Figures) -> str:
     """One sentence: what ran, and whether anything that ran was wrong."""
     ran = [row for row in rows if row["outcome"] == "ran"]
     wrong = [row for row in rows if row["outcome"] in ("refused", "failed") or not _equal(row)]
-    if soaked["outcome"] == "failed" or soaked.get("wrong"):
+    if soaked["outcome"] in ("refused", "failed") or soaked.get("wrong"):
         return "FALLS SHORT: the soak failed or gave another answer than at its start."
+    before, after = soaked.get("rss_first_mb", 0), soaked.get("rss_last_mb", 0)
+    if after > (1 + MOST_GROWTH) * before:
+        return f"FALLS SHORT: the soak began with {before} MB and ended with {after} MB."
     if wrong:
         names = ", ".join(sorted({f"{row['engine_name']} on {row['network']}" for row in wrong}))
         return f"FALLS SHORT: {names}; see the rows."
     if not ran:
         return "NOTHING RAN; see the reasons."
-    return f"HOLDS: {len(ran)} runs, each with its certificate and within the limits of its precision."
+    runs = counted(len(ran), "run")
+    return f"HOLDS: {runs}, each with its certificate and within the limits of its precision."
+
+
+def names_of(packages: list[ModelPackage]) -> dict[str, str]:
+    """Package id -> what rows call it: its name, with its id where several have that name."""
+    count = Counter(package.manifest.name for package in packages)
+    return {
+        one.id: one.manifest.name if count[one.manifest.name] == 1 else f"{one.manifest.name} {one.id[:12]}"
+        for one in packages
+    }
 
 
 def run_trial(trial: Trial) -> Figures:
@@ -120,8 +138,9 @@ def side_by_side(
             say(f"{package.manifest.name}, {frame[0]}x{frame[1]}, {candidate.name}")
             kept = Path(folder) / f"{number}.npy"
             trial = Trial(candidate, str(package.path), frame, scope.seconds, scope.memory_mb, str(kept))
-            row = {"network": package.manifest.name, "frame": frame, "engine_name": candidate.name,
-                   "precision": candidate.precision, **run_trial(trial)}  # fmt: skip
+            row = {"network": package.manifest.name, "package": package.id, "frame": frame,
+                   "engine_name": candidate.name, "precision": candidate.precision,
+                   **run_trial(trial)}  # fmt: skip
             if row["outcome"] == "ran":
                 row["mpx_per_s"] = mpx / row["frame_s"]
                 row["useful_flop_per_s"] = 1e6 * row["mpx_per_s"] * flop
@@ -153,12 +172,12 @@ def _soak(
 ) -> Figures:
     """The fastest engine that was right, on the first package and frame."""
     mine = [row for row in rows if row["outcome"] == "ran" and _equal(row)]
-    mine = [row for row in mine if (row["network"], row["frame"]) == (mine[0]["network"], mine[0]["frame"])]
+    mine = [row for row in mine if (row["package"], row["frame"]) == (mine[0]["package"], mine[0]["frame"])]
     if not mine or not scope.soak_minutes:
         return {"outcome": "not run", "words": "no minutes were given" if mine else "no engine ran"}
     best = max(mine, key=lambda row: float(row["mpx_per_s"]))
     candidate = next(one for one in able if one.name == best["engine_name"])
-    package = next(one for one in packages if one.manifest.name == best["network"])
+    package = next(one for one in packages if one.id == best["package"])
     say(f"soak of {scope.soak_minutes:g} minutes, {candidate.name}")
     trial = Trial(candidate, str(package.path), best["frame"], 60 * scope.soak_minutes, scope.memory_mb)
     named = {"engine_name": candidate.name, "network": best["network"], "frame": best["frame"]}

@@ -20,10 +20,11 @@ def soak(run: Callable[[], ProbMap], seconds: float) -> dict[str, Any]:
 
     Returns frames, how many answers moved by more than MOST_LEVELS, the median and largest time of
     a frame in the first and in the last tenth, and the resident memory after the first tenth and
-    at the end.
+    at the end, with that of an engine's own process.
     """
-    process = psutil.Process()
     first = run().astype(np.int16)
+    me = psutil.Process()
+    processes = (me, *me.children(recursive=True))
     times: list[float] = []
     resident: list[int] = []
     wrong = 0
@@ -33,7 +34,7 @@ def soak(run: Callable[[], ProbMap], seconds: float) -> dict[str, Any]:
         probs = run()
         times.append(time.perf_counter() - start)
         wrong += int(np.abs(probs - first).max()) > MOST_LEVELS
-        resident.append(process.memory_info().rss)
+        resident.append(sum(_resident(one) for one in processes))
     tenth = max(1, len(times) // 10)
     return {
         "minutes": round((time.perf_counter() - began) / 60, 2),
@@ -44,6 +45,14 @@ def soak(run: Callable[[], ProbMap], seconds: float) -> dict[str, Any]:
         "rss_first_mb": round(resident[tenth - 1] / 1e6),
         "rss_last_mb": round(resident[-1] / 1e6),
     }
+
+
+def _resident(process: psutil.Process) -> int:
+    """Bytes; 0 where it has ended."""
+    try:
+        return int(process.memory_info().rss)
+    except psutil.Error:
+        return 0
 
 
 def _milliseconds(times: list[float]) -> dict[str, float]:

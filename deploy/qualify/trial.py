@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import resource
 import statistics
 import sys
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 from deploy.apart import compile_apart
 from deploy.compile import Request
@@ -72,11 +72,12 @@ def measured(trial: Trial) -> dict[str, Any]:
     try:
         found = work.soak(trial) if trial.kind == "soak" else work.speed(trial)
         used = _gpu_bytes(trial.candidate) - used
+        resident = _resident_mb()
     finally:
-        engine.close()  # a child process counts once it has ended
+        engine.close()
     facts = {key: value for key, value in asdict(engine.info).items() if key != "package"}
     return {"engine": facts, "tiles": len(plan.tiles), "tile": plan.input, "open_s": round(opened, 2),
-            **found, "rss_mb": _resident_mb(), **({"gpu_mb": round(used / 1e6)} if used else {})}  # fmt: skip
+            **found, "rss_mb": resident, **({"gpu_mb": round(used / 1e6)} if used else {})}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +123,22 @@ def _seconds(run: Callable[[], object]) -> float:
 
 
 def _resident_mb() -> int:
-    """Largest resident memory of this process, and of the largest one that it started, in MB."""
-    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    return round(sum(resource.getrusage(kind).ru_maxrss for kind in kinds) * 1024 / 1e6)
+    """Largest resident memory of this process and of those that it runs, such as an engine's, in MB.
+
+    Not getrusage: its largest begins at that of the process which started this one, and counts children
+    that ended, such as a compiler.
+    """
+    me = psutil.Process()
+    return round(sum(_largest_kb(one.pid) for one in (me, *me.children(recursive=True))) * 1024 / 1e6)
+
+
+def _largest_kb(pid: int) -> int:
+    """VmHWM of a process; 0 where it has ended."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), 0)
 
 
 def _gpu_bytes(candidate: Candidate) -> int:

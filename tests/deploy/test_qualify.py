@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from click.testing import CliRunner
 
@@ -21,7 +26,7 @@ from deploy.qualify.reference import compute
 from deploy.qualify.report import page
 from deploy.qualify.sample import frame_of, seeing_package, spotted
 from deploy.qualify.soak import soak
-from deploy.qualify.trial import Trial, outcome, parse_trial
+from deploy.qualify.trial import Trial, _resident_mb, outcome, parse_trial
 from inspector.engine.openvino import CompileOptions, OpenVinoEngine, cpu_has_bf16
 from inspector.engine.parity import measure
 from inspector.errors import UsageError
@@ -153,11 +158,75 @@ def test_a_soak_counts_answers_that_are_not_the_first() -> None:
     assert found["rss_last_mb"] >= found["rss_first_mb"] - 5
 
 
+@pytest.fixture
+def child() -> Iterator[subprocess.Popen[str]]:
+    """A process of this one that holds 80 MB, such as an engine's."""
+    program = "held = b'x' * 80_000_000; print('ready', flush=True); open(0).read()"
+    started = [sys.executable, "-S", "-c", program]
+    with subprocess.Popen(started, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        yield process
+
+
+def test_memory_is_that_of_an_engines_own_process_too(child: subprocess.Popen[str]) -> None:
+    answer = np.zeros((2, 2, 1), np.uint8)
+    found, own_mb = soak(lambda: answer, 0.0), psutil.Process().memory_info().rss / 1e6
+    assert found["rss_first_mb"] > own_mb + 60 and found["rss_last_mb"] > own_mb + 60
+
+
+def test_memory_of_a_process_that_ended_before_does_not_count(child: subprocess.Popen[str]) -> None:
+    """A compiler's, for one."""
+    with_child = _resident_mb()
+    child.communicate("")
+    assert _resident_mb() < with_child - 60
+
+
 def row(**changes: Any) -> dict[str, Any]:
     engine = {"name": "openvino", "precision": "f32", "note": ""}
-    return {"network": "seeing-4-3", "frame": (90, 120), "engine_name": "openvino f32", "precision": "f32",
-            "outcome": "ran", "engine": engine, "mpx_per_s": 2.0, "useful_flop_per_s": 1e11, "share": 0.5,
+    return {"network": "seeing-4-3", "package": "a" * 64, "frame": (90, 120),
+            "engine_name": "openvino f32", "precision": "f32", "outcome": "ran",
+            "engine": engine, "mpx_per_s": 2.0, "useful_flop_per_s": 1e11, "share": 0.5,
             "end_to_end": 0.97, "parity": None, "rss_mb": 400, **changes}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("level", "changed_px", "by", "verdict"),
+    [(0, 1, 13, "holds"), (0, 1, 14, "FALLS SHORT"), (120, 10, 10, "holds"), (120, 11, 10, "FALLS SHORT")],
+)
+def test_an_engines_frame_is_held_against_the_reference(
+    level: int, changed_px: int, by: int, verdict: str, package: ModelPackage, tmp_path: Path
+) -> None:
+    """bf16: 0.05 are 12.75 levels, and one that rounding may add; a thousandth of 10,000 mask pixels."""
+    theirs = np.full((100, 100, 2), level, np.uint8)
+    mine = theirs.copy()
+    mine.reshape(-1, 2)[:changed_px, 0] += by  # 130 of 255 is over the threshold of 0.5, 120 is not
+    for name, probs in (("mine", mine), ("theirs", theirs)):
+        np.save(tmp_path / name, probs)
+    bf16 = Candidate("openvino", "bf16")
+    found = session._parity(tmp_path / "mine.npy", tmp_path / "theirs.npy", package, bf16)
+    assert (found["levels"], found["pixels"], found["verdict"]) == (by, 10_000, verdict)
+    assert found["changed_px"] == (changed_px if level else 0)
+
+
+def test_the_first_float32_is_the_reference_of_all(
+    package: ModelPackage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What ran before it, or in its stead, is held against nothing and says so."""
+    level = {"openvino int8": 0, "openvino f32": 0, "openvino bf16": 99}
+
+    def trial(one: Trial) -> dict[str, Any]:
+        assert one.keep is not None
+        np.save(one.keep, np.full((4, 4, 2), level[one.candidate.name], np.uint8))
+        return {"outcome": "ran", "frame_s": 0.5, "engine_only_s": 0.4}
+
+    monkeypatch.setattr(session, "run_trial", trial)
+    able = [Candidate("openvino", precision) for precision in ("int8", "f32", "bf16")]
+    scope = session.Scope(((1000, 1000),), 0.0, 0.0, 4096)
+    rows = session.side_by_side(able, package, (1000, 1000), scope, lambda _: None)
+    assert [one["parity"] and one["parity"]["verdict"] for one in rows] == [None, None, "FALLS SHORT"]
+    assert [one["mpx_per_s"] for one in rows] == [2.0] * 3 and rows[0]["end_to_end"] == pytest.approx(0.8)
+    rates = {"openvino f32": 2 * rows[1]["useful_flop_per_s"], "openvino bf16": None}
+    assert [session.share_of(one, rates) for one in rows[1:]] == [0.5, None]
 
 
 def test_the_verdict_falls_short_for_anything_that_ran_wrong() -> None:
@@ -168,7 +237,26 @@ def test_the_verdict_falls_short_for_anything_that_ran_wrong() -> None:
     for bad in (row(parity=wrong), row(outcome="refused", words="x"), row(outcome="failed", words="x")):
         assert "openvino f32 on seeing-4-3" in session.verdict([row(), bad], still)
     assert "soak" in session.verdict([row()], {"outcome": "ran", "wrong": 2})
+    assert "soak" in session.verdict([row()], {"outcome": "refused", "words": "x"})
+    grown = {**still, "rss_first_mb": 400, "rss_last_mb": 900}
+    assert session.verdict([row()], grown) == "FALLS SHORT: the soak began with 400 MB and ended with 900 MB."
+    assert session.verdict([row()], {**grown, "rss_last_mb": 420}).startswith("HOLDS")
     assert session.verdict([], {"outcome": "not run"}).startswith("NOTHING RAN")
+
+
+def test_packages_of_one_name_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An int8 package mostly has the name of the one that it was made from."""
+    named = SimpleNamespace(name="demo")
+    packages: Any = [SimpleNamespace(id=one * 64, path=Path(one), manifest=named) for one in "ab"]
+    assert list(session.names_of(packages).values()) == ["demo " + "a" * 12, "demo " + "b" * 12]
+    assert list(session.names_of(packages[:1]).values()) == ["demo"]
+    int8 = Candidate("openvino", "int8")
+    rows = [row(), row(package="b" * 64, engine_name=int8.name, mpx_per_s=9.0)]
+    soaked: list[Trial] = []
+    monkeypatch.setattr(session, "run_trial", lambda trial: soaked.append(trial) or {"outcome": "ran"})
+    scope = session.Scope(((90, 120),), 0.0, 1.0, 4096)
+    session._soak(rows, [F32, int8], packages, scope, lambda _: None)
+    assert [(one.candidate, one.package) for one in soaked] == [(F32, "a")]
 
 
 def test_the_whole_command_on_a_small_model(
@@ -232,3 +320,17 @@ def test_a_folder_that_cannot_be_written_and_help(package: ModelPackage, tmp_pat
             standalone_mode=False,
             catch_exceptions=False,
         )
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measured(*_: Any) -> None:
+        raise AssertionError("an hour of measuring would be lost")
+
+    monkeypatch.setattr(command, "_packages", measured)
+    (tmp_path / "file").touch()
+    arguments = ["--quick", "--out", str(tmp_path / "file" / "report")]
+    with pytest.raises(UsageError, match=r"cannot be written \(Not a directory\); give another --out"):
+        CliRunner().invoke(command.qualify, arguments, standalone_mode=False, catch_exceptions=False)
+    assert [one.name for one in tmp_path.iterdir()] == ["file"]
