@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from inspector.engine.cache import cache_folder
+from inspector.engine.cache import cache_folder, write_whole
 from inspector.engine.compiled import CompiledEngine, Stored, engines_folder
 from inspector.errors import CompileError
 from inspector.lock_file import lock_or_holder
@@ -49,9 +48,9 @@ def store(package: ModelPackage, record: CompiledEngine, plan: bytes) -> Stored:
         folder.mkdir(parents=True, exist_ok=True)
         for left in folder.glob("*.tmp"):  # of compilations that were killed; nobody else writes now
             left.unlink()
-        _write(folder / record.plan, plan)
+        write_whole(folder / record.plan, plan)
         path = folder / f"{record.key()}.json"
-        _write(path, record.text().encode())
+        write_whole(path, record.text().encode())
         for old in folder.glob(f"{record.key()}-*.plan"):
             if old.name != record.plan:
                 old.unlink()
@@ -60,20 +59,6 @@ def store(package: ModelPackage, record: CompiledEngine, plan: bytes) -> Stored:
     stored = Stored(path, record)
     stored.plan_bytes()
     return stored
-
-
-def _write(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f"{path.name}.tmp")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(path)
-    descriptor = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _unwritable(path: Path, error: OSError) -> CompileError:

@@ -174,7 +174,7 @@ def test_a_crash_at_any_point_leaves_an_engine_that_is_whole(
     changed = {"plan": f"{first.record.key()}-{digest[:12]}.plan", "plan_sha256": digest,
                "plan_bytes": len(plan), "build_s": 9.0}  # fmt: skip
     record = first.record.model_copy(update=changed)
-    real_sync, real_rename = os.fsync, Path.rename
+    real_sync, real_replace = os.fsync, Path.replace
     for step in range(6):
         left = step
 
@@ -186,12 +186,14 @@ def test_a_crash_at_any_point_leaves_an_engine_that_is_whole(
 
         with monkeypatch.context() as patch:
             patch.setattr(os, "fsync", lambda fd: fail_at() or real_sync(fd))
-            patch.setattr(Path, "rename", lambda a, b: fail_at() or real_rename(a, b))
+            patch.setattr(Path, "replace", lambda a, b: fail_at() or real_replace(a, b))
             with pytest.raises(CompileError, match=r"No space left on device.*INSPECTION_CACHE"):
                 store(rule_package, record, plan)
         (found,) = stored_engines(rule_package)
         assert isinstance(found, Stored)
         found.plan_bytes()
+        # On a full disk the half of a plan that was written would keep it full.
+        assert not list(engines_folder(rule_package).glob("*.tmp"))
     stored = store(rule_package, record, plan)
     assert stored.record.build_s == 9.0 and stored.plan_bytes() == plan
     names = sorted(path.name for path in engines_folder(rule_package).iterdir())
