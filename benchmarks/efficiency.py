@@ -19,6 +19,7 @@ import openvino as ov
 
 from benchmarks.networks import seeing_package
 from benchmarks.rows import append_row, verdict
+from deploy.qualify.cache import own_cache
 from inspector.cli.bench import LineBench, measure
 from inspector.config import LineConfig, ModelConfig
 from inspector.package import load_package
@@ -62,7 +63,7 @@ class BareLoop:
 @click.option("--keep/--no-keep", default=True, help="Append the row to benchmarks/results.")
 def main(rounds: int, frames: int, size: str, model: Path | None, keep: bool) -> None:
     """Measure both ratios and print them with their bars."""
-    with tempfile.TemporaryDirectory() as folder:
+    with own_cache(), tempfile.TemporaryDirectory() as folder:
         package = load_package(model) if model else seeing_package(Path(folder) / "base16", 16, 4)
         bench = LineBench(LineConfig(model=ModelConfig(package=package.path)), package, parse_size(size))
         figures = measure(bench, frames, rounds)
@@ -72,6 +73,7 @@ def main(rounds: int, frames: int, size: str, model: Path | None, keep: bool) ->
             ours.append(bench.engine_only(frames)[0])
             theirs.append(bare.seconds(frames * len(bench.plan.tiles)) * len(bench.plan.tiles))
         ratio = statistics.median(theirs) / statistics.median(ours)
+        bench.engine.close()
     print(
         f"{rounds} interleaved rounds of {frames} frames of {size}, {figures['tiles']} tile(s) a frame,"
         f" {bench.engine.info.precision} on {bench.engine.info.device}"

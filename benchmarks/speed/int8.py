@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
 
+import click
 import cv2
 import numpy as np
 
@@ -57,6 +58,7 @@ Speeds: TypeAlias = dict[str, dict[str, list[float]]]
 
 def measure_int8(scope: Scope, folder: Path) -> Row:
     """Both networks in bf16 and int8 in turn, engine alone and the whole line."""
+    given = None if scope.int8 is None else given_model(*scope.int8)  # before an hour of measuring
     row: Row = {"bars": {"int8": bars.INT8}, "held": {"int8": None}, "holds": None}
     if not (cpu_has_bf16() and cpu_has_vnni()):
         return {**row, "not_run": {"int8": f"{cpu_name()} has no bf16, or no VNNI"}}
@@ -66,14 +68,26 @@ def measure_int8(scope: Scope, folder: Path) -> Row:
     exam = load_dataset([generated_line(folder / "exam", EXAM_SEED, judged, size)], channels=1).samples
     drawn = seeing_package(folder / "package", BASE, DEPTH), drawn_pictures(folder / "pictures")
     models = {TRAINED: one_model(load_package(_named_from_here(DEMO)), line, scope, folder / TRAINED, exam)}
-    if scope.int8 is not None:
-        package, data = load_package(_named_from_here(scope.int8[0])), scope.int8[1]
-        dataset = load_dataset([data], channels=package.manifest.channels, classes=package.classes)
-        models[GIVEN] = one_model(package, data, scope, folder / GIVEN, dataset.split("test"))
+    if given is not None and scope.int8 is not None:
+        models[GIVEN] = one_model(given[0], scope.int8[1], scope, folder / GIVEN, given[1])
     holds = all(_holds(one) for one in models.values())
     models[DRAWN] = one_model(*drawn, scope, folder / DRAWN)
     frames = {"line": FRAMES, "engine only": FRAMES}
     return {**row, "models": models, "frames": frames, "held": {"int8": holds}, "holds": holds}
+
+
+def given_model(path: Path, data: Path) -> tuple[ModelPackage, Sequence[Sample]]:
+    """The package that was named, and the test frames that it is judged on.
+
+    Raises click.UsageError where the dataset has none: what it calibrates on cannot judge it.
+    """
+    package = load_package(_named_from_here(path))
+    dataset = load_dataset([data], channels=package.manifest.channels, classes=package.classes)
+    exam = dataset.split("test")
+    if not exam:
+        words = "has no test frames to judge int8 on; name them in its split.json."
+        raise click.UsageError(f"{data.name} {words}")
+    return package, exam
 
 
 def _holds(one: Row) -> bool:

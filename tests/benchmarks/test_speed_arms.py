@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 import torch
@@ -121,6 +122,14 @@ def test_int8_of_a_network_that_bears_it(tmp_path: Path, task: Task):
     assert row["served"]["int8"]["engine"]["precision"] == "int8" and set(row["layers"]) == {"int8"}
     assert set(row["ratios"]) == {"line", "engine only"}
     assert {len(one["engine"]["certificate"]) for one in row["served"].values()} == {64}
+
+
+def test_int8_wants_frames_that_it_was_not_fitted_on(tmp_path: Path, task: Task):
+    """Said at once: without them an hour of measuring ended on a traceback."""
+    data = int8.drawn_pictures(tmp_path / "pictures")
+    scope = Scope(1, 20, {"1080p": SIZE}, 1, int8=(task.package.path, data))
+    with pytest.raises(click.UsageError, match="pictures has no test frames"):
+        int8.measure_int8(scope, tmp_path / "run")
 
 
 def test_int8_says_that_it_was_refused(tmp_path: Path, task: Task, monkeypatch: pytest.MonkeyPatch):

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks import rows
-from benchmarks.speed import record, table
+from benchmarks.speed import line, record, table
 from benchmarks.speed.arms import Arm
 from benchmarks.speed.bars import GPU_ENGINE, OURS, PEERS
 from benchmarks.speed.gpu import held_bars
@@ -142,6 +142,32 @@ def test_without_a_gpu_the_page_says_why():
     row = {**STAMP, "group": "gpu", "not_run": {"GPU": "no NVIDIA driver; install it"}, "held": {}}
     page = table.page({"gpu": {key: value for key, value in row.items() if key != "engine"}})
     assert page.count("| not run: no NVIDIA driver | not run | gpu |") == 3
+
+
+@pytest.mark.parametrize(("kept", "share", "words"), [(True, 0.8, "at 80% of"), (False, 1.0, "at 100% of")])
+def test_the_paced_run_says_the_rate_that_it_had(
+    kept: bool, share: float, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A camera that ignored its pace was reported to have kept it."""
+    info = SimpleNamespace(**ENGINE)
+
+    class Bench:
+        size, plan = (1000, 1000), SimpleNamespace(input=(8, 8), tiles=[None])
+        engine = SimpleNamespace(info=info, close=lambda: None)
+
+        def engine_only(self, frames: int) -> None: ...
+
+        def line(self, frames: int, folder: Path, fps: float | None = None) -> tuple[Any, float]:
+            said = {"latency_ms": {"p50": 5.0}, "stages_ms": {}, "verdicts": {}, "grabbed": frames}
+            came = fps if fps is not None and kept else 10.0
+            return SimpleNamespace(json=lambda: said, tally=SimpleNamespace(fps=lambda: came)), 0.0
+
+    monkeypatch.setattr(line, "seeing_package", lambda *_: None)
+    monkeypatch.setattr(line, "open_line", lambda *_: Bench())
+    row = line.measure_latency("1080p", line.Scope(1, 100, {"1080p": (1000, 1000)}, 1), tmp_path)
+    assert row["paced"]["of_full"] == share and row["paced"]["fps"] == 10 * share
+    page = table.page({"latency-1080p": {**STAMP, "group": "latency-1080p", **row}})
+    assert words in line_of(page, "latency, 1080p, depth 4")
 
 
 def write(folder: Path, **fields: Any) -> None:
