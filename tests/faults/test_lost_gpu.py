@@ -86,7 +86,7 @@ def kinds(folder: Path, run_id: str) -> list[str]:
         ledger.dispose()
 
 
-@pytest.mark.parametrize("how", ["kill", "lost"])
+@pytest.mark.parametrize("how", ["kill", "lost", "break"])
 def test_the_frame_in_hand_is_uninspected_and_the_next_one_is_served(
     how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
