@@ -85,31 +85,37 @@ def _golden_runs(
 ) -> Iterator[tuple[ProbMap, NDArray[np.float32]]]:
     """(engine's, trained network's) probabilities of each golden tile.
 
-    The engine serves one tile size. Golden tiles lie side by side on pictures of that size, on
+    The engine serves one tile size. Golden tiles lie on pictures of that size from end to end, on
     the pooling grid, where a valid network computes for each the same as alone; of a golden
     tile that is larger, its middle, where the trainer puts the defect.
     """
-    geometry, tile = package.geometry, engine.info.tile
-    grid, halo = geometry.grid, geometry.halo
+    geometry, tile, halo = package.geometry, engine.info.tile, package.geometry.halo
     h, w = (min(have, size) for have, size in zip(golden.tiles.shape[1:3], tile, strict=True))
     top, left = (
         _around_middle(have, size, geometry)
         for have, size in zip(golden.tiles.shape[1:3], (h, w), strict=True)
     )
     out_h, out_w = h - 2 * halo, w - 2 * halo
-    places = [
-        (y, x)
-        for y in range(0, tile[0] - h + 1, -(-h // grid) * grid)
-        for x in range(0, tile[1] - w + 1, -(-w // grid) * grid)
-    ]
+    rows, columns = (_origins(*sizes, geometry.grid) for sizes in zip(tile, (h, w), strict=True))
+    places = [(y, x) for y in rows for x in columns]
     for first in range(0, len(golden.tiles), len(places)):
         batch = range(first, min(first + len(places), len(golden.tiles)))
+        # From the last corner to the first: what goes wrong far from the origin shall meet one of them.
+        chosen = [places[int(n)] for n in np.linspace(len(places) - 1, 0, len(batch))]
         sheet = np.zeros((*tile, golden.tiles.shape[3]), np.uint8)
-        for n, (y, x) in zip(batch, places, strict=False):
+        for n, (y, x) in zip(batch, chosen, strict=True):
             sheet[y : y + h, x : x + w] = golden.tiles[n, top : top + h, left : left + w]
         probs = _run_one(engine, sheet[..., 0] if sheet.shape[2] == 1 else sheet)
-        for n, (y, x) in zip(batch, places, strict=False):
+        for n, (y, x) in zip(batch, chosen, strict=True):
             yield probs[y : y + out_h, x : x + out_w], golden.probs[n, top : top + out_h, left : left + out_w]
+
+
+def _origins(size: int, each: int, grid: int) -> list[int]:
+    """Where as many windows of `each` pixels begin as fit side by side into `size`: the first at 0, the
+    last of several at the far end. Both sizes are legal, so that they differ by a multiple of the grid."""
+    last = size - each
+    count = 1 + last // (-(-each // grid) * grid)
+    return [last * n // (count - 1) // grid * grid for n in range(count)] if count > 1 else [0]
 
 
 def _around_middle(have: int, size: int, geometry: Geometry) -> int:

@@ -15,13 +15,15 @@ from inspector.engine.certificate import (
     LIMITS,
     Certificate,
     ChangedCertificate,
+    OverLimit,
     certificate_path,
     certify,
     kept_certificates,
+    refuse_over_limit,
 )
 from inspector.engine.open import open_engine
 from inspector.engine.openvino import CompileOptions, OpenVinoEngine, cpu_has_bf16
-from inspector.engine.parity import measure
+from inspector.engine.parity import Parity, measure
 from inspector.engine.protocol import EngineInfo
 from inspector.engine.refusals import refusal_path, remember, remembered
 from inspector.errors import CertificateError, EngineError, PackageError
@@ -81,6 +83,52 @@ def test_golden_tiles_are_found_again_on_a_tile_of_any_size(
     )
     assert parity.max_difference <= 1 / 255
     assert parity.lost == 0 and parity.mask_equal == 1.0
+
+
+@pytest.mark.parametrize(
+    ("precision", "difference", "equal"),
+    [("f32", 1 / 255, 0.9999), ("fp16", 0.02, 0.9999), ("bf16", 0.05, 0.999), ("int8", 0.10, 0.998)],
+)
+def test_the_limits_are_those_of_the_design_and_each_refuses(
+    precision: str, difference: float, equal: float
+) -> None:
+    info = EngineInfo("openvino", "1", precision, "a processor", "p" * 64, "none", (60, 60))
+    within = Parity(max_difference=difference, mean_difference=0.0, mask_equal=equal, changed=1,
+                    pixels=10_000, defects=9, lost=0, iou_change={})  # fmt: skip
+    refuse_over_limit(info, within)
+    for changed, words in (
+        ({"max_difference": difference + 1e-6}, "a golden probability differs"),
+        ({"mask_equal": equal - 1e-6}, "of the golden mask pixels are equal"),
+        ({"lost": 1}, "finds 8 of 9 golden defects, none may be lost"),
+    ):
+        with pytest.raises(OverLimit, match=words):
+            refuse_over_limit(info, within.model_copy(update=changed))
+
+
+@pytest.mark.parametrize("at", [(slice(-20, None), slice(-20, None)), (slice(0, 20), slice(0, 20))])
+def test_an_engine_that_is_wrong_at_either_end_of_its_tile_refuses(
+    at: tuple[slice, slice], tiny_package: ModelPackage
+) -> None:
+    """On a large tile the golden ones filled its first rows only: what went wrong elsewhere was unseen."""
+    engine = OpenVinoEngine(tiny_package, (300, 500), CompileOptions("f32"))
+
+    class Wrong:
+        info = engine.info
+
+        def run(self, tiles, deliver):  # type: ignore[no-untyped-def]
+            def spoiled(index, probs):  # type: ignore[no-untyped-def]
+                other = probs.copy()
+                other[at] ^= 0x80
+                deliver(index, other)
+
+            engine.run(tiles, spoiled)
+
+        def close(self) -> None:
+            engine.close()
+
+    certify(engine, tiny_package)
+    with pytest.raises(CertificateError, match="golden probability differs"):
+        certify(Wrong(), tiny_package)
 
 
 def test_a_changed_file_refuses_with_both_values_and_the_command(
