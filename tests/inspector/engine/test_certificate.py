@@ -348,6 +348,31 @@ def test_what_changed_is_counted(tiny_package: ModelPackage) -> None:
     )
 
 
+def test_a_golden_defect_that_is_not_found_is_counted(tiny_package: ModelPackage) -> None:
+    """The first golden tile comes back empty: all its defects are lost, and those of the others are kept."""
+    golden = tiny_package.golden()
+    engine = OpenVinoEngine(tiny_package, golden.tiles.shape[1:3], CompileOptions("f32"))
+
+    class BlindAtFirst:
+        info, runs = engine.info, 0
+
+        def run(self, tiles, deliver):  # type: ignore[no-untyped-def]
+            self.runs += 1
+            blind = self.runs == 1
+            engine.run(tiles, lambda index, probs: deliver(index, probs * 0 if blind else probs))
+
+        def close(self) -> None:
+            engine.close()
+
+    all_kept = measure(engine, tiny_package, golden)
+    first = measure(engine, tiny_package, Golden(golden.tiles[:1], golden.probs[:1]))
+    found = measure(BlindAtFirst(), tiny_package, golden)
+    assert all_kept.lost == 0 and 0 < first.defects < all_kept.defects
+    assert (found.lost, found.defects) == (first.defects, all_kept.defects)
+    with pytest.raises(CertificateError):
+        certify(BlindAtFirst(), tiny_package)
+
+
 def test_one_weight_of_the_graph_changed_refuses(tiny_package: ModelPackage, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(tiny_package.path, copy)

@@ -95,6 +95,7 @@ def test_a_lost_gpu_or_process_is_a_lost_device_and_a_new_one_serves(
         run(engine, tiles)
     with pytest.raises(DeviceLost):
         run(engine, pictures(1))
+    engine._child.process.wait(60)  # of itself: what it holds of the GPU is free before the next one opens
     engine.close()
     fresh = opened(package)
     check(run(fresh, pictures(2)), pictures(2))

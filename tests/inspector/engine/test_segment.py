@@ -53,6 +53,15 @@ def test_a_tile_delivered_twice_is_an_error() -> None:
         segment(IMAGE, TILED, Stutter(2, GEOMETRY, TILED.input))
 
 
+def test_a_tile_of_another_size_than_planned_is_an_error() -> None:
+    class Narrow(FakeEngine):
+        def run(self, tiles, deliver):  # type: ignore[no-untyped-def]
+            super().run(tiles, lambda index, probs: deliver(index, probs[:, :-1]))
+
+    with pytest.raises(EngineError, match=r"delivered tile 0 of size \(32, 39\) out of plan"):
+        find_damage(IMAGE, TILED, Narrow(2, GEOMETRY, TILED.input), (0.5, 0.8))
+
+
 def test_probabilities_that_are_no_levels_are_an_error_not_a_clean_part() -> None:
     class Shares(FakeEngine):
         def run(self, tiles, deliver):  # type: ignore[no-untyped-def]

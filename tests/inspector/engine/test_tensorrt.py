@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import json
 from collections.abc import Callable
 
 import numpy as np
@@ -10,7 +12,7 @@ from fake_gpu import LOST, NAN_PIXEL, FakeCuda, FakeTensorRt, rule_package, stor
 
 from inspector.engine import tensorrt_lane
 from inspector.engine.certificate import certify
-from inspector.engine.compiled import CHECK, IMAGE, PROB, Stored
+from inspector.engine.compiled import CHECK, IMAGE, PROB, Stored, contract
 from inspector.engine.fake import dark_and_bright
 from inspector.engine.tensorrt import TensorRtEngine, open_tensorrt
 from inspector.errors import (
@@ -243,6 +245,17 @@ def test_a_batch_outside_the_profile_is_refused(
         lane._shape(lane._context, slot, 3)  # type: ignore[arg-type]
 
 
+def test_an_answer_of_another_shape_than_its_buffer_is_refused(
+    package: ModelPackage, stored: Stored, trt: FakeTensorRt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be written past the end of what was taken for it."""
+    monkeypatch.setattr(
+        "fake_gpu._Context.get_tensor_shape", lambda self, _: (self.batch, 21, 24, 2), raising=True
+    )
+    with pytest.raises(EngineError, match=r"gives prob as \(1, 21, 24, 2\) instead of \(1, 20, 24, 2\)"):
+        opened(package, trt)
+
+
 def test_a_tile_of_another_size_is_refused(package: ModelPackage, stored: Stored, trt: FakeTensorRt) -> None:
     with pytest.raises(EngineError, match=r"tile of \(64, 60\)"):
         run(opened(package, trt), [np.zeros((64, 60), np.uint8)])
@@ -311,6 +324,21 @@ def test_a_graph_whose_answer_differs_names_the_setting(
 
     monkeypatch.setattr(FakeCuda, "_cudaGraphLaunch", launch)
     with pytest.raises(EngineError, match=r"model\.cuda_graphs = false"):
+        opened(package, trt, graphs=True)
+
+
+def test_a_graph_that_does_nothing_does_not_serve_what_lay_on_the_gpu(
+    package: ModelPackage, stored: Stored, trt: FakeTensorRt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A real copy leaves its source as it was: the plain run's answer, which the graph is compared with."""
+
+    def copy(self: FakeCuda, to: int, source: int, nbytes: int, kind: int, stream: object) -> None:
+        self.queue(stream, lambda: ctypes.memmove(to, source, nbytes) and None)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(FakeCuda, "_cudaMemcpyAsync", copy)
+    opened(package, trt, graphs=True).close()
+    monkeypatch.setattr(FakeCuda, "_cudaGraphLaunch", lambda *_: None)
+    with pytest.raises(EngineError, match=r"nonsense|model\.cuda_graphs = false"):
         opened(package, trt, graphs=True)
 
 
@@ -392,6 +420,28 @@ def test_an_engine_with_other_tensors_or_batches_than_its_record_is_refused(
     plan = newest.with_suffix(".plan")
     plan.write_bytes(stored.path.with_name(stored.record.plan).read_bytes())
     with pytest.raises(EngineModelMismatch, match=r"batches of \(1, 2, 2\) instead of \(1, 1, 2\)"):
+        opened(package, trt)
+
+
+def test_an_engine_of_another_network_is_refused_though_its_record_agrees(
+    package: ModelPackage, trt: FakeTensorRt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the record says was found by the compiler; what is served is the package."""
+    wider = [
+        tensor if tensor.name != PROB else tensor.model_copy(update={"shape": (*tensor.shape[:3], 3)})
+        for tensor in contract(package, TILE)
+    ]
+    store_plan(package, TILE, tensors=tuple(wider))
+    monkeypatch.setattr(trt, "facts", lambda plan: {**json.loads(plan), "classes": 3})
+    with pytest.raises(EngineModelMismatch, match=r"prob UINT8 \[-1, 20, 24, 3\] instead of .*24, 2\]"):
+        opened(package, trt)
+
+
+def test_an_engine_with_a_second_profile_is_refused(
+    package: ModelPackage, stored: Stored, trt: FakeTensorRt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fake_gpu._Engine.num_optimization_profiles", 2)
+    with pytest.raises(EngineModelMismatch, match="takes batches of"):
         opened(package, trt)
 
 
