@@ -1,4 +1,5 @@
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -118,6 +119,25 @@ def test_one_pixel_without_a_number_is_nonsense_wherever_it_lies(tmp_path: Path,
             with pytest.raises(EngineError, match="nonsense"):
                 openvino._finish(0, request, lambda *_: None)
     assert found[0].shape == (60, 1500, 1) and np.ptp(found[0]) <= 1 and found[0].max() > 180
+
+
+@pytest.mark.parametrize(("missing", "nonsense"), [(0.0, False), (1.0, True), (1000.0, True)])
+def test_probabilities_that_do_not_sum_to_one_are_nonsense(missing: float, nonsense: bool) -> None:
+    """NaN is not the only wrong answer: a pixel of a row, or a whole row, may not have been computed."""
+    check = np.full((1, 4, 60), 250.0, np.float32)  # 4 classes over rows of 1000 pixels
+    check[0, 1, 37] -= missing / 4
+    check[0, 2, 37] -= 3 * missing / 4
+    outputs = [np.zeros((1, 60, 1000, 3), np.uint8), check]
+    request: Any = SimpleNamespace(
+        wait=lambda: None, get_output_tensor=lambda number: SimpleNamespace(data=outputs[number])
+    )
+    found: list[np.ndarray] = []
+    if nonsense:
+        with pytest.raises(EngineError, match="do not sum to one"):
+            openvino._finish(0, request, lambda _, probs: found.append(probs))
+    else:
+        openvino._finish(0, request, lambda _, probs: found.append(probs))
+    assert len(found) == (0 if nonsense else 1)
 
 
 def test_a_graph_that_cannot_be_read_is_one_sentence(tmp_path, tiny_package: ModelPackage) -> None:  # type: ignore[no-untyped-def]
