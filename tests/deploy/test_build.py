@@ -69,6 +69,14 @@ def test_it_compiles_at_every_width_in_half_precision(base: int, tmp_path: Path)
     assert len(plan.data) < 1.5 * weights + 2_000_000
 
 
+def test_the_builder_is_given_its_limits() -> None:
+    """Without the first it takes what the GPU has; level 5 takes an hour."""
+    options = BuilderOptions(workspace_bytes=1 << 27, optimization_level=1)
+    config: Any = building._config(trt, trt.Builder(logger_of(trt)), options, quiet)
+    assert config.get_memory_pool_limit(trt.MemoryPoolType.WORKSPACE) == 1 << 27
+    assert config.builder_optimization_level == 1
+
+
 def test_the_demo_model_compiles_for_a_whole_frame() -> None:
     package = load_package(ROOT / "data_samples" / "demo_model")
     plan = build(trt, package, wish((812, 1372), 1), quiet)

@@ -91,11 +91,20 @@ def test_the_lint_keeps_nothing_and_needs_no_gpu(tiny_package: ModelPackage) -> 
     assert not cache_folder().exists()
 
 
-def test_without_a_gpu_no_builder_is_made(tiny_package: ModelPackage) -> None:
-    class NoBuilder:
-        def __getattr__(self, name: str) -> Any:
-            raise AssertionError(f"{name} was touched before the GPU was seen")
+class NoBuilder:
+    """TensorRT that must not be touched."""
 
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"{name} was touched too early")
+
+
+def test_a_second_compilation_does_not_begin(rule_package: ModelPackage) -> None:
+    untouched: Any = NoBuilder()
+    with compiling(), pytest.raises(CompileError, match="Another compilation runs"):
+        compile_package(Request(rule_package.path, tile=TILE), quiet, untouched, fake_gpu.FakeCuda())
+
+
+def test_without_a_gpu_no_builder_is_made(tiny_package: ModelPackage) -> None:
     with pytest.raises(GpuMissing, match="nvidia-smi"):
         compile_package(Request(tiny_package.path), quiet, NoBuilder(), fake_gpu.FakeCuda(code=35))  # type: ignore[arg-type]
 
