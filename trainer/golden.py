@@ -6,6 +6,7 @@ package can be made of the folder alone.
 
 from __future__ import annotations
 
+import io
 import os
 import zipfile
 from collections.abc import Iterable
@@ -81,7 +82,8 @@ def load_tiles(run: Path) -> NDArray[np.uint8]:
     """What `save_tiles` kept. Raises UsageError naming the file when it is missing or broken."""
     path = run / FILE
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        # Of a file that is no archive numpy leaves open what it opened itself.
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
             return np.asarray(arrays["tiles"], np.uint8)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise UsageError(f"{path} cannot be read; let `trainer fit` finish in this folder again.") from error
