@@ -35,6 +35,7 @@ def facts_of(package: ModelPackage) -> dict[str, Any]:
         "metrics": manifest.metrics,
         "warning": validation_warning(manifest.metrics),
         "int8": None if made is None else made.note,
+        "golden": None if made is None else made.golden_words,
         "certificates": certificates_of(package),
         "engines": engines_of(package),
     }
@@ -104,6 +105,7 @@ def text_of(facts: dict[str, Any]) -> str:
         lines.append(f"  engine      {_engine_text(one)}")
     if facts["int8"]:
         lines.append(f"  engine      {facts['int8']}; none to compile")
+        lines.append(f"  golden      {facts['golden']}")
     elif not facts["engines"]:
         on_gpu = f"only for an NVIDIA GPU, with `inspector models compile {facts['path']}`"
         lines.append(f"  engine      openvino runs the package as it is; TensorRT is compiled {on_gpu}")
@@ -118,12 +120,13 @@ def _certificate_text(one: dict[str, Any]) -> str:
     parity = one["parity"]
     worst = max(parity["iou_change"], key=lambda name: float(parity["iou_change"][name]))
     note = f" ({one['note']})" if one["note"] else ""
+    trained = "network in 8 bits" if one["precision"] == "int8" else "trained network"
     text = (
         f"{one['id'][:12]}  {one['engine']} {one['engine_version']} {one['precision']}{note}, tile"
         f" {one['tile'][0]}x{one['tile'][1]}, {one['device']}: largest difference"
         f" {parity['max_difference']:.4f}, mean {parity['mean_difference']:.6f}, {parity['changed']} of"
         f" {parity['pixels']} mask pixels changed, {parity['defects'] - parity['lost']} of the"
-        f" {parity['defects']} defects kept that the trained network itself marks on the golden tiles, IoU"
+        f" {parity['defects']} defects kept that the {trained} itself marks on the golden tiles, IoU"
         f" with it changed by at most {parity['iou_change'][worst]:.4f} ({worst})"
     )
     if one["precision"] == "int8" and len(one["layers"]) > 1:

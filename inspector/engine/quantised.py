@@ -111,6 +111,18 @@ class Quantisation(BaseModel):
         return f"in 8 bits from package {self.source[:12]}, {cost}{self._defects}"
 
     @property
+    def golden_words(self) -> str:
+        """How far its golden probabilities are from those of the network in floating point."""
+        if self.golden is None:
+            return "not compared with the network in floating point"
+        one = self.golden
+        return (
+            f"{one.defects - one.lost} of {one.defects} defects kept that the network in floating point"
+            f" marks, {one.changed:,} of {one.pixels:,} mask pixels changed, largest difference"
+            f" {one.max_difference:.4f}"
+        )
+
+    @property
     def _defects(self) -> str:
         """How many of the defects that f32 finds are lost, and of which classes; empty where none counted."""
         lost, found = self.loss.lost, sum(one.f32 for one in self.loss.defects.values())

@@ -121,7 +121,7 @@ def test_the_note_and_the_table_have_the_counts() -> None:
     assert made({}).note.endswith("against f32"), "a package that was made before defects were counted"
     rows = [*_table(one_less)]
     assert rows[3].split() == ["dark", "0.5000", "0.5000", "+0.0000", "20", "19", "18"]
-    assert len(rows[2].split()) == 4 and rows[-1].startswith("Golden tiles against f32: 9 of 9 defects kept,")
+    assert len(rows[2].split()) == 4 and rows[-1].startswith("Golden tiles: 9 of 9 defects kept that")
 
 
 @pytest.fixture(scope="module")

@@ -127,7 +127,7 @@ def _in_int8(path: Path, options: Options) -> ModelPackage:
 
 def _table(made: Quantisation) -> Iterator[str]:
     """What was fitted, and IoU and defects before and after on the validation frames."""
-    loss, calibration, golden = made.loss, made.calibration, made.golden
+    loss, calibration = made.loss, made.calibration
     same = "" if loss.held_out else ", some of which it was fitted on"
     yield (
         f"int8, fitted on {calibration.tiles} tiles of {calibration.frames} training frames; IoU and defects"
@@ -139,12 +139,7 @@ def _table(made: Quantisation) -> Iterator[str]:
         yield f"{name[:16]:<16} {iou}{_defects(loss, name)}"
     if loss.miou_change is not None:
         yield f"{'mean':<16} {loss.miou_f32:7.4f} {loss.miou_int8:7.4f} {loss.miou_change:+8.4f}"
-    if golden is not None:
-        yield (
-            f"Golden tiles against f32: {golden.defects - golden.lost} of {golden.defects} defects kept,"
-            f" {golden.changed} of {golden.pixels} mask pixels changed, largest difference"
-            f" {golden.max_difference:.4f}."
-        )
+    yield f"Golden tiles: {made.golden_words}."
 
 
 def _defects(loss: AccuracyLoss, name: str) -> str:

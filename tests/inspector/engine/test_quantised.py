@@ -49,7 +49,12 @@ def test_models_show_says_where_it_comes_from_and_what_it_cost(
 ) -> None:
     shown = text_of(facts_of(tiny_int8_package))
     assert f"in 8 bits from package {tiny_package.id[:12]}, " in shown and "models compile" not in shown
-    assert "models compile" in text_of(facts_of(tiny_package))
+    made = quantisation(tiny_int8_package)
+    assert made is not None and made.golden is not None
+    marked = made.golden.defects
+    kept = f"{marked} of {marked} defects kept that the network in floating point marks"
+    assert f"  golden      {kept}" in shown and marked > 0
+    assert "models compile" in (usual := text_of(facts_of(tiny_package))) and "  golden " not in usual
 
 
 def test_the_engine_computes_what_torch_computes(tiny_int8_package: ModelPackage) -> None:
