@@ -60,11 +60,8 @@ def accuracy_loss(
     return loss, {"frames": len(some), "classes": classes, "per_defect": after["per_defect"]}
 
 
-def refuse_lost(package: ModelPackage, loss: AccuracyLoss, golden: Parity) -> None:
-    """Raises Refused, naming both values, where int8 costs more than it may, or nothing shows what it costs.
-
-    golden: int8 against the golden probabilities of the package in floating point.
-    """
+def refuse_lost(package: ModelPackage, loss: AccuracyLoss) -> None:
+    """Raises Refused, naming both values, where int8 costs more than it may, or nothing shows its cost."""
     if not any(one.total for one in loss.defects.values()):
         raise Refused(
             f"None of the {loss.frames} validation frames shows a defect, so nothing tells what int8 costs"
@@ -79,11 +76,6 @@ def refuse_lost(package: ModelPackage, loss: AccuracyLoss, golden: Parity) -> No
         raise Refused(
             f"{package.path} loses defects in int8: on {loss.frames} validation frames it finds"
             f" {', '.join(worst)}; {_REMEDY}."
-        )
-    if golden.lost:
-        raise Refused(
-            f"{package.path} loses golden defects in int8: it finds {golden.defects - golden.lost} of"
-            f" {golden.defects}, none may be lost; {_REMEDY}."
         )
 
 
@@ -115,12 +107,22 @@ def kept_thresholds(package: ModelPackage, loss: AccuracyLoss) -> dict[str, Thre
     }
 
 
-def loss_doubts(package: ModelPackage, loss: AccuracyLoss) -> Iterator[str]:
-    """Sentences for the user, each with its remedy: what int8 loses within its limits, most serious first."""
+def loss_doubts(package: ModelPackage, loss: AccuracyLoss, golden: Parity) -> Iterator[str]:
+    """Sentences for the user, each with its remedy: what int8 loses within its limits, most serious first.
+
+    golden: int8 against the golden probabilities of the package in floating point. What is lost there does
+    not refuse: it is held against what that network marks, single pixels too, and not against the truth.
+    """
     if lost := loss.lost:
         rows = ((name, loss.defects[name]) for name in lost)
         words = (f"{one.int8} of {one.total} {name} where f32 finds {one.f32}" for name, one in rows)
         yield f"int8 loses defects: it finds {', '.join(words)}. More --tiles may keep them."
+    if golden.lost:
+        yield (
+            f"int8 finds {golden.defects - golden.lost} of {golden.defects} defects that the network in"
+            " floating point marks on its golden tiles, single pixels among them. See what trainer evaluate"
+            " finds with both packages."
+        )
     unkept = [
         f"{name} ({target:g}: {why})"
         for name, threshold in package.manifest.thresholds.items()

@@ -64,8 +64,8 @@ def export_int8(
         candidate = write_package(Path(folder) / "candidate", unmeasured, *fitted)
         golden = golden_parity(candidate, package.golden())
         loss, figures = accuracy_loss(package, candidate, validation, held_out=validation is not training)
-    refuse_lost(package, loss, golden)
-    for words in loss_doubts(package, loss):
+    refuse_lost(package, loss)
+    for words in loss_doubts(package, loss, golden):
         _LOG.warning("%s", words)
     made = made.model_copy(update={"loss": loss, "golden": golden})
     fields["metrics"] = {"validation": figures, INT8: made.model_dump(mode="json")}

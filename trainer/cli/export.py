@@ -61,10 +61,10 @@ def export(run_or_package: Path, **options: Any) -> int:
 
     With --int8, the network of a PACKAGE is fitted to 8 bits, layer by layer, at the thresholds that it
     has. It is refused (exit 3) when on validation frames it loses more than 0.2 points of mean IoU,
-    more than 2 % of the defects, of a class or of all (one may be lost), or every defect of a class; and
-    when it loses a golden defect. What it loses within that is said with counts. Give the data that the
-    PACKAGE was trained on, so that the validation frames are those of trainer fit. Only OpenVINO on a
-    CPU serves an int8 package, fastest on one with VNNI.
+    more than 2 % of the defects, of a class or of all (one may be lost), or every defect of a class.
+    What it loses within that, or on the golden tiles, is said with counts. Give the data that the PACKAGE
+    was trained on, so that the validation frames are those of trainer fit. Only OpenVINO on a CPU serves
+    an int8 package, fastest on one with VNNI.
 
     \b
     Examples:
