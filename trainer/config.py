@@ -85,6 +85,9 @@ class FitConfig(BaseModel):
     """No class weighs more; uncapped, a class with 0.016 % of the pixels would weigh thousands."""
     dice: float = Field(1.0, ge=0)
     """Share of batch Dice beside the cross entropy."""
+    deep_supervision: float = Field(0.0, ge=0)
+    """Share of the cross entropy at the decoder's level next to the output, which has half its size, beside
+    that of the output; half of it at the next coarser level, and so on. Their heads are not served."""
     # tiles
     tile_px: int = Field(204, ge=4)
     """Longest side of a training tile's output; smaller pictures get smaller tiles. Valid convolutions
@@ -104,7 +107,7 @@ class FitConfig(BaseModel):
     """Share of the run after which it looks for them, once."""
     edge_share: float = Field(0.0, ge=0, le=1)
     """Share of crops that see the frame end at one of their sides, mirrored from there on, as a part that
-    leaves a line's view does."""
+    leaves a line's view does. Of several crops a tile: at a side that is the tile's own."""
     paste_chance: float = Field(0.0, ge=0, le=1)
     """Share of crops into which a defect of the training pictures is set, its class drawn first; fewer where
     there is no room among good pixels."""
@@ -132,6 +135,12 @@ class FitConfig(BaseModel):
     escape_target: float | None = Field(None, ge=0, lt=1)
     """Share of defects that may be missed: thresholds are the highest that keep it on the validation
     frames. None: thresholds with the best IoU, which draw the outline best."""
+
+    def coarse_shares(self) -> tuple[float, ...]:
+        """What the cross entropy of each supervised coarser level counts, finest first."""
+        if self.deep_supervision == 0:
+            return ()
+        return tuple(self.deep_supervision / 2**level for level in range(self.depth - 2))
 
     def unet(self) -> UNetConfig:
         """The network's part of the config."""
@@ -210,6 +219,11 @@ def fit_config(recipe: RecipeName, going_on: bool = False, **settings: Any) -> F
         name = ".".join(str(part) for part in first["loc"])
         raise ConfigError(f"{name} = {first['input']!r} cannot be used: {first['msg'].lower()}.") from error
     config.unet()
+    if config.deep_supervision and not config.coarse_shares():
+        raise ConfigError(
+            f"deep_supervision = {config.deep_supervision} needs a level between the bottom and the output,"
+            f" and depth = {config.depth} has none; use 0, or a depth of 3 or more."
+        )
     return config
 
 

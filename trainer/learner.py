@@ -19,11 +19,11 @@ from torch.nn.parallel import DistributedDataParallel
 from trainer.checkpoint import clone_state
 from trainer.config import FitConfig
 from trainer.device import CPU, autocast_of
-from trainer.losses import dice_loss, dice_sums, weighted_cross_entropy
+from trainer.losses import coarse_entropies, dice_loss, loss_sums
 from trainer.optimize import Optimizer, freeze_norm, reestimate_norm
 from trainer.ranks import Ranks
 from trainer.sampler import Batch
-from trainer.unet import UNet
+from trainer.unet import UNet, coarse_only, without_coarse
 
 
 class Learner:
@@ -33,19 +33,23 @@ class Learner:
         """start: weights instead of random ones."""
         self._config, self._ranks = config, ranks
         torch.manual_seed(config.seed)
-        self._net = UNet(config.unet())
+        self._net = UNet(config.unet(), coarse_heads=bool(config.coarse_shares()))
         if start is not None:
-            self._net.load_state_dict(start)
+            self._net.load_state_dict(start | coarse_only(self._net.state_dict()))
         channels_last(self._net.to(ranks.device))
         self._average = clone_state(self._net.state_dict())
+        state = self._net.state_dict()
+        self._fractions = [(self._average[n], v) for n, v in state.items() if v.is_floating_point()]
+        self._counts = [(self._average[n], v) for n, v in state.items() if not v.is_floating_point()]
+        """The average's tensors and the network's own; both stay the same tensors from here on."""
         self._optimizer = Optimizer(self._net, config)
         self.autocast = autocast_of(config, ranks.device)
         self.whole = True
         """False while weights move, and for good once they are no numbers."""
-        self._module: nn.Module = self._net
+        self._levels: nn.Module = _Levels(self._net)
         if ranks.world > 1:
             on = None if ranks.device.type == "cpu" else [ranks.device.index]
-            self._module = DistributedDataParallel(self._net, on)
+            self._levels = DistributedDataParallel(self._levels, on)
 
     def step(self, batch: Batch, number: int, frozen: bool, learning_rate: float) -> float:
         """Learn from batch `number` (0 is the first), this rank's share of it; the loss of the whole batch.
@@ -70,14 +74,17 @@ class Learner:
 
     def gradients(self, batch: Batch) -> Tensor:
         """Forward and backward; the loss of the whole batch."""
-        ranks, dice = self._ranks, self._config.dice
+        ranks, dice, shares = self._ranks, self._config.dice, self._config.coarse_shares()
         weight = ranks.total(batch.weights.sum()).clamp(min=1.0)
         with self.autocast:
-            logits = self._module(batch.images)
-        entropy = weighted_cross_entropy(logits, batch.mask, batch.weights) / weight
-        loss, value = entropy, ranks.total(entropy)
+            logits, *coarse = self._levels(batch.images)
+        entropy, own = loss_sums(logits, batch.mask, batch.weights)
+        if shares:
+            found = coarse_entropies(coarse, batch.mask, batch.weights)
+            entropy = entropy + sum(share * one for share, one in zip(shares, found, strict=True))
+        loss = entropy / weight
+        value = ranks.total(loss)
         if dice > 0:
-            own = dice_sums(logits, batch.mask)
             every = ranks.total(own)
             # The value of the sums over all ranks with the gradient of this rank's part of them.
             loss = loss + dice * dice_loss(own + (every - own.detach()))
@@ -96,11 +103,10 @@ class Learner:
     def follow(self, step: int) -> None:
         """Move the average towards the network: over the last tenth of the steps so far."""
         weight = 10.0 / (step + 10.0) if self._config.average else 1.0
-        for name, value in self._net.state_dict().items():
-            if value.is_floating_point():
-                self._average[name].lerp_(value, weight)
-            else:
-                self._average[name].copy_(value)
+        kept, own = zip(*self._fractions, strict=True)
+        torch._foreach_lerp_(kept, own, weight)
+        for count, value in self._counts:
+            count.copy_(value)
 
     def settle_norm(self, batches: Iterable[Tensor]) -> None:
         """Take batch norm's statistics afresh over these batches, this rank's share of them."""
@@ -116,7 +122,7 @@ class Learner:
         """A new network with the average's weights, in evaluation mode, on the same device."""
         self._ranks.follow_first(self._average.values())
         net = channels_last(UNet(self._config.unet()).to(self._ranks.device))
-        net.load_state_dict(self._average)
+        net.load_state_dict(without_coarse(self._average))
         return net.eval()
 
     def state(self) -> dict[str, Any]:
@@ -130,8 +136,20 @@ class Learner:
     def load_state(self, content: dict[str, Any]) -> None:
         """Go on from what `state` gave."""
         self._net.load_state_dict(content["net"])
-        self._average = {name: value.to(self._ranks.device) for name, value in content["average"].items()}
+        for name, value in content["average"].items():
+            self._average[name].copy_(value)
         self._optimizer.load_state_dict(content["optimizer"])
+
+
+class _Levels(nn.Module):
+    """The network as it learns: called, it answers on every level that is supervised."""
+
+    def __init__(self, net: UNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        return self.net.levels(images)
 
 
 def channels_last(net: UNet) -> UNet:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from trainer.config import FitConfig
-from trainer.unet import UNet
+from trainer.muon import Muon
+from trainer.unet import COARSE, UNet
 
 MUON_RATE = 5.0
 """Muon's learning rate beside AdamW's: its step has a set size, whatever the gradient's."""
@@ -29,18 +30,16 @@ class Optimizer:
         elif config.optimizer == "adamw":
             self._parts = [(_adamw(list(net.parameters()), config), 1.0)]
         else:
-            inner = [p for name, p in net.named_parameters() if p.ndim == 4 and not name.startswith("head")]
+            heads = "head.", COARSE
+            inner = [p for name, p in net.named_parameters() if p.ndim == 4 and not name.startswith(heads)]
             inner_ids = {id(p) for p in inner}
             rest = [p for p in net.parameters() if id(p) not in inner_ids]
             self._matrices = [(p, _matrix(p.detach())) for p in inner]
             assert all(p.data_ptr() == m.data_ptr() for p, m in self._matrices), (
                 "weights must be channels last"
             )
-            muon = torch.optim.Muon(
-                [matrix for _, matrix in self._matrices],
-                weight_decay=config.weight_decay,
-                momentum=MUON_MOMENTUM,
-            )
+            matrices = [matrix for _, matrix in self._matrices]
+            muon = Muon(matrices, config.learning_rate, config.weight_decay, MUON_MOMENTUM)
             self._parts = [(muon, MUON_RATE), (_adamw(rest, config), 1.0)]
 
     def clear(self) -> None:

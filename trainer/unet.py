@@ -6,6 +6,7 @@ image -> two 3x3 + ReLU -> pool -> ... -> bottom -> up, crop the skip, join -> t
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -16,6 +17,8 @@ from torch import Tensor, nn
 from inspector.errors import ConfigError, ShapeMismatch
 
 MIN_DEPTH, MAX_DEPTH = 2, 6
+COARSE = "coarse."
+"""How the names of the coarse heads' weights begin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +110,12 @@ def crops(depth: int) -> tuple[int, ...]:
 class UNet(nn.Module):
     """Scores for every pixel that is one halo away from the edge of the input.
 
-    Modules: `down.0..depth-1` (the last one is the bottom), `up.0..depth-2` (deepest first), `head`.
+    Modules: `down.0..depth-1` (the last one is the bottom), `up.0..depth-2` (deepest first), `head`, and
+    `coarse.0..depth-3` (finest first) where the coarser levels of the decoder have heads of their own.
     """
 
-    def __init__(self, config: UNetConfig) -> None:
+    def __init__(self, config: UNetConfig, coarse_heads: bool = False) -> None:
+        """coarse_heads: for deep supervision in training; what is served has none."""
         super().__init__()
         self.config = config
         widths = [config.base * 2**level for level in range(config.depth)]
@@ -122,12 +127,23 @@ class UNet(nn.Module):
             UpLevel(widths[n + 1], config, cut[n]) for n in reversed(range(config.depth - 1))
         )
         self.head = nn.Conv2d(config.base, config.classes, 1)
+        supervised = widths[1:-1] if coarse_heads else []
+        self.coarse = nn.ModuleList(nn.Conv2d(width, config.classes, 1) for width in supervised)
         self.init_weights()
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (N, classes, h - 2 halo, w - 2 halo) of a normalised float picture (N, C, h, w).
 
         h and w must be legal sizes (4k at depth 3, 8k + 4 at 4, 16k + 12 at 5); see `check_size`.
+        """
+        return self.levels(x)[0]
+
+    def levels(self, x: Tensor) -> list[Tensor]:
+        """The logits of `forward`, then those of each coarse head, the finest of them first.
+
+        A level n below the output has cells of 2^n x 2^n pixels and reaches 2 (2^n - 1) pixels beyond the
+        output on each side: without its two outermost rows and columns it is the output without its
+        two outermost pixels.
         """
         skips: list[Tensor] = []
         for level, convs in enumerate(self.down):
@@ -136,10 +152,12 @@ class UNet(nn.Module):
                 x = F.max_pool2d(x, 2)
             x = convs(x)
         x = self.dropout(x)
-        for up in self.up:
+        heads, found = [self.head, *self.coarse], []
+        for level, up in zip(reversed(range(len(self.up))), self.up, strict=True):
             x = up(x, skips.pop())
-        logits: Tensor = self.head(x)
-        return logits
+            if level < len(heads):
+                found.append(heads[level](x))
+        return found[::-1]
 
     def init_weights(self) -> None:
         """Draw every weight with standard deviation sqrt(2/N), N = fan-in of one neuron; biases 0.
@@ -159,9 +177,12 @@ class UNet(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def fold(self) -> UNet:
-        """The same network in evaluation mode without batch norm, its scale and shift in the convolutions."""
+        """The same network in evaluation mode without batch norm, its scale and shift in the convolutions.
+
+        Coarse heads are left out.
+        """
         folded = UNet(replace(self.config, norm="none"))
-        source = {k: v for k, v in self.state_dict().items() if ".norm" not in k}
+        source = {k: v for k, v in without_coarse(self.state_dict()).items() if ".norm" not in k}
         for name, module in self.named_modules():
             if isinstance(module, ConvPair) and self.config.norm == "batch":
                 for which in ("1", "2"):
@@ -170,6 +191,16 @@ class UNet(nn.Module):
                     source[f"{name}.conv{which}.bias"] = bias
         folded.load_state_dict(source)
         return folded.eval()
+
+
+def coarse_only(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of the coarse heads."""
+    return {name: value for name, value in state.items() if name.startswith(COARSE)}
+
+
+def without_coarse(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A network's weights but for its coarse heads: what is served."""
+    return {name: value for name, value in state.items() if not name.startswith(COARSE)}
 
 
 def _fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:

@@ -54,8 +54,11 @@ class LossWatch:
 
 
 def guess_loss(config: FitConfig) -> float:
-    """What a network pays that gives every class the same probability everywhere: at most ln K + Dice's 1."""
-    return math.log(len(config.classes) + 1) + config.dice
+    """What a network pays that gives every class the same probability everywhere.
+
+    At most ln K at the output and at each level that is supervised, and Dice's 1.
+    """
+    return math.log(len(config.classes) + 1) * (1 + sum(config.coarse_shares())) + config.dice
 
 
 def background_only(found: Validation, progress: float) -> str | None:

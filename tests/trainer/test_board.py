@@ -9,18 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_run import TINY, Silent, make_data, resumption
+from tiny_run import TINY, Silent, resumption
 
 from inspector.errors import UsageError
 from trainer.board import FOLDER, LONGEST_PX, marked, shown_frames
 from trainer.fit import Request, prepare, run
 from trainer.report.style import FOUND, INVENTED, MISSED
 from trainer.resume import prepare_resume
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_data(tmp_path_factory.mktemp("line"))
 
 
 def asked(data: Path, out: Path) -> Request:

@@ -12,17 +12,12 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_run import Silent, make_data, request
+from tiny_run import Silent, request
 
 from trainer.cli.fit import fit
 from trainer.failures import OutOfMemory, ProcessLost
 from trainer.fit import prepare, run
 from trainer.ranks import Ranks
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_data(tmp_path_factory.mktemp("line"))
 
 
 def raising(error: BaseException) -> Any:

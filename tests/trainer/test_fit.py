@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from tiny_run import TINY, Silent, make_data, request, resumption
+from tiny_run import TINY, Silent, request, resumption
 
 from inspector.errors import DatasetError, InspectionError, UsageError
 from inspector.tiling import Geometry
@@ -27,11 +27,6 @@ from trainer.golden import load_tiles
 from trainer.resume import prepare_resume
 from trainer.sampler import TileSampler
 from trainer.stock import load_stock
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_data(tmp_path_factory.mktemp("line"))
 
 
 @pytest.fixture(scope="module")

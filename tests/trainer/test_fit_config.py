@@ -63,6 +63,7 @@ def test_a_config_of_another_version_says_so() -> None:
         {"steps": 1, "learning_rate": -1},
         {"steps": 1, "colour": 1},
         {"steps": 1, "seed": 2**32},
+        {"steps": 1, "deep_supervision": 0.5, "depth": 2},
     ],
 )
 def test_wrong_settings_name_themselves(bad: dict[str, Any]) -> None:

@@ -19,7 +19,7 @@ import psutil
 import pytest
 import torch
 import torch.distributed as dist
-from tiny_run import TINY, Silent, make_data, request, resumption
+from tiny_run import TINY, Silent, request, resumption
 
 from inspector.errors import UsageError
 from trainer.checkpoint import LAST, load_checkpoint, load_run
@@ -27,7 +27,7 @@ from trainer.config import fit_config
 from trainer.dataset import load_dataset
 from trainer.fit import prepare, run
 from trainer.learner import Learner
-from trainer.losses import batch_dice, dice_loss, dice_sums
+from trainer.losses import dice_loss, loss_sums
 from trainer.ranks import Ranks, joined
 from trainer.resume import prepare_resume
 from trainer.sampler import TileSampler
@@ -35,13 +35,8 @@ from trainer.stock import load_stock
 
 ROOT = Path(__file__).parent.parent.parent
 PLAIN: dict[str, Any] = {"norm": "none", "precision": "f32", "optimizer": "sgd", "learning_rate": 0.05}
-"""Nothing in which processes differ by more than rounding: no batch norm, and no Muon, whose steps are
-computed in bfloat16 and turn rounding into a percent."""
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_data(tmp_path_factory.mktemp("line"))
+"""Nothing in which processes differ by more than rounding: no batch norm, and no Muon, which takes the
+smallest directions of a gradient, rounding among them, for as much as the largest."""
 
 
 UNEVEN_CLOCKS = """
@@ -163,20 +158,25 @@ def test_dice_over_halves_of_a_batch_has_the_gradient_of_the_whole() -> None:
     logits = torch.randn(4, 3, 6, 7, generator=random)
     mask = torch.randint(0, 3, (4, 6, 7), generator=random)
     mask[:3][mask[:3] == 2] = 255  # class 2 is shown in one half only
+    weights = torch.ones(mask.shape)
+
+    def sums(part: torch.Tensor, rows: slice) -> torch.Tensor:
+        return loss_sums(part, mask[rows], weights[rows])[1]
+
     whole = logits.clone().requires_grad_()
-    value = batch_dice(whole, mask)
+    value = dice_loss(sums(whole, slice(None)))
     value.backward()  # type: ignore[no-untyped-call]
     halves = [logits[:2].clone().requires_grad_(), logits[2:].clone().requires_grad_()]
-    sums = [dice_sums(half, part) for half, part in zip(halves, (mask[:2], mask[2:]), strict=True)]
-    total = sum(sums).detach()  # type: ignore[union-attr]
-    for own in sums:
+    both = [sums(half, rows) for half, rows in zip(halves, (slice(2), slice(2, None)), strict=True)]
+    total = sum(both).detach()  # type: ignore[union-attr]
+    for own in both:
         loss = dice_loss(own + (total - own.detach()))
         assert float(loss.detach()) == pytest.approx(float(value.detach()), rel=1e-6)
         loss.backward()  # type: ignore[no-untyped-call]
     gradient = torch.cat([half.grad for half in halves])  # type: ignore[misc]
     assert whole.grad is not None and torch.allclose(gradient, whole.grad, rtol=1e-5, atol=1e-8)
     # Each half by itself, which is what averaging over processes would do, is another loss.
-    assert abs(float(batch_dice(logits[:2], mask[:2])) - float(value.detach())) > 1e-3
+    assert abs(float(dice_loss(both[0].detach())) - float(value.detach())) > 1e-3
 
 
 def test_tiles_are_shared_out_and_stay_the_same(data: Path) -> None:

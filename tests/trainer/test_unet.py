@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from inspector.errors import ConfigError, ShapeMismatch
+from inspector.tiling import Geometry
 from trainer.unet import UNet, UNetConfig, check_size, crops
 
 SMALL = UNetConfig(channels=1, classes=3, depth=3, base=4)
@@ -69,6 +70,40 @@ def test_skip_sum_has_fewer_weights_and_reads_the_skip() -> None:
     x = torch.randn(2, 1, 44, 44)
     out = summed(x)
     assert not torch.allclose(out[0], out[1])
+
+
+@pytest.mark.parametrize("depth", [3, 4, 5])
+def test_coarse_levels_lie_under_the_output(depth: int) -> None:
+    """Without their two outermost cells they are the output without its two outermost pixels."""
+    geometry = Geometry(depth)
+    torch.manual_seed(0)
+    net = UNet(UNetConfig(classes=3, depth=depth, base=2), coarse_heads=True).eval()
+    for out in (geometry.output_at_least(30), geometry.output_at_least(30) + geometry.grid):
+        x = torch.randn(1, 1, out + 2 * geometry.halo, out + 2 * geometry.halo)
+        with torch.inference_mode():
+            found, finest = net.levels(x), net(x)
+        assert torch.equal(found[0], finest) and len(found) == depth - 1
+        for level, coarse in enumerate(found[1:], start=1):
+            assert coarse.shape[1] == 3 and 2**level * (coarse.shape[2] - 4) == out - 4
+            # Both lie in the middle of the input.
+            assert 2**level * coarse.shape[2] == out + 2 * 2 * (2**level - 1)
+
+
+def test_coarse_heads_are_not_served() -> None:
+    torch.manual_seed(1)
+    net = UNet(UNetConfig(classes=3, depth=4, base=4, norm="batch"), coarse_heads=True).eval()
+    served, x = net.fold(), torch.randn(1, 1, 100, 100)
+    assert not any(name.startswith("coarse") for name in served.state_dict())
+    assert sum(name.startswith("coarse") for name in net.state_dict()) == 2 * 2
+    with torch.inference_mode():
+        assert torch.allclose(net(x), served(x), atol=1e-4)
+
+
+def test_without_coarse_heads_there_is_one_answer_and_the_same_weights() -> None:
+    plain = UNet(SMALL)
+    assert len(plain.levels(torch.zeros(1, 1, 44, 44))) == 1
+    heads = set(UNet(SMALL, coarse_heads=True).state_dict()) - set(plain.state_dict())
+    assert heads == {"coarse.0.weight", "coarse.0.bias"}
 
 
 @pytest.mark.parametrize("norm", ["instance", "group", "layer"])

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_run import Silent, make_data, request
+from tiny_run import Silent, request
 
 from trainer.checkpoint import LAST, load_checkpoint, load_run
 from trainer.config import fit_config
@@ -21,11 +21,6 @@ from trainer.validate import Validation
 from trainer.watch import WINDOW, Diverged, LossWatch, background_only, guess_loss
 
 GUESS = guess_loss(fit_config("modern", steps=1))
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_data(tmp_path_factory.mktemp("line"))
 
 
 def fires_at(losses: Any) -> int | None:
@@ -76,6 +71,11 @@ def test_the_watch_goes_on_from_a_checkpoint() -> None:
     assert [watch.add(loss, GUESS) for loss in losses[80:]] == [
         again.add(loss, GUESS) for loss in losses[80:]
     ]
+
+
+def test_guessing_costs_as_much_at_each_supervised_level() -> None:
+    plain, deep = (guess_loss(fit_config("modern", steps=1, deep_supervision=w)) for w in (0.0, 0.5))
+    assert deep - plain == pytest.approx((0.5 + 0.25) * math.log(2))  # two levels at depth 4, one class
 
 
 def run_until_diverged(data: Path, out: Path, at: int, rate: float, **settings: Any) -> Diverged:
