@@ -79,6 +79,8 @@ class TrainedNetwork:
     """What the thresholds were chosen for; None: the best IoU."""
     scaled: bool = False
     """Whether its probabilities have been calibrated; doing it twice would not give the same weights."""
+    uncalibrated_score: float = -1.0
+    """The validation score before that, which the next network of the run has to reach; -1: not known."""
 
 
 def save_network(path: Path, trained: TrainedNetwork) -> None:
@@ -97,6 +99,7 @@ def save_network(path: Path, trained: TrainedNetwork) -> None:
         "fit_config": trained.fit_config,
         "escape_target": trained.escape_target,
         "scaled": trained.scaled,
+        "uncalibrated_score": trained.uncalibrated_score,
     }
     save_atomically(path, partial(torch.save, content))
 
@@ -116,6 +119,9 @@ def load_run(path: Path) -> TrainedNetwork:
     net.load_state_dict(content["net"])
     mean, std = (tuple(values) for values in content["normalisation"])
     scale = content["mm_per_px"]
+    # An earlier version kept it among the figures, all of which go into a package's manifest.
+    figures = content["metrics"].get("validation", {})
+    score = figures.pop("uncalibrated_score", figures.get("score", -1.0))
     return TrainedNetwork(
         net=net.eval(),
         config=config,
@@ -131,6 +137,7 @@ def load_run(path: Path) -> TrainedNetwork:
         fit_config=content["fit_config"],
         escape_target=content.get("escape_target"),
         scaled=content.get("scaled", False),
+        uncalibrated_score=content.get("uncalibrated_score", score),
     )
 
 

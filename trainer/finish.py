@@ -9,6 +9,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -71,7 +72,6 @@ def finish(
     tell: Tell,
 ) -> TrainedNetwork:
     """The network as it is served: calibrated, with its thresholds and what they find on these frames."""
-    trained = best.metrics["validation"]
     best = calibrated(best, frames, autocast, tell)
     maps = KeptMaps(best, frames, autocast, tell)
     histogram = ProbabilityHistogram(len(best.classes))
@@ -86,16 +86,10 @@ def finish(
             log(name, curve.trades(name))
         choices = _for_escapes(choices, curve, aim.escape_target)
     thresholds = tuple(choice.threshold for choice in choices)
-    matches = PartMatches()
-    for number, (probs, (_, truth, instances)) in enumerate(maps.told("counting defects", tell)):
-        predicted = mask_of(probs, thresholds)
-        matches.update(str(number), match_defects(truth, instances, predicted, best.classes))
-    figures = trained | {
+    figures = best.metrics["validation"] | {
         "score": histogram.score(),
-        # What the next validation of a run that goes on is compared with: its network is not calibrated.
-        "uncalibrated_score": trained.get("uncalibrated_score", trained["score"]),
         "classes": {name: asdict(choice) for name, choice in zip(best.classes, choices, strict=True)},
-        "per_defect": defect_figures(matches, best.classes),
+        "per_defect": _per_defect(maps, best.classes, thresholds, tell),
     }
     return replace(
         best,
@@ -103,6 +97,17 @@ def finish(
         metrics={**best.metrics, "validation": figures},
         escape_target=aim.escape_target,
     )
+
+
+def _per_defect(
+    maps: KeptMaps, classes: tuple[str, ...], thresholds: tuple[float, ...], tell: Tell
+) -> dict[str, Any]:
+    """Defects found and false alarms, with counts and intervals."""
+    matches = PartMatches()
+    for number, (probs, (_, truth, instances)) in enumerate(maps.told("counting defects", tell)):
+        predicted = mask_of(probs, thresholds)
+        matches.update(str(number), match_defects(truth, instances, predicted, classes))
+    return defect_figures(matches, classes)
 
 
 def _for_escapes(

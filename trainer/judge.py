@@ -73,8 +73,7 @@ class Judge:
         score = -1.0
         if self._ranks.first and (self._run / BEST).exists():
             with suppress(BrokenCheckpoint):
-                found = load_run(self._run).metrics["validation"]
-                score = found.get("uncalibrated_score", found["score"])
+                score = load_run(self._run).uncalibrated_score
         return self._ranks.agreed(score)
 
     def keep(self, net: UNet, found: Validation, step: int) -> None:
@@ -127,4 +126,5 @@ class Judge:
             metrics={"validation": {"score": found.score, "frames": frames, "classes": figures}},
             step=step,
             fit_config=to_toml(config),
+            uncalibrated_score=found.score,
         )

@@ -17,6 +17,7 @@ from inspector.tiling import Geometry
 from trainer.checkpoint import save_last
 from trainer.config import FitConfig, from_toml, to_toml
 from trainer.failures import memory_told, peers_told
+from trainer.interrupt import WHEN_DONE, asked_to_stop
 from trainer.journal import Journal
 from trainer.judge import Judge, Material, Origin
 from trainer.learner import Learner, moved, pinned
@@ -147,11 +148,12 @@ class Training:
                 if self._learner.whole and self._saved_at != mark.step:
                     self._save_last()
                 self._journal.flush()
-            # By the clock a run may end between two steps, with its last steps not yet judged.
-            unjudged = ranks.agreed(self._schedule.progress(mark.step) >= 1.0 > mark.validated_at)
-            if unjudged or self._judge.best_score() < 0:
-                self._validate(report)
-            return self._finish(report)
+            with asked_to_stop(WHEN_DONE):
+                # By the clock a run may end between two steps, with its last steps not yet judged.
+                unjudged = ranks.agreed(self._schedule.progress(mark.step) >= 1.0 > mark.validated_at)
+                if unjudged or self._judge.best_score() < 0:
+                    self._validate(report)
+                return self._finish(report)
 
     def _train(self, report: Report, stop_after: Callable[[int], bool]) -> bool:
         """All steps from the mark on; True when it was stopped before the end."""
@@ -295,7 +297,8 @@ class Training:
         self._journal.note("diverged", self._mark.step, words=str(error))
         if self._judge.best_score() < 0:
             return Diverged(f"{error} Nothing was learned yet; {remedy} and another --out.")
-        score = self._finish(report).score
+        with asked_to_stop(WHEN_DONE):
+            score = self._finish(report).score
         return Diverged(
             f"{error} {self._out} keeps the best network (IoU {score:.3f} on validation); for a better one"
             f" {remedy} and another --out."

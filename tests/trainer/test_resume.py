@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from tiny_run import Silent, make_data, request, resumption
+from tiny_run import Silent, request, resumption
 
 from inspector.errors import UsageError
 from inspector.package import ModelPackage
@@ -30,30 +30,12 @@ from trainer.checkpoint import (
     save_network,
 )
 from trainer.fit import Prepared, prepare, run
-from trainer.interrupt import asked_to_stop
+from trainer.interrupt import AFTER_THIS_STEP, WHEN_DONE, asked_to_stop
 from trainer.judge import Judge
 from trainer.mining import load_false_alarms
 from trainer.resume import prepare_resume
 from trainer.unet import UNet
 from trainer.validate import Validation
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_data(tmp_path_factory.mktemp("line"))
-
-
-@pytest.fixture(scope="module")
-def half(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of ten steps, interrupted after four: last.pt and previous.pt are of steps 4 and 3."""
-    out = tmp_path_factory.mktemp("runs") / "half"
-    assert run(prepare(request(data, out, steps=10)), Silent(), lambda step: step == 4) is None
-    return out
-
-
-@pytest.fixture
-def interrupted(half: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(half, tmp_path / "run"))
 
 
 def assert_same(one: Path, other: Path) -> None:
@@ -68,8 +50,8 @@ def assert_same(one: Path, other: Path) -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [{"optimizer": "muon"}, {"optimizer": "adamw"}, {"recipe": "paper"}],
-    ids=["muon", "adamw", "paper"],
+    [{"optimizer": "muon"}, {"optimizer": "adamw"}, {"recipe": "paper"}, {"deep_supervision": 0.5}],
+    ids=["muon", "adamw", "paper", "deep"],
 )
 def test_a_resumed_run_equals_an_unbroken_one(data: Path, tmp_path: Path, settings: dict[str, Any]) -> None:
     """Broken before and after batch norm is frozen; the paper's draws dropout."""
@@ -131,6 +113,41 @@ def test_ctrl_c_ends_after_the_step_and_costs_nothing(data: Path, half: Path, tm
     with asked_to_stop() as stop:
         assert run(prepared, Silent(), stop) is None
     assert_same(half, tmp_path / "r")
+
+
+class Signalled(Silent):
+    """A report that sends Ctrl-C while thresholds are chosen, this many times."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.left = times
+
+    def finishing(self, words: str, done: int, frames: int) -> None:
+        if words == "choosing thresholds" and self.left:
+            self.left -= 1
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_ctrl_c_after_the_training_says_what_is_left_and_the_run_ends_well(
+    data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    report = Signalled(1)
+    with asked_to_stop() as stop:
+        assert run(prepare(request(data, tmp_path / "r", steps=3)), report, stop) is not None
+        assert report.left == 0 and not stop(3)
+    said = capfd.readouterr().err
+    assert WHEN_DONE in said and AFTER_THIS_STEP not in said
+    assert load_run(tmp_path / "r").scaled
+
+
+def test_a_second_ctrl_c_then_ends_it_and_resuming_does_the_rest(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "r"
+    with pytest.raises(KeyboardInterrupt), asked_to_stop() as stop:
+        run(prepare(request(data, out, steps=3)), Signalled(2), stop)
+    assert not load_run(out).scaled
+    run(prepare_resume(resumption(data, out)), Silent())
+    run(prepare(request(data, tmp_path / "whole", steps=3)), Silent())
+    assert_same(tmp_path / "whole", out)
 
 
 def test_a_second_signal_interrupts_at_once() -> None:
@@ -289,8 +306,7 @@ def test_a_best_network_newer_than_the_checkpoint_is_not_replaced_by_a_worse_one
 ) -> None:
     """Killed between best.pt and last.pt: by the clock the next validation is another network's."""
     best = load_run(interrupted)
-    metrics = {"validation": best.metrics["validation"] | {"score": 0.99}}
-    save_network(interrupted / BEST, dataclasses.replace(best, metrics=metrics))
+    save_network(interrupted / BEST, dataclasses.replace(best, uncalibrated_score=0.99))
     run(prepare_resume(resumption(data, interrupted)), Silent())
     assert load_run(interrupted).step == best.step
 

@@ -12,33 +12,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_run import Silent, make_data, request, resumption
+from tiny_run import Silent, request, resumption
 
 from inspector.errors import UsageError
 from inspector.package import ModelPackage
 from trainer.checkpoint import BEST, LAST, load_checkpoint, load_run
 from trainer.config import from_toml
+from trainer.export import export_package
 from trainer.fit import prepare, run
+from trainer.golden import load_tiles
 from trainer.resume import prepare_resume
 from trainer.run_lock import LOCK, run_locked
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_data(tmp_path_factory.mktemp("line"))
-
-
-@pytest.fixture(scope="module")
-def half(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of six steps, interrupted after two."""
-    out = tmp_path_factory.mktemp("runs") / "half"
-    assert run(prepare(request(data, out, steps=6)), Silent(), lambda step: step == 2) is None
-    return out
-
-
-@pytest.fixture
-def interrupted(half: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(half, tmp_path / "run"))
 
 
 def test_the_same_config_file_goes_on_and_another_is_refused(
@@ -46,7 +30,7 @@ def test_the_same_config_file_goes_on_and_another_is_refused(
 ) -> None:
     file = tmp_path / "asked.toml"
     file.write_text("steps = 99\nbase = 4\n[augment]\nflips = true\nrotation_deg = 15\n")
-    again = {"settings": {"steps": 6, "augmentation": None}, "config": file}
+    again = {"settings": {"steps": 10, "augmentation": None}, "config": file}
     with prepare_resume(resumption(data, interrupted, **again)).held:
         pass  # --steps stands in place of the file's
     for text, words in (
@@ -79,7 +63,7 @@ def test_a_run_that_an_earlier_version_began_goes_on_as_it_is(data: Path, interr
     content = load_checkpoint(interrupted / LAST)
     del content["init"]
     lines = content["fit_config"].splitlines(keepends=True)
-    younger = ("crops", "edge_share", "paste_chance")
+    younger = ("crops", "edge_share", "paste_chance", "deep_supervision")
     content["fit_config"] = "".join(line for line in lines if not line.startswith(younger))
     assert len(content["fit_config"].splitlines()) == len(lines) - len(younger)
     torch.save(content, interrupted / LAST)
@@ -126,6 +110,25 @@ def test_a_run_that_goes_on_is_compared_with_what_its_best_scored_before_calibra
     prepared = prepare_resume(resumption(data, interrupted))
     with prepared.held:
         assert prepared.training._mark.best == best
+
+
+def test_what_an_earlier_version_kept_among_the_figures_is_read_and_reaches_no_manifest(
+    data: Path, interrupted: Path, tmp_path: Path
+) -> None:
+    run(prepare_resume(resumption(data, interrupted)), Silent())
+    ended = load_run(interrupted)
+    assert "uncalibrated_score" not in ended.metrics["validation"]
+    content = load_checkpoint(interrupted / BEST)
+    content["metrics"]["validation"]["uncalibrated_score"] = content.pop("uncalibrated_score")
+    torch.save(content, interrupted / BEST)
+    again = load_run(interrupted)
+    assert again.uncalibrated_score == ended.uncalibrated_score > 0
+    package = export_package(again, load_tiles(interrupted), tmp_path / "package", "tiny", "1")
+    assert package.manifest.metrics["validation"] == ended.metrics["validation"]
+    # Of a run that never ended the score is that of its best network, which is not calibrated.
+    content["metrics"]["validation"].pop("uncalibrated_score")
+    torch.save(content, interrupted / BEST)
+    assert load_run(interrupted).uncalibrated_score == content["metrics"]["validation"]["score"]
 
 
 HOLDS = """
