@@ -68,7 +68,8 @@ class _LossSums(torch.autograd.Function):
 
     With p the softmax, l the label and a, b the gradients at the class's first two sums, the gradient at
     the logit of class k is p_k (w + b_k - s) - [k = l] (w - a_l p_l), s = a_l p_l + sum of b_j p_j. Left
-    to autograd, the same is some sixty passes over the pixels and took 12 ms of a step's 247.
+    to autograd, the same is some sixty passes over the pixels and took 12 ms of a step's 247; bare cross
+    entropy takes 4, this 7.
     """
 
     @staticmethod
