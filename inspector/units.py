@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 _SIZES = {
-    "um": ("length", 1e-3), "µm": ("length", 1e-3), "mm": ("length", 1.0), "cm": ("length", 10.0),
+    "um": ("length", 1e-3), "\u03bcm": ("length", 1e-3), "mm": ("length", 1.0), "cm": ("length", 10.0),
     "m": ("length", 1e3), "in": ("length", 25.4),
-    "us": ("time", 1e-3), "µs": ("time", 1e-3), "ms": ("time", 1.0), "s": ("time", 1e3),
+    "us": ("time", 1e-3), "\u03bcs": ("time", 1e-3), "usec": ("time", 1e-3),
+    "ms": ("time", 1.0), "msec": ("time", 1.0), "s": ("time", 1e3), "sec": ("time", 1e3),
     "min": ("time", 6e4), "h": ("time", 3.6e6),
     "mm/s": ("speed", 1.0), "cm/s": ("speed", 10.0), "m/s": ("speed", 1e3), "m/min": ("speed", 1e3 / 60),
     "kb": ("memory", 1e-3), "mb": ("memory", 1.0), "gb": ("memory", 1e3), "tb": ("memory", 1e6),
@@ -30,7 +32,9 @@ def unit_of(name: str) -> str | None:
 
 def in_unit(text: str, unit: str) -> float | None:
     """`20cm` in mm is 200.0; None for text that is no number with a unit of the same kind."""
-    found = re.fullmatch(r"([-+]?(?:\d+\.?\d*|\.\d+)) *([a-zµ/0-9]+)", text.strip().lower())
+    # Keyboards write micro as U+00B5, other programs as the Greek letter, some with a hard space before it.
+    text = unicodedata.normalize("NFKC", text).strip().lower()
+    found = re.fullmatch(r"([-+]?(?:\d+\.?\d*|\.\d+)) *([a-z\u03bc/0-9]+)", text)
     if found is None or found[2] not in _SIZES:
         return None
     (kind, size), (wanted, one) = _SIZES[found[2]], _SIZES[unit]
