@@ -55,10 +55,10 @@ class CameraConfig(Section):
     queue: int = Field(default=8, ge=1, le=1024)
     shift_16bit: int = Field(default=8, ge=0, le=8)
     """Low bits that a 16-bit picture drops."""
-    black_level: int = Field(default=0, ge=0, le=255)
-    """A frame whose brightest pixel is not above it is black."""
-    frozen_frames: int = Field(default=0, ge=0)
-    """So many equal frames in a row are frozen; 0 = never."""
+    black_level: int = Field(default=8, ge=0, le=255)
+    """A frame is black when at most 1 in 10,000 of its pixels is brighter."""
+    frozen_frames: int = Field(default=5, ge=0)
+    """So many equal frames in a row of a live camera are frozen; 0 = never, which the line warns of."""
     stale_ms: float | None = Field(default=None, gt=0)
     """Oldest age on reaching the engine; None: no limit."""
 

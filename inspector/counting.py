@@ -54,11 +54,15 @@ class Latencies:
 
 
 def latency_text(latency_ms: dict[str, float | None]) -> str:
-    """The same figures as a person reads them; a latency of no frame is none, not 0."""
+    """The same figures as a person reads them; a latency of no frame is none, not 0.
+
+    They end when the row was handed to the ledger. The disk confirms a row only after that, and a
+    row cannot hold a time that comes after it; the outputs' `latency_ms` counts to the confirmation.
+    """
     if latency_ms["max"] is None:
         return "none, no frame was inspected"
     words = "  ".join(f"{name} {value:.1f}" for name, value in latency_ms.items())
-    return f"{words} ms, from grab to commit"
+    return f"{words} ms, from grab until the row is written, before the disk confirms it"
 
 
 class ReasonCount:
@@ -131,6 +135,15 @@ def reasons_text(
         said = f" ({words[code]})" if code in words else ""
         found[_NAMES.get(code, code)] = f"{frames}{': ' if named else ''}{named}{said}"
     return found
+
+
+def lost_words(gaps: int) -> str:
+    """What it means that the camera lost so many frames; empty where it lost none."""
+    if not gaps:
+        return ""
+    have, them = ("has", "it") if gaps == 1 else ("have", "them")
+    frames = counted(gaps, "frame")
+    return f"{frames} never reached the line and {have} no verdict, so parts on {them} were not inspected"
 
 
 def counted(count: int, noun: str) -> str:

@@ -52,9 +52,9 @@ class Fault(StrEnum):
     OVERRUN = "overrun"  # a newer frame replaced it in the mailbox
     LATE = "late"  # judged after its deadline
     ENGINE = "engine"  # the engine failed or returned nonsense
-    CAMERA = "camera"  # the camera returned a frame it marked as bad
+    CAMERA = "camera"  # a frame that the camera marked as bad, or without a picture in it
     FORMAT = "format"  # not an image, or another size, depth or colour than the run's first
-    BLACK = "black"  # nothing to see: every pixel dark
+    BLACK = "black"  # nothing to see: all pixels dark, but for a hot one
     FROZEN = "frozen"  # a live camera repeats one picture bit for bit
     STALE = "stale"  # grabbed too long before it reached the engine
     COVERAGE = "coverage"  # less of the included area inspected than the recipe demands

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from decimal import Decimal
 
 _SIZES = {
     "um": ("length", 1e-3), "\u03bcm": ("length", 1e-3), "mm": ("length", 1.0), "cm": ("length", 10.0),
@@ -39,6 +40,14 @@ def in_unit(text: str, unit: str) -> float | None:
         return None
     (kind, size), (wanted, one) = _SIZES[found[2]], _SIZES[unit]
     return float(found[1]) * size / one if kind == wanted else None
+
+
+def shown(value: float) -> str:
+    """A measure as people read it, never as a power of ten: `0.1042`, `12.5`, `205,543`.
+
+    value: a finite number. Four significant digits, and all of those before the point.
+    """
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{Decimal(f'{value:.4g}'):f}"
 
 
 def remedy(name: str, text: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from inspector.cli.ledger import db_option, ledger_of, ledger_to_read
-from inspector.counting import counted
+from inspector.counting import counted, lost_words
 from inspector.db import queries
 from inspector.db.audit import LedgerAudit, RunAudit, audit_ledger
 from inspector.db.simlog import read_sim_log
@@ -30,7 +30,8 @@ def audit(url: str | None, run_id: str | None, sim_log: Path | None, as_json: bo
     Compares the frame counter with the rows, the rows with the pictures on disk (each is
     read and its sha256 compared) and checks the database itself. Runs that died are given
     their UNINSPECTED rows first; a ledger that cannot be written is only read. Exit code 1
-    when it does not balance.
+    when it does not balance. Frames that the camera lost before they reached the line have no
+    row; where the camera tells of them, their number is said.
 
     \b
     Example:  inspector audit
@@ -71,7 +72,9 @@ def _print(result: LedgerAudit) -> None:
             click.echo(f"  no row names {orphan}")
     runs, frames = counted(len(result.runs), "run"), counted(sum(run.counter for run in result.runs), "frame")
     rows = counted(sum(run.rows for run in result.runs), "row")
-    click.echo(f"{runs}, {frames} grabbed, {rows}; integrity: {result.integrity}")
+    click.echo(f"{runs}, {frames} grabbed, {rows}; database file: {result.integrity}")
+    if lost := lost_words(sum(run.gaps for run in result.runs)):
+        click.echo(f"LOST     {lost}")
     for problem in result.problems:
         click.echo(f"PROBLEM  {problem}")
     click.echo("The ledger does not balance." if result.problems else "The ledger balances.")

@@ -65,7 +65,7 @@ def _library(check: str, module: str, distribution: str) -> Finding:
 
 
 def _sqlite() -> Finding:
-    """SQLite up to 3.51.2 can lose writes when two connections use one WAL file."""
+    """SQLite up to 3.51.2 can lose a row that it said was written."""
     from inspector.db.connect import require_safe_sqlite, sqlite_module
 
     try:
@@ -73,7 +73,7 @@ def _sqlite() -> Finding:
         require_safe_sqlite(module.sqlite_version_info)
     except InspectionError as error:
         return Finding("sqlite", "fail", str(error), "install it with `pip install 'pysqlite3>=0.6.1'`")
-    return Finding("sqlite", "ok", f"{module.sqlite_version} ({module.__name__}), after the WAL-reset race")
+    return Finding("sqlite", "ok", f"{module.sqlite_version} ({module.__name__}), keeps what it has written")
 
 
 def _processor() -> Finding:
@@ -108,8 +108,22 @@ def line_findings(config: LineConfig) -> Iterator[Finding]:
         yield _writable("evidence", evidence, evidence_error)
     for output in config.outputs:
         yield _output(output.path, unwritable_output)
+    yield from _unwatched(config)
     yield _model(config)
     yield from _loaded_model(config)
+
+
+def _unwatched(config: LineConfig) -> Iterator[Finding]:
+    """Whether the config keeps the line from seeing that its camera froze, as the line says at its start."""
+    from inspector.camera.open import camera_for
+    from inspector.station.intake import UNWATCHED, UNWATCHED_REMEDY, unwatched
+
+    try:
+        live = camera_for(config.camera.source, config.camera).live  # nothing is opened
+    except InspectionError:
+        return  # said of the camera, once it is looked at
+    if unwatched(config.camera, live=live):
+        yield Finding("frozen", "warn", UNWATCHED, UNWATCHED_REMEDY)
 
 
 def _ledger(url: str, folder: Path) -> Finding:

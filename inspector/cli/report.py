@@ -11,7 +11,7 @@ import click
 from sqlalchemy import Engine
 
 from inspector.cli.ledger import db_option, ledger_of, ledger_to_read
-from inspector.counting import counted, latency_text, reasons_text
+from inspector.counting import counted, latency_text, lost_words, reasons_text
 from inspector.db import queries
 from inspector.db.figures import Figures, Share, figures, write_csv
 from inspector.db.queries import Run
@@ -114,7 +114,7 @@ def _print(runs: list[Run], found: Figures, events: dict[str, list[str]]) -> Non
     }
     _table("Defects", in_frames)
     click.echo(f"\nLatency: {latency_text(found.latency_ms)}")
-    click.echo(f"Lost by the camera: {counted(found.gaps, 'frame')}")
+    click.echo(f"Lost by the camera: {lost_words(found.gaps) or 'no frame that is known of'}")
     flags = ", ".join(f"{n} {kind_word(kind)}" for kind, n in found.flags.items()) or "none"
     click.echo(f"Flags: {flags}")
 

@@ -87,7 +87,9 @@ def _facts(snapshot: Snapshot, width: int) -> list[tuple[str, str]]:
     facts: list[tuple[str, str]] = []
     if beat is not None:
         was = "" if snapshot.alive else "was "  # what a station said before it fell silent
-        facts.append(("rate", f"{was}{rate_words(beat.fps)} frames/s   gaps {snapshot.gaps:,}"))
+        # What the camera lost has no row, so no counter above shows it.
+        gaps = f" gaps {snapshot.gaps:,}, no verdict" if snapshot.gaps else "  gaps 0"
+        facts.append(("rate", f"{was}{rate_words(beat.fps)} frames/s {gaps}"))
         if beat.latency_ms is not None:
             facts.append(("latency", was + latency_words(*beat.latency_ms)))
         facts.append(("camera", f"{was}{beat.camera_state}"))

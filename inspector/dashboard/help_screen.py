@@ -23,6 +23,7 @@ q        leave this screen; it asks what becomes of the line
 ! UNINSPECTED  not judged: treat the part as rejected
 ! BLIND        the line sees nothing; no part is inspected
 … WAITING      the station lives, no new frame has come
+gaps           frames the camera lost: not inspected
 ✓ PASS 17 S    of a frame grabbed 17 s ago, not of now;
                the age is said from 3 s on
 

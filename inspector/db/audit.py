@@ -86,7 +86,7 @@ def audit_ledger(engine: Engine, run_id: str | None = None, sim_log: SimLog | No
             return LedgerAudit(integrity, [], [f"the simulator emitted {emitted}, no run has one"])
     for audit in audits:
         _judge_files(engine, audit, folder)
-    problems = [] if integrity in ("ok", "not checked") else [f"integrity_check: {integrity}"]
+    problems = [] if integrity in ("ok", "not checked") else [f"the database file is damaged: {integrity}"]
     problems += [f"run {audit.run_id}: {problem}" for audit in audits for problem in audit.problems]
     return LedgerAudit(integrity, audits, problems)
 

@@ -115,7 +115,7 @@ def require_safe_sqlite(version: tuple[int, ...]) -> None:
     if version <= UNSAFE_SQLITE:
         found = ".".join(map(str, version))
         raise LedgerError(
-            f"SQLite {found} can lose a committed write in WAL mode (fixed after 3.51.2);"
+            f"SQLite {found} can lose a verdict that it said was written (mended after 3.51.2);"
             " install a newer one with: pip install 'pysqlite3>=0.6.1'."
         )
 
@@ -161,7 +161,10 @@ def _sqlite_engine(url: URL, create: bool, busy_timeout_s: float) -> Engine:
         connection.execute("PRAGMA foreign_keys=ON")
         mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
         if mode != "wal":
-            raise LedgerError(f"The ledger {file} cannot use WAL (it says {mode}); put it on a local disk.")
+            raise LedgerError(
+                f"The ledger {file} cannot be read while it is written where it lies, as on a network"
+                " share; put it on a local disk."
+            )
         connection.execute("PRAGMA synchronous=FULL")
 
     @event.listens_for(engine, "begin")

@@ -54,7 +54,7 @@ class Figures:
     defects: dict[str, dict[str, int]]
     """Class -> defects, and frames that have at least one."""
     latency_ms: dict[str, float | None]
-    """From grab to commit: p50, p95, p99, max, of the frames that were inspected."""
+    """From grab until the row was handed to the ledger: p50, p95, p99, max, of the inspected frames."""
     gaps: int
     flags: dict[str, int]
 

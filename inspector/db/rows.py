@@ -51,7 +51,7 @@ class Row:
     judged_utc_ns: int | None
     committed_utc_ns: int
     latency_ms: float | None
-    """From grab to commit."""
+    """From grab until the row was handed to the ledger."""
     word: VerdictWord
     reasons: tuple[Reason, ...]
     package_id: str

@@ -147,6 +147,7 @@ class InspectionRow(Ledger):
     judged_utc_ns: Mapped[int | None]
     judged_mono_ns: Mapped[int | None]
     committed_utc_ns: Mapped[int]
+    """When the row was handed to the ledger, just before COMMIT: the disk confirms it after that."""
     committed_mono_ns: Mapped[int]
     verdict: Mapped[VerdictWord] = mapped_column(Word)
     reason_code: Mapped[str | None] = mapped_column(String(32))

@@ -105,7 +105,11 @@ def boot_id() -> str:
 def add_inspection(
     connection: Connection, facts: RunFacts, inspection: Inspection, stored: Stored
 ) -> tuple[int, int]:
-    """Write one inspection with its defects; returns the row's id and its monotonic time of commit."""
+    """Write one inspection with its defects; returns the row's id and its monotonic time of commit.
+
+    That time is taken as the row is made, before COMMIT and its fsync: it stands in the row that the
+    disk has yet to confirm, and a second write for it would have to be confirmed as well.
+    """
     values = _inspection_values(facts, inspection, stored)
     result = connection.execute(insert(InspectionRow).values(values))
     key = result.inserted_primary_key

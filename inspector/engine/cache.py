@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from inspector.durable import durable_file, sync_folder
 
 CACHE_VARIABLE = "INSPECTION_CACHE"
+LOCK = ".lock"
+"""Left in a folder that `only_writer` was used for."""
 
 
 def cache_folder() -> Path:
@@ -31,6 +37,21 @@ def compiled_folder() -> Path | None:
 
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file that several processes may make at once: the whole of one of them. Raises OSError."""
-    with durable_file(path, f".{os.getpid()}.tmp") as file:
+    # Not the process' number alone: in two containers that share the cache both may be number 1.
+    with durable_file(path, f".{os.getpid()}-{secrets.token_hex(4)}.tmp") as file:
         file.write(data)
     sync_folder(path.parent)
+
+
+@contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Waits until no other process is in such a block for this folder of the cache, and makes the folder.
+
+    For what looks whether a file is there before it writes it; to be left soon. The lock goes with the
+    process that holds it, however that ends. Raises OSError where the folder cannot be written or its
+    file system has no locks.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from inspector.engine.cache import cache_folder, write_whole
+from inspector.engine.cache import cache_folder, only_writer, write_whole
 from inspector.engine.parity import Parity, measure
 from inspector.engine.protocol import Engine, EngineInfo
 from inspector.errors import CertificateError
@@ -97,9 +97,9 @@ class Certificate(BaseModel):
 def certify(engine: Engine, package: ModelPackage) -> Certificate:
     """Hold the engine against the golden tiles; return its certificate, made now if there is none.
 
-    Runs at each load. Raises CertificateError when the engine is over a limit, and its kind
-    ChangedCertificate when the certificate on the disk was changed; each message names both values
-    and the mending command.
+    Runs at each load. Of two first loads at once both return the certificate that was written first.
+    Raises CertificateError when the engine is over a limit, and its kind ChangedCertificate when the
+    certificate on the disk was changed; each message names both values and the mending command.
     """
     _refuse_unsafe_half(engine.info, package)
     golden = package.golden()
@@ -119,7 +119,10 @@ def certify(engine: Engine, package: ModelPackage) -> Certificate:
         layers=dict(engine.info.layers),
         made_utc=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    _write(path, certificate)
+    first = _keep(path, certificate)
+    if first is not certificate:
+        _refuse_other_key(first, engine, package, path)
+        return first
     _LOG.info(
         "Certificate %s made: %s %s %s on %s, tile %dx%d; largest difference %.4f, mask equal %.4f %%,"
         " %d of the %d defects that the trained network marks on the golden tiles kept.",
@@ -299,14 +302,20 @@ def _refuse_other_key(kept: Certificate, engine: Engine, package: ModelPackage, 
         )
 
 
-def _write(path: Path, certificate: Certificate) -> None:
-    """Whole or not at all. A cache that cannot be written is said aloud; the next load measures again."""
+def _keep(path: Path, certificate: Certificate) -> Certificate:
+    """Write it whole, or return the one that another process wrote meanwhile: rows may name that already.
+
+    A cache that cannot be written is said aloud; the next load measures again.
+    """
     text = json.dumps({**certificate.model_dump(mode="json"), "id": certificate.id()}, indent=2)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, f"{text}\n".encode())
+        with only_writer(path.parent):
+            if (other := _read(path)) is not None:
+                return other
+            write_whole(path, f"{text}\n".encode())
     except OSError as error:
         _LOG.warning(
             "The certificate cannot be kept in %s (%s); it is made again at each load."
             " Set INSPECTION_CACHE to a folder that can be written.", path.parent, error.strerror,
         )  # fmt: skip
+    return certificate

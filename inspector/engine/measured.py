@@ -38,7 +38,8 @@ CLEARLY = 0.97
 """A later candidate is taken only when it needs at most this share of the time: below is noise."""
 AGAIN = "inspector plan --again"
 """The command that measures anew what is remembered."""
-_EACH_S = 0.4
+_BATCH_S = 0.15
+_EACH_S = 0.5
 _WARM_S = 0.3
 Stopwatch = Callable[[TilePlan], float]
 """Plan -> seconds a tile."""
@@ -175,13 +176,17 @@ class _Runs:
         def run(count: int) -> float:
             began = time.perf_counter()
             engine.run(itertools.repeat(tile, count), lambda _index, _probs: None)
-            return (time.perf_counter() - began) / count
+            return time.perf_counter() - began
 
         try:
             first = run(1)
             if first > _WARM_S and options.at_once == 1:
                 return first  # so long that warming up is a small part of it
-            return run(max(2, options.at_once, min(len(plan.tiles), int(_EACH_S / first))))
+            count = max(options.at_once, min(len(plan.tiles), int(_BATCH_S / first)), 1)
+            batches: list[float] = []
+            while sum(batches) < _EACH_S:
+                batches.append(run(count))
+            return min(batches) / count  # other programs can only make a batch slower
         finally:
             engine.close()
 

@@ -71,7 +71,7 @@ class Budget:
             return ""
         name, share = self.worst
         if name == TOTAL:
-            return f"grab to commit uses {share:.0%} of the deadline"
+            return f"grab to ledger uses {share:.0%} of the deadline"
         return f"{name} uses {share:.0%} of the frame period"
 
 
@@ -153,7 +153,8 @@ class BudgetWatch:
     @staticmethod
     def _advice(budget: Budget) -> str:
         period = "" if budget.period_ms is None else f", with {budget.period_ms:.0f} ms between frames"
+        late = "late" if budget.worst is not None and budget.worst[1] > 1 else "close to late"
         return (
-            f"One frame in twenty is close to late: {budget.words()}{period}; slow the line down, or see"
+            f"One frame in twenty is {late}: {budget.words()}{period}; slow the line down, or see"
             " `inspector plan` for what this computer can do."
         )

@@ -1,18 +1,31 @@
-"""From a grab to a numbered Frame, with everything that can be wrong with it before the engine."""
+"""From a grab to a numbered Frame, with everything that can be wrong with it before the engine.
+
+Every frame is looked at here, and a frame of 12 megapixels has a few milliseconds for it: pictures
+are read in stripes of every 16th row, and of one that shows something the first stripe tells.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from inspector.counting import counted
 from inspector.errors import ShapeMismatch
 from inspector.inputs import to_input
 from inspector.types import Fault, Frame, Grab, Image, Reason
 
 if TYPE_CHECKING:
     from inspector.config import CameraConfig
+
+FEW = 10_000
+"""One pixel in so many may differ from all others and a picture still shows nothing: sensors have hot
+and dead pixels, and a single one of them must not make a covered lens a good part."""
+UNWATCHED = "camera.frozen_frames = 0, so a camera that repeats one picture for ever would not be seen"
+UNWATCHED_REMEDY = "set it to 5, unless a still scene may look exactly the same"
+_STRIPES = 16
 
 
 class Counter(Protocol):
@@ -24,9 +37,9 @@ class Counter(Protocol):
 class Intake:
     """Numbers every grab, holds it against the run's first picture and applies the input policy.
 
-    A picture of another size, depth or colour than the first one is a `format` fault, one with
-    nothing in it `black`, a live camera's repeated one `frozen`. Nothing raises: a fault is
-    said in the Frame. Used by one thread.
+    A picture of another size, depth or colour than the first one is a `format` fault, a dark one
+    `black`, one of the same value all over no picture and so `camera`, a live camera's repeated one
+    `frozen`. Nothing raises: a fault is said in the Frame. Used by one thread.
     """
 
     def __init__(
@@ -65,25 +78,62 @@ class Intake:
         if found != self._format:
             words = f"The picture is {_described(*found)}; the run began with {_described(*self._format)}."
             return image, Reason(Fault.FORMAT, words)
-        return image, self._frozen(raw) or self._black(image)
+        frozen = self._frozen(raw)  # counts each picture, whatever else is wrong with it
+        return image, self._black(image) or _blank(image) or frozen
 
     def _black(self, image: Image) -> Reason | None:
-        brightest, level = int(image.max()), self._config.black_level
-        if brightest > level:
+        level = self._config.black_level
+        brighter = _few_outside(image, (0,) * 3, (level,) * 3)
+        if brighter is None:
             return None
-        return Reason(
-            Fault.BLACK, f"The brightest pixel is {brightest} (black up to {level}); check the light."
-        )
+        pixels = counted(image.shape[0] * image.shape[1], "pixel")
+        words = f"The picture is dark: {brighter or 'none'} of {pixels} brighter than {level}"
+        return Reason(Fault.BLACK, f"{words} (camera.black_level); check light and lens.")
 
     def _frozen(self, raw: NDArray[Any]) -> Reason | None:
         """A fault from the `frozen_frames`-th equal picture in a row on."""
         if self._frozen_from <= 0:
             return None
         before, self._last = self._last, raw
-        self._same = self._same + 1 if before is not None and np.array_equal(before, raw) else 0
+        self._same = self._same + 1 if before is not None and _equal(before, raw) else 0
         if self._same + 1 < max(2, self._frozen_from):
             return None
-        return Reason(Fault.FROZEN, f"The camera sent the same picture {self._same + 1} times; restart it.")
+        words = f"The camera sent the same picture {self._same + 1} times; restart it, or raise"
+        return Reason(Fault.FROZEN, f"{words} camera.frozen_frames if a still scene may look exactly so.")
+
+
+def unwatched(config: CameraConfig, *, live: bool) -> str | None:
+    """What this config keeps the line from seeing of its camera, with the remedy; None: nothing."""
+    return f"{UNWATCHED}; {UNWATCHED_REMEDY}." if live and not config.frozen_frames else None
+
+
+def _blank(image: Image) -> Reason | None:
+    """A fault of a picture that has one value all over: light stuck full on, or a dead sensor."""
+    step_y, step_x = (max(1, side // _STRIPES) for side in image.shape[:2])
+    usual = np.median(image[::step_y, ::step_x], axis=(0, 1)).astype(int)
+    value = tuple(int(one) for one in np.atleast_1d(usual))
+    if _few_outside(image, value, value) is None:
+        return None
+    shown = ", ".join(str(one) for one in (value if len(set(value)) > 1 else value[:1]))
+    words = f"The picture shows nothing, it is {shown} all over; check light, exposure and camera."
+    return Reason(Fault.CAMERA, words)
+
+
+def _few_outside(image: Image, low: tuple[int, ...], high: tuple[int, ...]) -> int | None:
+    """How many pixels are outside low ... high in any channel; None where that is more than 1 in FEW."""
+    most, found = image.shape[0] * image.shape[1] // FEW, 0
+    for first in range(min(_STRIPES, len(image))):
+        inside = cv2.inRange(image[first::_STRIPES], low, high)
+        found += inside.size - cv2.countNonZero(inside)
+        if found > most:
+            return None
+    return found
+
+
+def _equal(one: NDArray[Any], other: NDArray[Any]) -> bool:
+    return one.shape == other.shape and all(
+        np.array_equal(one[first::_STRIPES], other[first::_STRIPES]) for first in range(_STRIPES)
+    )
 
 
 def _described(shape: tuple[int, ...], dtype: np.dtype[Any]) -> str:

@@ -19,6 +19,7 @@ from inspector.camera.protocol import Camera
 from inspector.errors import CameraError, CameraStalled, UsageError
 from inspector.package import ModelPackage, load_package
 from inspector.station.infer import Serving
+from inspector.station.intake import unwatched
 from inspector.types import Grab
 from inspector.zones import Zones, check_zones
 
@@ -86,6 +87,7 @@ def open_line(config: LineConfig) -> Opened:
         serving = open_serving(config, package, seen.size)
         undo.callback(serving.engine.close)
         warnings += plan_warnings(config, package, seen.size)
+        warnings += [words for words in [unwatched(config.camera, live=camera.live)] if words]
         for warning in warnings:
             log.warning("%s", warning)
         opened = Opened(str(ULID()), camera, package, serving, ledger.result(), seen.early, tuple(warnings))

@@ -18,6 +18,7 @@ _REMEDIES: Mapping[str, str] = {
     Fault.FORMAT.value: "give pictures that can be read, all of one size and depth",
     Fault.COVERAGE.value: "lower recipe.min_coverage, or correct recipe.zones",
     Fault.BLACK.value: "look at light and lens, or lower camera.black_level",
+    Fault.CAMERA.value: "look at the camera, its light and its exposure",
     Fault.FROZEN.value: "look at the camera, or raise camera.frozen_frames",
 }
 

@@ -16,6 +16,7 @@ from inspector.counting import (
     age_words,
     counted,
     latency_text,
+    lost_words,
     rate_words,
     reasons_text,
 )
@@ -28,7 +29,7 @@ from inspector.types import Fault, Inspection, Reason, VerdictWord
 
 @dataclass(frozen=True, slots=True)
 class Recent:
-    """The last few seconds, for the health beat; latencies in ms from grab to commit."""
+    """The last few seconds, for the health beat; latencies in ms from grab until COMMIT returned."""
 
     fps: float
     p50: float | None
@@ -243,6 +244,7 @@ def summary_text(summary: dict[str, Any], words: Mapping[str, str]) -> str:
         f"frames     {summary['grabbed']} grabbed, {inspected or 'none'} inspected,"
         f" {summary['gaps']} lost by the camera",
         f"verdicts   {verdicts}",
+        *([f"lost       {lost}"] if (lost := lost_words(summary["gaps"])) else []),
         *([f"rows       {_waiting(summary)}"] if summary["waiting"] else []),
         f"reasons    {reasons}",
         f"rate       {rate_words(summary['fps'])} frames/s",

@@ -275,7 +275,7 @@ def test_a_folder_without_one_readable_image_is_all_uninspected(tmp_path: Path) 
 def test_a_grab_without_a_picture_or_fault_is_a_camera_fault(tmp_path: Path, monkeypatch) -> None:
     def read(self):
         self._at += 1
-        images = [None, np.full((40, 60), 128, np.uint8)]
+        images = [None, np.arange(100, 160, dtype=np.uint8)[None].repeat(40, axis=0)]
         return files.grab_of(images[self._at - 1], "made") if self._at <= 2 else None
 
     monkeypatch.setattr(files.ImageFolder, "read", read)

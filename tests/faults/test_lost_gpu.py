@@ -70,7 +70,9 @@ def run_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, openings: Openings
     package = fake_gpu.rule_package(tmp_path / "rule")
     (tmp_path / "in").mkdir()
     for number, gray in enumerate(grays):
-        cv2.imwrite(str(tmp_path / "in" / f"{number:02d}.png"), np.full((40, 60), gray, np.uint8))
+        picture = np.full((40, 60), gray, np.uint8)
+        picture[20, 30] = 100  # one value all over is no picture
+        cv2.imwrite(str(tmp_path / "in" / f"{number:02d}.png"), picture)
     return run_station(parts.line_config(tmp_path, str(tmp_path / "in"), model={"package": package.path}))
 
 

@@ -87,7 +87,9 @@ class FakeCapture:
     def read(self) -> tuple[bool, np.ndarray]:
         time.sleep(0.03)
         self.count += 1
-        return True, np.full((40, 60, 3), 100 + self.count % 50, np.uint8)
+        picture = np.full((40, 60, 3), 100 + self.count % 50, np.uint8)
+        picture[-1, -1] = 90  # one value all over is no picture
+        return True, picture
 
     def release(self) -> None:
         pass

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inspector.errors import UsageError
-from inspector.speed import LineFacts, conditions
+from inspector.speed import Condition, LineFacts, conclusion, conditions
 
 WEB = LineFacts(
     frame=(1000, 2000), view_mm=(100.0, 200.0), defect_mm=0.5, rate=10.0, speed_mm_s=500.0, exposure_ms=0.1
@@ -27,16 +27,20 @@ def lines(draw: st.DrawFn) -> LineFacts:
         return draw(st.floats(least, most))
 
     height, width = number(1, 2000), number(1, 2000)
+    frame = draw(st.tuples(st.integers(16, 9000), st.integers(16, 9000)))
+    view = draw(st.sampled_from([(height, width), (height, None), (None, width)]))
+    sides = (view[0] or width * frame[0] / frame[1], view[1] or height * frame[1] / frame[0])
     return LineFacts(
-        frame=(draw(st.integers(16, 9000)), draw(st.integers(16, 9000))),
-        view_mm=draw(st.sampled_from([(height, width), (height, None), (None, width)])),
-        defect_mm=number(0.01, 20),
+        frame=frame,
+        view_mm=view,
+        defect_mm=min(sides) * number(0.0001, 1),
         rate=number(0.05, 400),
         speed_mm_s=number(0.1, 20_000),
         exposure_ms=number(0.001, 50),
         along=draw(st.integers(0, 1)),
         by_part=draw(st.booleans()),
         most_blur_px=number(0.1, 5),
+        square=False,
     )
 
 
@@ -56,10 +60,16 @@ def test_a_web_line_by_hand() -> None:
 @pytest.mark.parametrize(
     ("change", "name", "state"),
     [
-        ({"defect_mm": 0.29}, "defect", "warn"),
-        ({"defect_mm": 0.09}, "defect", "fail"),
+        ({"defect_mm": 0.5}, "defect", "ok"),
+        ({"defect_mm": 0.499}, "defect", "warn"),
+        ({"defect_mm": 0.3}, "defect", "warn"),  # 2.9999999999999996 px to the processor
+        ({"defect_mm": 0.299}, "defect", "fail"),
         ({"exposure_ms": 0.21}, "blur", "fail"),
-        ({"exposure_ms": 101.0, "most_blur_px": 1000.0}, "exposure", "fail"),
+        ({"exposure_ms": 0.21, "most_blur_px": 2.0}, "blur", "warn"),
+        ({"exposure_ms": 0.2, "most_blur_px": 2.0}, "blur", "ok"),
+        ({"exposure_ms": 101.0, "speed_mm_s": 0.5}, "exposure", "fail"),
+        ({"exposure_ms": 100.0, "speed_mm_s": 0.5}, "exposure", "fail"),
+        ({"exposure_ms": 99.0, "speed_mm_s": 0.5}, "exposure", "ok"),
         ({"rate": 4.9}, "belt", "fail"),
         ({"overlap_mm": 51.0}, "belt", "fail"),
         ({"overlap_mm": 50.0}, "belt", "ok"),
@@ -95,8 +105,53 @@ def test_part_by_part_the_belt_between_is_nobodys_business() -> None:
 def test_one_side_of_the_view_makes_square_pixels_and_the_coarser_side_counts() -> None:
     facts = replace(WEB, view_mm=(None, 200.0))
     assert facts.scale == WEB.scale and facts.length_mm == 100
-    assert replace(WEB, view_mm=(200.0, 200.0)).defect_px == pytest.approx(2.5)
-    assert replace(WEB, view_mm=(200.0, 200.0), along=1).blur_px == pytest.approx(0.5)
+    oblong = replace(WEB, view_mm=(200.0, 200.0), square=False)
+    assert oblong.defect_px == pytest.approx(2.5)
+    assert replace(oblong, along=1).blur_px == pytest.approx(0.5)
+
+
+def test_oblong_pixels_are_refused_unless_they_are_meant() -> None:
+    """A size with height and width turned round gave a contract for pixels that no camera has."""
+    words = r"pixels of 0\.2 x 0\.05 mm \(height x width\), one side 300 % longer, .*; turn the size or"
+    with pytest.raises(UsageError, match=words):
+        replace(WEB, view_mm=(200.0, 100.0))
+    with pytest.raises(UsageError, match="; correct the size or the view, or say with --non-square-pixels"):
+        replace(WEB, view_mm=(100.0, 100.0))
+    assert replace(WEB, view_mm=(102.9, 200.0)).oblong == pytest.approx(0.029)
+    with pytest.raises(UsageError, match=r"3\.1 % longer"):
+        replace(WEB, view_mm=(103.1, 200.0))
+    meant = replace(WEB, view_mm=(200.0, 200.0), defect_mm=1.0, square=False)
+    (said,) = (one for one in conditions(meant, 50.0) if one.name == "pixels")
+    assert (said.state, said.words) == ("ok", "one side is 100 % longer, as --non-square-pixels says")
+    assert "pixels" not in states(replace(WEB, square=False))
+
+
+def test_a_defect_larger_than_the_view_is_refused() -> None:
+    assert states(replace(WEB, defect_mm=100.0))["defect"] == "ok"
+    with pytest.raises(UsageError, match=r"smallest defect 100\.1 mm wide .* a view of 100 x 200 mm"):
+        replace(WEB, defect_mm=100.1)
+
+
+def test_each_failing_condition_says_why() -> None:
+    facts = replace(WEB, defect_mm=0.27, exposure_ms=120.0, most_blur_px=2.0)
+    said = {one.name: one.words for one in conditions(facts, 250_432.0)}
+    assert said["defect"] == "the smallest defect is 2.7 px wide, at least 3 are needed to find it"
+    assert said["blur"] == "a part moves 600.00 px while exposed, limit 2 px"
+    assert said["exposure"] == (
+        "exposed for 120 ms, longer than the 100 ms between two frames, so no camera gives this rate"
+    )
+    assert said["time"].startswith("computing takes 250,432 ms, 250,432 % of the 100 ms")
+    same = {one.name: one.words for one in conditions(replace(facts, exposure_ms=100.0), 50.0)}
+    assert same["exposure"].startswith("exposed for 100 ms, all the 100 ms between two frames")
+
+
+def test_the_conclusion_is_the_worst_condition() -> None:
+    def of(*states: str) -> str:
+        return conclusion(Condition("time", state, "") for state in states)
+
+    assert (of(), of("ok"), of("ok", "warn"), of("warn", "fail", "ok")) == (
+        "holds", "holds", "doubtful", "fails",
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from inspector.units import in_unit, remedy, unit_of
+from inspector.units import in_unit, remedy, shown, unit_of
 
 
 @pytest.mark.parametrize(
@@ -61,3 +61,10 @@ def test_the_remedy_names_unit_and_value() -> None:
     assert remedy("view-width-mm", "20cm") == "it counts in mm and takes no unit: 20cm is 200"
     assert remedy("deadline_ms", "soon") == "it counts in ms and takes no unit"
     assert remedy("policy", "20cm") == ""
+
+
+def test_a_measure_is_never_shown_as_a_power_of_ten() -> None:
+    values = (0.10416667, 12.5, 4.0, 0.0, -3.0, 0.000012345, 205_543.21, 1e7)
+    assert [shown(value) for value in values] == [
+        "0.1042", "12.5", "4", "0", "-3", "0.00001234", "205,543", "10,000,000",
+    ]  # fmt: skip

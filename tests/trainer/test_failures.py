@@ -21,7 +21,7 @@ from trainer.ranks import Ranks
 
 
 def raising(error: BaseException) -> Any:
-    def fails(*_: object) -> None:
+    def fails(*_: object, **__: object) -> None:
         raise error
 
     return fails

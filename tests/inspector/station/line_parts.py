@@ -79,6 +79,7 @@ def gray_folder(folder: Path, grays: list[int | None], size: tuple[int, int] = (
             continue
         image = np.full(size, 128, np.uint8)
         image[0, 0] = 100 + number % 100  # neighbours differ
+        image[-1, -1] = 90  # and none has one value all over, which is no picture
         if gray < 13:
             image[10:20, 10:20] = gray
         cv2.imwrite(str(path), image)

@@ -259,7 +259,7 @@ def test_a_truncated_video_is_said_aloud_and_in_the_ledger(
 
     writer = cv2.VideoWriter(str(tmp_path / "w.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 30, (60, 40))
     for _ in range(30):
-        writer.write(np.full((40, 60, 3), 128, np.uint8))
+        writer.write(np.arange(100, 160, dtype=np.uint8)[None, :, None].repeat(40, axis=0).repeat(3, axis=2))
     writer.release()
     whole = (tmp_path / "w.avi").read_bytes()
     cut = tmp_path / "cut.avi"
