@@ -82,8 +82,8 @@ class Intake:
         return image, self._black(image) or _blank(image) or frozen
 
     def _black(self, image: Image) -> Reason | None:
-        level = self._config.black_level
-        brighter = _few_outside(image, (0,) * 3, (level,) * 3)
+        level, planes = self._config.black_level, image.shape[2] if image.ndim == 3 else 1
+        brighter = _few_outside(image, (0,) * planes, (level,) * planes)
         if brighter is None:
             return None
         pixels = counted(image.shape[0] * image.shape[1], "pixel")
