@@ -8,6 +8,7 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -263,6 +264,43 @@ def test_a_first_frame_of_another_size_than_announced_gets_its_own_plan(tmp_path
 def test_a_black_line_never_passes(tmp_path: Path) -> None:
     run_station(parts.line_config(tmp_path, "sim:?fps=30&size=40x60&frames=6&fault=black@1-6"))
     assert set(words(tmp_path)) == {"black"}
+
+
+def test_a_live_camera_that_freezes_is_seen_at_defaults(tmp_path: Path) -> None:
+    """It gave PASS for ever: frozen_frames had to be set by somebody who thought of it."""
+    source = "sim:?fps=15&size=40x60&frames=14&fault=frozen@3-14"
+    summary = run_station(parts.line_config(tmp_path, source))
+    found = words(tmp_path)
+    first = found.index("frozen")
+    assert 4 <= first <= 6 and set(found[first:]) == {"frozen"}
+    assert summary.tally.warnings == []
+
+
+def test_a_covered_lens_and_a_light_stuck_full_on_are_seen_at_defaults(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    noise = np.random.default_rng(0)
+    for number in range(2):
+        dark = noise.integers(0, 4, (120, 160), np.uint8)
+        dark[50, 70] = 255  # a hot pixel, as most sensors have one
+        cv2.imwrite(str(tmp_path / "in" / f"{number}.png"), dark)
+    cv2.imwrite(str(tmp_path / "in" / "2.png"), np.full((120, 160), 255, np.uint8))
+    summary = run_station(parts.line_config(tmp_path, str(tmp_path / "in")))
+    assert words(tmp_path) == ["black", "black", "camera"]
+    assert "(black 2, camera 1), so nothing was judged; look at light and lens" in str(summary.error)
+    for number in range(2):
+        (tmp_path / "in" / f"{number}.png").unlink()
+    summary = run_station(parts.line_config(tmp_path, str(tmp_path / "in")))
+    assert "look at the camera, its light and its exposure" in str(summary.error)
+
+
+@pytest.mark.parametrize(("frozen_frames", "said"), [(0, True), (5, False)])
+def test_a_line_that_would_not_see_a_frozen_camera_says_so_at_its_start(
+    tmp_path: Path, frozen_frames: int, said: bool
+) -> None:
+    camera = {"frozen_frames": frozen_frames}
+    summary = run_station(parts.line_config(tmp_path, "sim:?fps=30&size=40x60&frames=2", camera=camera))
+    assert any("frozen_frames = 0, so a camera that" in one for one in summary.tally.warnings) == said
+    assert ("config_warning" in event_kinds(tmp_path, summary.run_id)) == said
 
 
 def test_a_folder_without_one_readable_image_is_all_uninspected(tmp_path: Path) -> None:

@@ -216,6 +216,13 @@ def test_a_budget_wider_than_the_screen_leaves_out_the_smallest_shares(
     assert whole in facts_text(beat, 60).plain
 
 
+def test_frames_that_the_camera_lost_are_said_to_have_no_verdict() -> None:
+    good = with_beat()
+    assert "frames/s   gaps 0" in facts_text(good, 43).plain and "verdict" not in facts_text(good, 43).plain
+    lost = facts_text(replace(good, gaps=37), 43).plain.splitlines()
+    assert lost[2].endswith("frames/s  gaps 37, no verdict") and max(map(len, lost)) <= 43
+
+
 def test_a_budget_that_nothing_limits_is_shown_in_milliseconds_and_none_is_left_out() -> None:
     beat = with_beat(budget_ms={"infer": 87.0, "judge": 4.0, "record": 9.0, "total": 101.0})
     assert "budget   infer 87  judge 4  record 9 ms" in facts_text(beat, 43).plain

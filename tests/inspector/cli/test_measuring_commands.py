@@ -20,6 +20,7 @@ from inspector.engine.fake import FakeEngine
 from inspector.engine.measured import KeptPlan
 from inspector.errors import UsageError
 from inspector.package import ModelPackage
+from inspector.station.intake import UNWATCHED
 from inspector.tiling import Geometry
 
 
@@ -173,6 +174,19 @@ def test_doctor_looks_where_the_line_writes(tiny_package: ModelPackage, tmp_path
     found = findings(tiny_package, ledger)
     assert found["ledger"][0] == "ok" and found["evidence"][0] == "fail"
     assert str(ledger / "evidence") in found["evidence"][1]
+
+
+@pytest.mark.parametrize(
+    ("source", "frozen_frames", "warns"),
+    [("0", 0, True), ("0", 5, False), ("", 0, False), ("gone.mp4", 0, False)],
+)
+def test_doctor_says_that_a_frozen_camera_would_not_be_seen(
+    tiny_package: ModelPackage, tmp_path: Path, source: str, frozen_frames: int, warns: bool
+) -> None:
+    """Of a live camera: files may hold one picture twice. Nothing is opened for that."""
+    camera = {"source": source or str(tmp_path), "frozen_frames": frozen_frames}
+    said = findings(tiny_package, tmp_path, camera=camera).get("frozen")
+    assert said == (("warn", UNWATCHED) if warns else None)
 
 
 def test_doctor_finds_what_would_end_the_line(tiny_package: ModelPackage, tmp_path: Path) -> None:

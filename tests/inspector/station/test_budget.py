@@ -105,8 +105,14 @@ def test_the_deadline_warns_as_well_and_of_a_file_too() -> None:
     line = Line(deadline_ms=100.0, live=False)
     assert line.run(50) is None
     kind, words = line.run(70) or ("", "")
-    assert kind == "budget_warning" and "grab to commit uses 85% of the deadline" in words
+    assert kind == "budget_warning" and "grab to ledger uses 85% of the deadline" in words
     assert "between frames" not in words
+
+
+def test_more_than_all_of_the_time_is_late_and_not_close_to_it() -> None:
+    """`One frame in twenty is close to late: infer uses 181% of the frame period`."""
+    for load, said in ((95, "in twenty is close to late: infer uses 95%"), (181, "in twenty is late: infer")):
+        assert said in (Line().run(load) or ("", ""))[1]
 
 
 def test_a_few_frames_say_nothing_and_silence_leaves_the_warning_as_it_is() -> None:

@@ -14,7 +14,9 @@ import pytest
 from click.testing import CliRunner
 from line_parts import fake_serving, gray_folder, line_config, rows
 
+from inspector.cli.audit import audit
 from inspector.cli.report import report
+from inspector.counting import lost_words
 from inspector.db.connect import open_ledger
 from inspector.db.figures import figures
 from inspector.db.queries import events, gaps, health, is_alive
@@ -156,6 +158,11 @@ def test_faults_of_the_simulator_arrive_as_reasons(tmp_path: Path) -> None:
     ledger = open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
     assert sum(gap.count for gap in gaps(ledger, summary.run_id)) == summary.tally.gaps
     ledger.dispose()
+    never_seen = f"{lost_words(summary.tally.gaps)}\n"
+    assert f"\nlost       {never_seen}" in summary.text()
+    for command, begins in ((report, "Lost by the camera: "), (audit, "LOST     ")):
+        said = CliRunner().invoke(command, ["--db", str(tmp_path / "ledger.db")], standalone_mode=False)
+        assert f"\n{begins}{never_seen}" in said.stdout
 
 
 def test_frames_that_fill_the_memory_go_from_engine_to_recorder_alone(
@@ -324,7 +331,7 @@ def test_without_an_inspected_frame_there_is_no_latency(tmp_path: Path) -> None:
     summary = run_station(line_config(tmp_path, str(gray_folder(tmp_path / "in", [None]))))
     assert summary.json()["latency_ms"] == {"p50": None, "p95": None, "p99": None, "max": None}
     assert "latency    none" in summary.text()
-    assert "frames     1 grabbed, none inspected, 0 lost by the camera" in summary.text()
+    assert "frames     1 grabbed, none inspected, 0 lost by the camera\nverdicts" in summary.text()
 
 
 @pytest.mark.parametrize(

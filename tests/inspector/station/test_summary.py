@@ -8,7 +8,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from inspector.counting import Latencies, ReasonCount, counted, rate_words, reasons_text
+from inspector.counting import (
+    Latencies,
+    ReasonCount,
+    counted,
+    latency_text,
+    lost_words,
+    rate_words,
+    reasons_text,
+)
 from inspector.recorder import Recorded
 from inspector.station.summary import Tally
 from inspector.types import Defect, Fault, Frame, Inspection, Reason, Verdict, VerdictWord
@@ -108,6 +116,22 @@ def test_counts_have_the_number_of_their_noun() -> None:
         "2 frames",
         "1,200 frames",
     ]
+
+
+def test_frames_that_the_camera_lost_are_said_to_have_no_verdict() -> None:
+    """`2 lost by the camera` beside verdicts that add up let a reader think that all parts were judged."""
+    assert lost_words(0) == ""
+    assert lost_words(1) == (
+        "1 frame never reached the line and has no verdict, so parts on it were not inspected"
+    )
+    assert lost_words(2) == (
+        "2 frames never reached the line and have no verdict, so parts on them were not inspected"
+    )
+
+
+def test_a_latency_says_where_it_ends() -> None:
+    said = latency_text({"p50": 21.04, "p95": 30.0, "p99": 31.0, "max": 40.0})
+    assert said.startswith("p50 21.0  p95 30.0") and "before the disk confirms it" in said
 
 
 def test_a_slow_rate_is_not_said_as_none() -> None:
