@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from typing import TextIO
+
+NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
+"""What a file system without locks answers."""
 
 
 def lock_or_holder(file: TextIO) -> str | None:
@@ -22,3 +26,15 @@ def lock_or_holder(file: TextIO) -> str | None:
     file.write(str(os.getpid()))
     file.flush()
     return None
+
+
+def wait_for_lock(file: TextIO) -> None:
+    """Locks the file once no other process holds it, until it is closed; not where there are no locks.
+
+    Raises OSError.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise

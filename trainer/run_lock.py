@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from inspector.errors import UsageError
-from inspector.lock_file import lock_or_holder
+from inspector.lock_file import NO_LOCKS, lock_or_holder
 from trainer.checkpoint import writing
 
 LOCK = "run.lock"
-_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
-"""What a file system without locks answers; a run goes on there unlocked."""
 
 
 @contextmanager
@@ -29,7 +26,7 @@ def run_locked(run: Path) -> Iterator[None]:
         try:
             holder = lock_or_holder(file)
         except OSError as error:
-            if error.errno not in _NO_LOCKS:
+            if error.errno not in NO_LOCKS:  # without locks a run goes on unlocked
                 raise
             holder = None
         if holder is not None:

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,11 +56,19 @@ def write_blob(path: Path, model: bytes) -> None:
     """Keep the model, whole or not at all; where the disk does not take it, the next start compiles."""
     try:
         write_whole(path, hashlib.sha256(model).digest() + model)
-        by_use = sorted(path.parent.glob("*.model"), key=lambda file: file.stat().st_mtime)
-        for old in by_use[:-KEPT]:
-            old.unlink()
+        _drop_oldest(path.parent)
     except OSError as error:
         _LOG.warning(
             "The compiled model cannot be kept in %s (%s); each start compiles it.",
             path.parent, error.strerror,
         )  # fmt: skip
+
+
+def _drop_oldest(folder: Path) -> None:
+    """Keep the KEPT that were used last. Another process may do the same at this moment."""
+    used: dict[Path, float] = {}
+    for file in folder.glob("*.model"):
+        with suppress(FileNotFoundError):
+            used[file] = file.stat().st_mtime
+    for old in sorted(used, key=used.__getitem__)[:-KEPT]:
+        old.unlink(missing_ok=True)

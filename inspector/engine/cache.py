@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from inspector.durable import durable_file, sync_folder
+from inspector.lock_file import wait_for_lock
 
 CACHE_VARIABLE = "INSPECTION_CACHE"
 LOCK = ".lock"
@@ -48,10 +48,10 @@ def only_writer(folder: Path) -> Iterator[None]:
     """Waits until no other process is in such a block for this folder of the cache, and makes the folder.
 
     For what looks whether a file is there before it writes it; to be left soon. The lock goes with the
-    process that holds it, however that ends. Raises OSError where the folder cannot be written or its
-    file system has no locks.
+    process that holds it, however that ends; where the file system has no locks, nobody waits. Raises
+    OSError where the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with (folder / LOCK).open("a", encoding="ascii") as file:
+        wait_for_lock(file)
         yield

@@ -91,6 +91,18 @@ def test_models_unused_for_longest_go_first(tmp_path: Path, monkeypatch: pytest.
     assert kept(tmp_path) == [paths[0], paths[2]]
 
 
+def test_a_model_that_another_process_dropped_meanwhile_is_no_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A start said that nothing could be kept where all was well."""
+    glob = Path.glob
+    monkeypatch.setattr(
+        Path, "glob", lambda folder, what: [folder / "dropped just now.model", *glob(folder, what)]
+    )
+    blobs.write_blob(tmp_path / "new.model", b"model")
+    assert caplog.text == "" and blobs.read_blob(tmp_path / "new.model") == b"model"
+
+
 def test_latency_and_throughput_in_openvinos_words() -> None:
     latency = CompileOptions("f32", threads=3).properties()
     assert latency["PERFORMANCE_HINT"] == "LATENCY" and latency["NUM_STREAMS"] == 1
