@@ -17,6 +17,7 @@ from inspector.durable import disk_remedy
 from inspector.errors import DiskRefused, LedgerError
 from inspector.evidence import EvidenceFolder, RecentFrames
 from inspector.types import Fault, Inspection, Reason, Verdict, VerdictWord
+from inspector.units import shown
 
 if TYPE_CHECKING:
     from inspector.config import RecordingConfig
@@ -141,7 +142,7 @@ def in_time(inspection: Inspection, deadline_ms: float | None) -> Inspection:
     age_ms = (time.monotonic_ns() - inspection.frame.mono_ns) / 1e6
     if deadline_ms is None or age_ms <= deadline_ms or inspection.verdict.word is VerdictWord.UNINSPECTED:
         return inspection
-    words = f"waited for the ledger until {age_ms:.0f} ms after the grab, limit {deadline_ms:g} ms"
+    words = f"waited for the ledger until {age_ms:.0f} ms after the grab, limit {shown(deadline_ms)} ms"
     return _uninspected(inspection, Reason(Fault.LATE.value, words))
 
 

@@ -18,6 +18,7 @@ from inspector.needed import inspected_pixels, needed_tiles, reached_tiles
 from inspector.package import ModelPackage
 from inspector.tiling import TilePlan
 from inspector.types import Fault, Frame, Image, Inspection, Reason, Segmentation, Verdict, VerdictWord
+from inspector.units import shown
 from inspector.verdict import judge
 from inspector.zones import Zones
 
@@ -140,7 +141,8 @@ class Pipeline:
         age_ms = (time.monotonic_ns() - frame.mono_ns) / 1e6
         if deadline_ms is None or age_ms <= deadline_ms:
             return None
-        return Reason(Fault.LATE.value, f"judged {age_ms:.0f} ms after the grab, limit {deadline_ms:g} ms")
+        words = f"judged {age_ms:.0f} ms after the grab, limit {shown(deadline_ms)} ms"
+        return Reason(Fault.LATE.value, words)
 
 
 def refused(frame: Frame, fault: Fault | Reason, words: str = "") -> Inspection:
@@ -166,8 +168,8 @@ def check_recipe(recipe: Recipe, package: ModelPackage) -> None:
     for axis, at_training, now in zip("yx", trained, here, strict=True):
         if abs(now - at_training) > LARGEST_SCALE_DIFFERENCE * at_training:
             raise Refused(
-                f"{package.path} was trained at {at_training:g} mm per pixel ({axis}) and the camera sees"
-                f" {now:g}, more than 10 % away; correct recipe.mm_per_px or train at this scale."
+                f"{package.path} was trained at {shown(at_training)} mm per pixel ({axis}) and the camera"
+                f" sees {shown(now)}, more than 10 % away; correct recipe.mm_per_px or train at this scale."
             )
 
 

@@ -33,6 +33,7 @@ from inspector.package import (
     write_package,
 )
 from inspector.tiling import Geometry
+from inspector.units import shown
 from trainer.checkpoint import TrainedNetwork
 from trainer.release import INPUT, PROB, PROB_F32, ReleaseGraph, release_graph, released, to_onnx
 
@@ -67,12 +68,12 @@ class HalfReport:
         remedy = "train again with more weight decay or a lower learning rate"
         if self.largest_weight > LARGEST_HALF:
             raise Refused(
-                f"A weight of {self.largest_weight:.4g} does not fit half precision (65504); {remedy}."
+                f"A weight of {shown(self.largest_weight)} does not fit half precision (65504); {remedy}."
             )
         if self.largest_activation > LARGEST_HALF / HALF_HEADROOM:
             raise Refused(
-                f"An activation of {self.largest_activation:.4g} in {self.layer} comes too near the largest"
-                f" half (limit {LARGEST_HALF / HALF_HEADROOM:.0f}); {remedy}."
+                f"An activation of {shown(self.largest_activation)} in {self.layer} comes too near the"
+                f" largest half (limit {LARGEST_HALF / HALF_HEADROOM:.0f}); {remedy}."
             )
         if not self.finite:
             raise Refused(f"Half precision gives values that are not finite on the golden tiles; {remedy}.")
@@ -176,7 +177,7 @@ def check_export(
         rounding = float(np.abs(prob - 255.0 * found).max())
         if not difference <= limit or not rounding <= 0.51:
             raise Refused(
-                f"The exported graph differs from the network by {difference:.4f} (limit {limit:.4g})"
+                f"The exported graph differs from the network by {difference:.4f} (limit {shown(limit)})"
                 f" and rounds by {rounding:.2f} levels (limit 0.51); report this with the run's config."
             )
 

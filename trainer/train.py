@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from inspector.tiling import Geometry
+from inspector.units import shown
 from trainer.checkpoint import save_last
 from trainer.config import FitConfig, from_toml, to_toml
 from trainer.failures import memory_told, peers_told
@@ -196,7 +197,7 @@ class Training:
             self._learner.whole = False
             raise Diverged(
                 f"The training has diverged: for the last steps up to {mark.step} the loss stays far above"
-                f" its best ({loss:.3g} against {mark.watch.best:.3g})."
+                f" its best ({shown(loss)} against {shown(mark.watch.best)})."
             )
         mark.losses.append(loss)
         report.step(mark.step, progress, self._schedule.left_s(mark.step), loss)

@@ -15,6 +15,7 @@ import click
 
 from inspector.durable import disk_remedy, nearest_folder, try_writing
 from inspector.errors import InspectionError
+from inspector.units import shown
 
 if TYPE_CHECKING:
     from inspector.config import LineConfig
@@ -273,7 +274,7 @@ def _plan(config: LineConfig, frame: tuple[int, int]) -> Iterator[Finding]:
     found = f"tiles of {tile}, {kept.frame_ms:.0f} ms a frame, measured on {kept.made_utc[:10]}"
     deadline_ms = config.recipe.deadline_ms
     if deadline_ms is not None and kept.frame_ms > deadline_ms:
-        words = f"{found}: more than recipe.deadline_ms = {deadline_ms:g}, so frames will be late"
+        words = f"{found}: more than recipe.deadline_ms = {shown(deadline_ms)}, so frames will be late"
         yield Finding("plan", "warn", words, "raise the deadline, or take a faster computer")
     elif kept.doubt is not None:
         yield Finding("plan", "warn", f"{found} while others had {kept.others:.0%} of the processor",

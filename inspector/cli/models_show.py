@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from inspector.cli.validation import class_texts, validation_text, validation_warning
+from inspector.units import shown
 
 if TYPE_CHECKING:
     from inspector.engine.compiled import CompiledEngine
@@ -132,7 +133,7 @@ def _certificate_text(one: dict[str, Any]) -> str:
     if one["precision"] == "int8" and len(one["layers"]) > 1:
         text += f", only {one['layers']['int8']} of {sum(one['layers'].values())} convolutions in int8"
     if one["precision"] == "fp16":
-        text += f", inner values to {one['activation']:.4g} of {LARGEST_HALF:.0f}"
+        text += f", inner values to {shown(one['activation'])} of {LARGEST_HALF:.0f}"
     return text
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inspector.errors import UsageError
+from inspector.units import shown
 
 if TYPE_CHECKING:
     from inspector.package import ModelPackage
@@ -169,9 +170,9 @@ def selftest(seams: bool, model: Path, cases: int, precision: str, seed: int, as
     else:
         what = "int8 before it is rounded to levels" if package.in_8_bits else "float32"
         click.echo(
-            f"{figures['cases']} cases, tiled against whole: {what} differs by {figures['max_abs_f32']:.2g}"
-            f" (promise {MOST_F32:g}), served in {served} by {figures['max_levels_release']} of 256 levels"
-            f" (promise {MOST_LEVELS}), {figures['mask_pixels_changed']} mask pixels changed:"
-            f" {'holds' if holds else 'DOES NOT HOLD'}."
+            f"{figures['cases']} cases, tiled against whole: {what} differs by"
+            f" {shown(figures['max_abs_f32'])} (promise {shown(MOST_F32)}), served in {served} by"
+            f" {figures['max_levels_release']} of 256 levels (promise {MOST_LEVELS}),"
+            f" {figures['mask_pixels_changed']} mask pixels changed: {'holds' if holds else 'DOES NOT HOLD'}."
         )
     return 0 if holds else 1

@@ -22,6 +22,7 @@ from inspector.engine.parity import Parity, measure
 from inspector.engine.protocol import Engine, EngineInfo
 from inspector.errors import CertificateError
 from inspector.package import HALF_HEADROOM, LARGEST_HALF, ModelPackage
+from inspector.units import shown
 
 _LOG = logging.getLogger(__name__)
 
@@ -189,7 +190,7 @@ def _refuse_unsafe_half(info: EngineInfo, package: ModelPackage) -> None:
         )
     if not activation <= limit:  # false for NaN as well
         raise CertificateError(
-            f"{what} is not safe: inner values reach {activation:.4g} on the golden tiles, the limit is"
+            f"{what} is not safe: inner values reach {shown(activation)} on the golden tiles, the limit is"
             f" {limit:.0f} ({HALF_HEADROOM:.0f} times below the largest half); {remedy}."
         )
 

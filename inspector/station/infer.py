@@ -15,6 +15,7 @@ from inspector.recorder import Recorder
 from inspector.station.control import Control, submit_last
 from inspector.station.mailbox import Mailbox
 from inspector.types import Fault, Frame, Segmentation
+from inspector.units import shown
 
 if TYPE_CHECKING:
     from inspector.config import LineConfig
@@ -93,11 +94,11 @@ class InferStage:
         began = time.monotonic_ns()
         age = (began - frame.mono_ns) / 1e6
         if self._stale_ms is not None and age > self._stale_ms:
-            words = f"The frame was {age:.0f} ms old on reaching the engine, limit {self._stale_ms:g} ms."
-            return self._refuse(frame, Fault.STALE, words)
+            words = f"The frame was {age:.0f} ms old on reaching the engine"
+            return self._refuse(frame, Fault.STALE, f"{words}, limit {shown(self._stale_ms)} ms.")
         if self._deadline_ms is not None and age > self._deadline_ms:
-            words = f"The frame was {age:.0f} ms old before it was computed, limit {self._deadline_ms:g} ms."
-            return self._refuse(frame, Fault.LATE, words)
+            words = f"The frame was {age:.0f} ms old before it was computed"
+            return self._refuse(frame, Fault.LATE, f"{words}, limit {shown(self._deadline_ms)} ms.")
         try:
             found = self._segment(frame)
         except EngineError as error:

@@ -21,6 +21,7 @@ from inspector.package import ModelPackage, load_package
 from inspector.station.infer import Serving
 from inspector.station.intake import unwatched
 from inspector.types import Grab
+from inspector.units import shown
 from inspector.zones import Zones, check_zones
 
 if TYPE_CHECKING:
@@ -118,8 +119,8 @@ def plan_warnings(config: LineConfig, package: ModelPackage, size: tuple[int, in
     if deadline_ms is not None and kept.frame_ms > deadline_ms:
         found.append(
             f"A frame of {size[0]}x{size[1]} takes about {kept.frame_ms:.0f} ms on this machine, more than"
-            f" recipe.deadline_ms = {deadline_ms:g}, so frames will be UNINSPECTED(late); raise the deadline,"
-            " or see `inspector plan` for what this computer can do."
+            f" recipe.deadline_ms = {shown(deadline_ms)}, so frames will be UNINSPECTED(late); raise the"
+            " deadline, or see `inspector plan` for what this computer can do."
         )
     if kept.doubt is not None:
         found.append(f"The plan of {kept.made_utc[:10]} is doubtful: {kept.doubt}.")

@@ -200,6 +200,13 @@ def test_a_package_of_another_scale_is_refused(here: tuple[float, float], refuse
     Pipeline(trained, engine, PLAN, Recipe())
 
 
+def test_a_scale_under_a_microscope_is_no_power_of_ten() -> None:
+    """`was trained at 5e-05 mm per pixel`."""
+    trained, engine = package(mm_per_px=(5e-5, 5e-5)), FakeEngine(2, GEOMETRY, PLAN.input)
+    with pytest.raises(Refused, match=r"trained at 0\.00005 mm per pixel \(y\) .* sees 0\.00008, more"):
+        Pipeline(trained, engine, PLAN, Recipe(mm_per_px=(8e-5, 8e-5)))
+
+
 def test_memory_beside_the_frame_is_two_bytes_a_pixel_a_tile_and_a_band() -> None:
     """Six megapixels and twelve classes, whose probabilities alone would be 72 MB."""
     names = tuple(f"class {k}" for k in range(12))

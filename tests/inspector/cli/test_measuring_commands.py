@@ -36,7 +36,7 @@ def test_bench_says_what_the_design_lists(tiny_package: ModelPackage) -> None:
     figures = last_json(result.stdout)
     assert set(figures) == {
         "frame", "tile", "tiles", "engine", "mpx_per_s", "engine_only_mpx_per_s", "efficiency",
-        "overhead_cpu_ms", "latency_ms", "rss_mb",
+        "overhead_cpu_ms", "latency_ms", "rss_mb", "others_share", "doubts",
     }  # fmt: skip
     assert figures["frame"] == {"h": 100, "w": 140}
     assert figures["tile"] == {"h": 140, "w": 180}
@@ -82,7 +82,7 @@ def test_seams_of_an_int8_package_are_not_called_those_of_float32(tiny_int8_pack
     result = CliRunner().invoke(selftest, arguments, standalone_mode=False)
     assert result.return_value == 0 and "float32" not in result.stdout
     assert "int8 before it is rounded to levels differs by" in result.stdout
-    assert "served in int8 by" in result.stdout
+    assert "(promise 0.00001), served in int8 by" in result.stdout
 
 
 def test_seams_are_seen_when_tiles_are_cut_one_pixel_off(
