@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from inspector.types import Reason
+from inspector.units import shown
 from inspector.verdict import class_of
 
 _STEP = 1.001
@@ -23,7 +24,7 @@ _MOST_FORMS = 200
 
 def rate_words(fps: float) -> str:
     """Frames a second for people: `29.8`; `0.15` of a slow line, where 0.0 would say that it stands."""
-    return f"{fps:.1f}" if fps >= 1 or fps == 0 else f"{fps:.2g}"
+    return f"{fps:.1f}" if fps >= 1 or fps == 0 else shown(float(f"{fps:.2g}"))
 
 
 class Latencies:

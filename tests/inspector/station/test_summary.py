@@ -135,6 +135,6 @@ def test_a_latency_says_where_it_ends() -> None:
 
 
 def test_a_slow_rate_is_not_said_as_none() -> None:
-    assert [rate_words(fps) for fps in (0.0, 0.021, 0.149, 0.98, 1.0, 29.84)] == [
-        "0.0", "0.021", "0.15", "0.98", "1.0", "29.8",
+    assert [rate_words(fps) for fps in (0.0, 0.00002, 0.021, 0.149, 0.98, 1.0, 29.84)] == [
+        "0.0", "0.00002", "0.021", "0.15", "0.98", "1.0", "29.8",
     ]  # fmt: skip
