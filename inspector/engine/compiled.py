@@ -115,6 +115,12 @@ class CompiledEngine(Frozen):
         """The record as it is written."""
         return json.dumps({**self.model_dump(mode="json"), "id": self.id()}, indent=2) + "\n"
 
+    def fits(self, version: str | None, gpu: Gpu | None) -> bool:
+        """Whether this TensorRT compiled it on such a GPU, as far as these are known."""
+        return version in (None, self.version) and (
+            gpu is None or (gpu.name, gpu.compute_capability) == (self.gpu, self.compute_capability)
+        )
+
     def key(self) -> str:
         """Its place in the store: all that a further compilation would have to share to replace it."""
         fields = (
@@ -192,14 +198,20 @@ def stored_engines(package: ModelPackage) -> list[Stored | EngineCorrupt]:
     return [*good, *(one for one in found if isinstance(one, EngineCorrupt))]
 
 
-def plan_for_compiled(package: ModelPackage, frame: tuple[int, int]) -> TilePlan:
+def plan_for_compiled(
+    package: ModelPackage, frame: tuple[int, int], version: str | None = None, gpu: Gpu | None = None
+) -> TilePlan:
     """The cheapest plan for this frame among the tiles that engines were compiled for.
 
+    version, gpu: TensorRT and the GPU that would serve, None where that is not known. What was compiled
+    by another or for another counts only where nothing else is left, for the opening to refuse by name.
     Raises EngineNotCompiled, or EngineCorrupt where only damaged records are left.
     """
-    tiles = {one.record.tile for one in _readable(package, None)}
+    records = [one.record for one in _readable(package, None)]
+    fit = [one for one in records if one.fits(version, gpu)]
     geometry = package.geometry
-    plans = [plan_tiles(frame, (geometry.output(h), geometry.output(w)), geometry) for h, w in sorted(tiles)]
+    tiles = sorted({one.tile for one in fit or records})
+    plans = [plan_tiles(frame, (geometry.output(h), geometry.output(w)), geometry) for h, w in tiles]
     return min(plans, key=lambda plan: plan.input_px)
 
 

@@ -7,7 +7,9 @@ from types import ModuleType
 
 from inspector.config import ModelConfig
 from inspector.engine.compiled import plan_for_compiled
+from inspector.engine.cuda import cuda_runtime, probe_gpu
 from inspector.engine.memory import MB, MemoryModel
+from inspector.engine.tensorrt_api import installed_version
 from inspector.errors import ConfigError, MemoryLimitError, UsageError
 from inspector.needed import needed_tiles
 from inspector.package import ModelPackage
@@ -36,7 +38,7 @@ def choose_plan(
     """
     if settings.engine == "tensorrt":  # its maps lie on the GPU, and compiling saw that they fit
         chosen = settings.tile == "auto"
-        return plan_for_compiled(package, frame) if chosen else _asked_plan(package, frame, settings.tile)
+        return _compiled_plan(package, frame) if chosen else _asked_plan(package, frame, settings.tile)
     model = memory_model(package, settings, zones)
     limit = settings.memory_mb * MB
     on_gpu = _torch_gpu_tile_px(package) if settings.engine == "torch" else None
@@ -63,6 +65,15 @@ def choose_plan(
             f' model.memory_mb is {settings.memory_mb} MB; set model.tile = "auto" or raise the limit.'
         )
     return plan
+
+
+def _compiled_plan(package: ModelPackage, frame: tuple[int, int]) -> TilePlan:
+    """The cheapest plan that TensorRT was compiled for; what cannot be asked here, the opening refuses."""
+    try:
+        gpu = probe_gpu(cuda_runtime())
+    except UsageError:
+        gpu = None
+    return plan_for_compiled(package, frame, installed_version(), gpu)
 
 
 def _asked_plan(package: ModelPackage, frame: tuple[int, int], tile: str) -> TilePlan:

@@ -8,6 +8,7 @@ puts the reason into its log, so each message of ours carries the log's last err
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import logging
 import re
 import threading
@@ -173,6 +174,14 @@ def load_tensorrt(engine: str) -> TensorRt:
     if engine == "tensorrt":
         refuse_untested(trt.__version__)
     return trt
+
+
+def installed_version() -> str | None:
+    """The version of `tensorrt` as pip knows it, which loads nothing; None where pip does not have it."""
+    try:
+        return importlib.metadata.version("tensorrt")
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def refuse_untested(version: str) -> None:

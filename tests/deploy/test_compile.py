@@ -16,6 +16,8 @@ from deploy.compile import LINT, Request, compile_package
 from deploy.progress import Phases, ProgressLine
 from deploy.size import MB, bytes_per_input_px, plan_for_gpu, workspace_bytes
 from deploy.store import LOCK, compiling, store
+from inspector.config import ModelConfig
+from inspector.engine import planner
 from inspector.engine.cache import cache_folder
 from inspector.engine.compiled import (
     Batch,
@@ -29,6 +31,7 @@ from inspector.engine.compiled import (
 )
 from inspector.engine.cuda import Gpu, check, cuda_runtime, probe_gpu
 from inspector.errors import (
+    CompiledEngineError,
     CompileError,
     DeviceLost,
     EngineCorrupt,
@@ -234,6 +237,38 @@ def test_the_plan_takes_the_compiled_tile_that_costs_least(rule_package: ModelPa
     fake_gpu.store_plan(rule_package, (140, 220))
     assert plan_for_compiled(rule_package, (100, 180)).input == (140, 220)
     assert plan_for_compiled(rule_package, (20, 20)).input == (60, 60)
+
+
+@pytest.mark.parametrize(
+    "other", [{"version": "10.16.1.11"}, {"gpu": "NVIDIA Older"}, {"compute_capability": "8.6"}]
+)
+def test_an_engine_that_cannot_serve_here_does_not_choose_the_tile(
+    rule_package: ModelPackage, other: dict[str, str]
+) -> None:
+    """After an update of TensorRT the old engine was planned for, and refused, beside a new one."""
+    fake_gpu.store_plan(rule_package, (140, 220), **other)
+    here = "11.4.0.106", GPU
+    alone = plan_for_compiled(rule_package, (100, 180), *here)
+    with pytest.raises(CompiledEngineError, match="compile it again with"):  # nothing else: refused by name
+        find_compiled(rule_package, alone.input, *here)
+    fits = fake_gpu.store_plan(rule_package, (60, 60))
+    planned = plan_for_compiled(rule_package, (100, 180), *here)
+    assert planned.input == (60, 60) and find_compiled(rule_package, planned.input, *here) == fits
+    assert plan_for_compiled(rule_package, (100, 180)).input == (140, 220)  # where nobody knows what is here
+
+
+def test_the_line_plans_for_the_tensorrt_and_the_gpu_that_are_here(
+    rule_package: ModelPackage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_gpu.store_plan(rule_package, (140, 220), version="10.16.1.11")
+    fake_gpu.store_plan(rule_package, (144, 220), gpu="NVIDIA Older")
+    fake_gpu.store_plan(rule_package, (60, 60))
+    settings = ModelConfig(engine="tensorrt")
+    monkeypatch.setattr(planner, "installed_version", lambda: "11.4.0.106")
+    monkeypatch.setattr(planner, "cuda_runtime", lambda: fake_gpu.FakeCuda())
+    assert planner.choose_plan(rule_package, (100, 180), settings).input == (60, 60)
+    monkeypatch.setattr(planner, "cuda_runtime", lambda: fake_gpu.FakeCuda(devices=0))
+    assert planner.choose_plan(rule_package, (100, 180), settings).input == (144, 220)
 
 
 def test_probing_this_machine_gives_a_gpu_or_says_what_is_missing() -> None:
