@@ -7,6 +7,7 @@ or a signal is decided by rank 0, or by whoever was told to stop.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -135,5 +136,9 @@ def joined(device: str = "auto") -> Iterator[Ranks]:
         ) from error
     try:
         yield Ranks(rank, world, chosen, neighbours)
+    except BaseException:
+        # torchrun ends the others as soon as one has died: what this one has to say is said first.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise
     finally:
         dist.destroy_process_group()

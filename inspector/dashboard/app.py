@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import time
 from collections.abc import Callable
@@ -109,6 +110,7 @@ class DashboardApp(App[str]):
         self._refresh_s = refresh_s
         self._snapshot = Snapshot(0)
         self._reading = False
+        self._asking = asyncio.Lock()
 
     def compose(self) -> ComposeResult:
         yield Static(id="status", markup=False)
@@ -226,9 +228,11 @@ class DashboardApp(App[str]):
         else:
             self.post_message(Answered(words))
 
-    @work(thread=True)
-    def _do(self, what: Callable[[], str]) -> None:
-        self.post_message(Answered(what()))
+    @work
+    async def _do(self, what: Callable[[], str]) -> None:
+        # One after the other: of two flags for a frame the later one counts.
+        async with self._asking:
+            self.post_message(Answered(await asyncio.to_thread(what)))
 
     def on_answered(self, message: Answered) -> None:
         self.notify(message.words, markup=False, timeout=6)

@@ -48,6 +48,15 @@ runpy.run_module("trainer", run_name="__main__")
 """
 """Each look at the clock takes its time, more of it in process 1: a busy machine changes nothing."""
 
+SLOW_GOODBYE = """
+import runpy, time
+import torch.distributed as dist
+leave = dist.destroy_process_group
+dist.destroy_process_group = lambda: (time.sleep(3), leave())
+runpy.run_module("trainer", run_name="__main__")
+"""
+"""torchrun ends whoever is left within a second."""
+
 
 def torchrun(
     data: Path,
@@ -124,8 +133,9 @@ def wait_for_steps(process: subprocess.Popen[str], out: Path) -> None:
 
 
 def test_a_process_that_dies_ends_the_run_and_another_sitting_goes_on(data: Path, tmp_path: Path) -> None:
-    out = tmp_path / "r"
-    process = torchrun(data, out, settings={**PLAIN, "steps": 100_000})
+    out, slow = tmp_path / "r", tmp_path / "slow.py"
+    slow.write_text(SLOW_GOODBYE)
+    process = torchrun(data, out, settings={**PLAIN, "steps": 100_000}, program=[str(slow)])
     wait_for_steps(process, out)
     killed, other = worker(process, 1), worker(process, 0)
     killed.send_signal(signal.SIGKILL)
