@@ -101,7 +101,7 @@ def plan(
     fails, 2 for what cannot be.
 
     \b
-    Example:  inspector plan --size 1080x1920 --view-width-mm 200 --defect-mm 0.4
+    Example:  inspector plan --size 1080x1920 --view-width-mm 200 --defect-mm 0.6
                   --speed-mm-s 300 --exposure 200us --fps 4 --model models/parts-1
     """
     from inspector.cli.announce import announce

@@ -13,7 +13,8 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from inspector.cli.plan import line_facts, measured_tile, parse_duration_ms, plan, scale_condition
+from inspector.cli.plan import line_facts, parse_duration_ms, plan
+from inspector.cli.plan_contract import measured_tile, scale_condition
 from inspector.engine.fake import FakeEngine
 from inspector.engine.measured import measured_plan
 from inspector.engine.rivals import Rivals
@@ -21,7 +22,7 @@ from inspector.errors import UsageError
 from inspector.package import ModelPackage
 from inspector.tiling import TilePlan, plan_tiles
 
-STILL = ("--size", "120x160", "--view-width-mm", "16", "--defect-mm", "0.4")
+STILL = ("--size", "120x160", "--view-width-mm", "16", "--defect-mm", "0.6")
 WEB = (*STILL, "--speed-mm-s", "2", "--exposure", "2ms", "--fps", "0.2")
 
 
@@ -45,9 +46,9 @@ def figures(result: Result) -> dict[str, Any]:
 def test_a_contract_that_holds_on_the_real_engine(tiny_package: ModelPackage) -> None:
     result = call(tiny_package, *WEB, "--json")
     found = figures(result)
-    assert result.return_value == 0 and found["holds"] is True
+    assert result.return_value == 0 and found["holds"] is True and found["conclusion"] == "holds"
     assert found["mm_per_px"] == {"y": 0.1, "x": 0.1}
-    assert (found["defect_px"], found["blur_px"], found["advance_mm"], found["shared_mm"]) == (4, 0.04, 10, 2)
+    assert (found["defect_px"], found["blur_px"], found["advance_mm"], found["shared_mm"]) == (6, 0.04, 10, 2)
     assert (found["tiles"], found["tile"]) == (1, {"h": 160, "w": 200})
     assert found["measured_tiles"] >= 3 and 0 < found["frame_ms"] < 5000
     assert found["margin"] == pytest.approx(1 - found["frame_ms"] / 5000, abs=1e-3)
@@ -64,13 +65,45 @@ def test_a_contract_that_fails_says_where_and_exits_1(tiny_package: ModelPackage
     assert result.stdout.splitlines()[-1] == "The contract fails on: blur, belt."
 
 
-def test_a_thin_defect_is_a_warning_that_holds(tiny_package: ModelPackage) -> None:
-    options = ("--size", "120x160", "--view-width-mm", "16", "--defect-mm", "0.2", "--parts-per-s", "1")
-    result = call(tiny_package, *options, "--engine", "fake")
+def thin(millimetres: str) -> tuple[str, ...]:
+    """A defect so wide, at 0.1 mm a pixel, on a line that is quick enough."""
+    return ("--size", "120x160", "--view-width-mm", "16", "--defect-mm", millimetres, "--parts-per-s", "0.2")
+
+
+def test_a_thin_defect_is_in_doubt_and_the_last_line_says_so(tiny_package: ModelPackage) -> None:
+    result = call(tiny_package, *thin("0.4"))
     assert result.return_value == 0
-    assert "warn  defect    the smallest defect is 2.0 px wide" in result.stdout
+    assert "warn  defect    the smallest defect is 4 px wide; it is found reliably from 5 on" in result.stdout
     assert re.search(r"memory  at most \d+ MB resident, the limit model.memory_mb is 4096", result.stdout)
-    assert result.stdout.splitlines()[-1] == "The contract holds."
+    assert result.stdout.splitlines()[-1] == "The contract is in doubt: defect; all else holds."
+    found = figures(call(tiny_package, *thin("0.4"), "--json"))
+    assert found["holds"] is False and found["conclusion"] == "doubtful"
+
+
+def test_a_defect_below_three_pixels_fails(tiny_package: ModelPackage) -> None:
+    """2.7 px were a warning, above a last line that said the contract holds."""
+    result = call(tiny_package, *thin("0.27"))
+    assert result.return_value == 1
+    assert "fail  defect    the smallest defect is 2.7 px wide, at least 3 are needed" in result.stdout
+    assert result.stdout.splitlines()[-1] == "The contract fails on: defect."
+
+
+def test_the_fake_engine_shows_nothing_of_the_time(tiny_package: ModelPackage) -> None:
+    result = call(tiny_package, *STILL, "--fps", "0.2", "--engine", "fake")
+    assert result.return_value == 1
+    assert "fail  engine    the fake engine computes no network, so its time says nothing" in result.stdout
+    assert result.stdout.splitlines()[-1] == "The contract fails on: engine."
+
+
+def test_oblong_pixels_are_refused_until_they_are_meant(tiny_package: ModelPackage) -> None:
+    turned = ("--size", "160x120", "--view-height-mm", "12", "--view-width-mm", "16", "--defect-mm", "0.8")
+    error = call(tiny_package, *turned, "--fps", "0.2").exception
+    assert isinstance(error, UsageError) and error.exit_code == 2
+    assert "makes pixels of 0.075 x 0.1333 mm (height x width)" in str(error)
+    assert "turn the size or the view round" in str(error)
+    found = figures(call(tiny_package, *turned, "--fps", "0.2", "--non-square-pixels", "--json"))
+    assert found["mm_per_px"] == {"y": 0.075, "x": 0.133333}
+    assert "pixels" in {one["name"] for one in found["conditions"]}
 
 
 def test_the_zones_of_the_config_make_fewer_tiles(tiny_package: ModelPackage) -> None:
@@ -96,7 +129,7 @@ def test_another_scale_than_the_package_was_trained_at_fails(tiny_package: Model
     given = {
         "size": "100x100", "view_height_mm": 10.0, "view_width_mm": None, "defect_mm": 1.0, "fps": 1.0,
         "parts_per_s": None, "speed_mm_s": 0.0, "exposure": None, "along": "y", "overlap_mm": 0.0,
-        "blur_px": 1.0,
+        "blur_px": 1.0, "non_square_pixels": False,
     }  # fmt: skip
     facts = line_facts(given)
     assert scale_condition(facts, package(None)) == ()
@@ -116,6 +149,8 @@ def test_another_scale_than_the_package_was_trained_at_fails(tiny_package: Model
         ((*STILL, "--fps", "2", "--speed-mm-s", "9"), "exposure"),
         ((*STILL, "--fps", "2", "--engine", "abacus"), "--engine abacus"),
         ((*STILL, "--fps", "2"), "No model is chosen"),
+        ((*STILL, "--fps", "2", "--view-height-mm", "6"), "6 x 16 mm on 120x160 pixels"),
+        ((*STILL[:-1], "13", "--fps", "2"), "smallest defect 13 mm wide"),
     ],
 )
 def test_what_cannot_be_exits_2_with_a_sentence(options: tuple[str, ...], words: str) -> None:
@@ -156,20 +191,20 @@ def test_the_optics_are_said_before_the_measurement(
     def broken(*_: object, **__: object) -> None:
         raise UsageError("nothing is measured in this test")
 
-    monkeypatch.setattr("inspector.cli.plan.contract", broken)
+    monkeypatch.setattr("inspector.cli.plan_contract.contract", broken)
     result = call(tiny_package, *WEB)
     assert result.stdout.splitlines() == [
         "scale   0.1 x 0.1 mm a pixel (height x width)",
-        "ok    defect    the smallest defect is 4.0 px wide",
+        "ok    defect    the smallest defect is 6 px wide",
         "ok    blur      a part moves 0.04 px while exposed, limit 1 px",
         "ok    belt      10 mm from frame to frame, 12 mm seen: 2 mm shared",
-        "ok    exposure  exposed for 2 ms of the 5000 ms between two frames",
+        "ok    exposure  exposed for 2 ms of the 5,000 ms between two frames",
     ]
     assert call(tiny_package, *WEB, "--json").stdout == ""
 
 
 def test_each_condition_is_said_once(tiny_package: ModelPackage) -> None:
-    said = call(tiny_package, *WEB, "--engine", "fake").stdout.splitlines()
+    said = call(tiny_package, *WEB).stdout.splitlines()
     names = [line.split()[1] for line in said if line.split()[0] in ("ok", "warn", "fail")]
     assert sorted(names) == ["belt", "blur", "defect", "exposure", "time"]
 
@@ -191,11 +226,11 @@ def test_again_measures_what_is_remembered(
 
 
 def test_durations() -> None:
-    assert [parse_duration_ms(text) for text in ("200us", "0.2ms", ".5 ms", "1s", None)] == [
+    assert [parse_duration_ms(text) for text in ("200us", "200\u03bcs", "0.2ms", ".5 ms", None)] == [
+        0.2,
         0.2,
         0.2,
         0.5,
-        1e3,
         None,
     ]
 
@@ -212,8 +247,9 @@ def test_a_figure_from_a_busy_machine_says_so(
     tiny_package: ModelPackage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Rivals, "share", lambda _: 0.62)
-    result = call(tiny_package, *STILL, "--fps", "1", "--engine", "fake")
+    result = call(tiny_package, *STILL, "--fps", "0.2")
     assert result.return_value == 0  # the line may be quick enough all the same
+    assert result.stdout.splitlines()[-1] == "The contract is in doubt: quiet; all else holds."
     assert "warn  quiet     other programs took 62% of the processor while this was measured" in result.stdout
-    found = figures(call(tiny_package, *STILL, "--fps", "1", "--engine", "fake", "--json"))
+    found = figures(call(tiny_package, *STILL, "--fps", "0.2", "--json"))
     assert found["others_share"] == 0.62
