@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from inspector.counting import counted
+from inspector.counting import counted, latency_text
 from inspector.errors import InspectionError, UsageError
 from inspector.size import parse_size
 from inspector.types import Grab, Image, ProbMap
@@ -178,10 +178,18 @@ class LineBench:
 
 
 def measure(bench: LineBench, frames: int, rounds: int) -> dict[str, Any]:
-    """The figures of design section 7: interleaved rounds, medians; frames of each round."""
+    """The figures of design section 7: interleaved rounds, medians; frames of each round.
+
+    With the share of the processor that other programs took meanwhile, and `doubts`: why the figures of
+    speed are not to be trusted, empty where they may be.
+    """
+    from inspector.engine.rivals import Rivals
+    from inspector.engine.trust import speed_doubts
+
     mpx = bench.size[0] * bench.size[1] / 1e6
     alone, cpu_alone, fps, cpu_line, latencies = [], [], [], [], []
     bench.engine_only(1)
+    rivals = Rivals()
     with Resident() as resident, tempfile.TemporaryDirectory(prefix="inspector-bench-") as folder:
         for number in range(rounds):
             seconds, cpu = bench.engine_only(frames)
@@ -193,8 +201,9 @@ def measure(bench: LineBench, frames: int, rounds: int) -> dict[str, Any]:
             cpu_line.append(cpu)
             fps.append(summary.tally.fps())
             latencies.append(summary.json()["latency_ms"])
+    others = rivals.share()
     line_mpx, engine_mpx = mpx * statistics.median(fps), mpx / statistics.median(alone)
-    info = bench.engine.info
+    efficiency, info = line_mpx / engine_mpx, bench.engine.info
     return {
         "frame": {"h": bench.size[0], "w": bench.size[1]},
         "tile": {"h": bench.plan.input[0], "w": bench.plan.input[1]},
@@ -203,11 +212,23 @@ def measure(bench: LineBench, frames: int, rounds: int) -> dict[str, Any]:
                    "package": info.package, "certificate": info.certificate},
         "mpx_per_s": round(line_mpx, 3),
         "engine_only_mpx_per_s": round(engine_mpx, 3),
-        "efficiency": round(line_mpx / engine_mpx, 4),
+        "efficiency": round(efficiency, 4),
         "overhead_cpu_ms": round(1000 * (statistics.median(cpu_line) - statistics.median(cpu_alone)), 2),
         "latency_ms": {key: statistics.median(one[key] for one in latencies) for key in latencies[0]},
         "rss_mb": round(resident.peak / 1e6, 1),
+        "others_share": round(others, 3),
+        "doubts": speed_doubts(others, efficiency),
     }  # fmt: skip
+
+
+def doubt_line(figures: dict[str, Any]) -> str | None:
+    """What a reader of the figures of speed must know first; None where they may be trusted."""
+    if not figures["doubts"]:
+        return None
+    return (
+        f"The figures of speed are not to be trusted: {'; '.join(figures['doubts'])}. Measure again while the"
+        " machine is quiet."
+    )
 
 
 def model_config(package: Path, settings: dict[str, Any]) -> ModelConfig:
@@ -255,7 +276,8 @@ def bench(model: Path, size: str, frames: int, rounds: int, as_json: bool, **set
     """Measure the line end to end against its engine alone.
 
     Frames come from memory, 5 % of them (each 20th) are rejects whose evidence is written, the
-    ledger is real, and there is no dashboard. Quiet the machine first.
+    ledger is real, and there is no dashboard. Quiet the machine first: what other programs took of it
+    is told, and from a tenth on, or where a figure cannot be, the figures are marked.
 
     \b
     Example:  inspector bench --model demo_model --size 1080x1920 --json
@@ -275,11 +297,16 @@ def bench(model: Path, size: str, frames: int, rounds: int, as_json: bool, **set
     if as_json:
         click.echo(json.dumps(figures))
         return 0
+    if (doubt := doubt_line(figures)) is not None:
+        click.echo(doubt)
     click.echo(
         f"{figures['mpx_per_s']} megapixels a second end to end, {figures['engine_only_mpx_per_s']} engine"
         f" only: efficiency {figures['efficiency']} ({counted(rounds, 'round')} of"
         f" {counted(frames, 'frame')} of {size},"
         f" {figures['tiles']} tile(s), {one.engine.info.name} {one.engine.info.precision})."
     )
-    click.echo(f"Latency {figures['latency_ms']} ms, resident memory {figures['rss_mb']} MB.")
+    click.echo(
+        f"Latency {latency_text(figures['latency_ms'])}; resident memory {figures['rss_mb']} MB; other"
+        f" programs took {figures['others_share']:.0%} of the processor."
+    )
     return 0
