@@ -12,8 +12,10 @@ from benchmarks.networks import seeing_package
 from benchmarks.speed import bars
 from benchmarks.speed.line import Scope
 from benchmarks.speed.record import Row
-from deploy.qualify import session
 from deploy.qualify.candidates import candidates, this_machine
+from deploy.qualify.row import Group, row_of
+from deploy.qualify.scope import Scope as TrialScope
+from deploy.qualify.scope import Subject
 
 GPU_BASE, GPU_DEPTH, FRAME = 64, 5, (2160, 3840)
 SECONDS, MEMORY_MB = 20.0, 4096
@@ -28,11 +30,12 @@ def measure_gpu(_scope: Scope, folder: Path) -> Row:
     on_gpu = [one for one in candidates(machine) if one.on_gpu]
     lacking = {one.name: why for one in on_gpu if (why := machine.lacks(one)) is not None}
     able = [one for one in on_gpu if one.name not in lacking]
-    scope = session.Scope((FRAME,), SECONDS, 0.0, MEMORY_MB)
+    scope = TrialScope((FRAME,), SECONDS, 0.0, MEMORY_MB)
     package = seeing_package(folder / "package", GPU_BASE, GPU_DEPTH)
-    rates = {one.name: session.matrix_product(one, scope, _quiet).get("flop_per_s") for one in able}
-    found = session.side_by_side(able, package, FRAME, scope, _quiet)
-    engines = {one["engine_name"]: {**one, "share": session.share_of(one, rates)} for one in found}
+    group = Group(Subject(package.manifest.name, package), FRAME, folder)
+    engines = {one.name: row_of(group, one, scope) for one in able}
+    group.reference.unlink(missing_ok=True)
+    rates = {name: one["product"].get("flop_per_s") for name, one in engines.items() if "product" in one}
     held = held_bars(engines.get(bars.GPU_ENGINE))
     holds = all(held.values()) if held else None
     return {**row, "frame": FRAME, "seconds": SECONDS, "engines": engines, "rates": rates,
@@ -49,7 +52,3 @@ def held_bars(one: Row | None) -> dict[str, bool]:
     equal = 1 - parity["changed_px"] / parity["pixels"] if parity else 0.0
     values = {"useful": one["share"] or 0.0, "efficiency": one["end_to_end"], "masks": equal}
     return {name: values[name] >= least for name, least in bars.GPU.items()}
-
-
-def _quiet(_what: str) -> None:
-    """Trials say what begins; here the row says what was."""

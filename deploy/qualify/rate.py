@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,22 @@ _CHAIN = 4
 """Products in a row on a CPU, so that turning float32 into bfloat16 and back costs little beside them."""
 
 
-def cpu_rate(precision: str, seconds: float) -> dict[str, Any]:
-    """FLOP a second of OpenVINO's matrix product on the CPU, median of as many runs as fit.
+@dataclass(frozen=True, slots=True)
+class Product:
+    """Matrix products of one precision that lie ready, warmed up."""
 
-    precision: f32, bf16 or int8 (a multiplication and its sum are two there too). Sides of 2048,
-    all threads. Raises EngineError where OpenVINO runs another precision than asked.
+    device: str
+    tool: str
+    """What multiplies, and the sides of the matrices."""
+    flop: float
+    """Of one run; a multiplication and its sum are two, in int8 too."""
+    run: Callable[[], object]
+
+
+def cpu_product(precision: str) -> Product:
+    """OpenVINO's on the CPU: f32, bf16 or int8, sides of 2048, all threads.
+
+    Raises EngineError where OpenVINO runs another precision than asked.
     """
     hints = {"INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
              "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1}  # fmt: skip
@@ -32,11 +44,25 @@ def cpu_rate(precision: str, seconds: float) -> dict[str, Any]:
         raise EngineError(f"OpenVINO multiplies matrices in {sorted(runs)}, not in {precision}.")
     request = compiled.create_infer_request()
     request.get_input_tensor().data[:] = np.random.default_rng(0).random((_CPU_SIDE, _CPU_SIDE), np.float32)
-    return {
-        "device": cpu_name(),
-        "tool": f"OpenVINO {openvino_version()}, sides of {_CPU_SIDE}",
-        "flop_per_s": _CHAIN * 2 * _CPU_SIDE**3 / _median_seconds(request.infer, seconds),
-    }
+    request.infer()
+    tool = f"OpenVINO {openvino_version()}, sides of {_CPU_SIDE}"
+    return Product(cpu_name(), tool, _CHAIN * 2 * _CPU_SIDE**3, request.infer)
+
+
+def cpu_rate(precision: str, seconds: float) -> dict[str, Any]:
+    """FLOP a second of cpu_product, median of as many runs as fit, at least three.
+
+    Raises what cpu_product raises.
+    """
+    product = cpu_product(precision)
+    times: list[float] = []
+    ends = time.perf_counter() + seconds
+    while len(times) < 3 or time.perf_counter() < ends:
+        began = time.perf_counter()
+        product.run()
+        times.append(time.perf_counter() - began)
+    rate = product.flop / statistics.median(times)
+    return {"device": product.device, "tool": product.tool, "flop_per_s": rate}
 
 
 def _products(precision: str) -> Any:
@@ -69,8 +95,8 @@ def _executed(compiled: Any) -> set[str]:
     }
 
 
-def gpu_rate(precision: str, seconds: float) -> dict[str, Any]:
-    """FLOP a second of torch's matrix product on the GPU; precision f32 (no TF32) or fp16.
+def gpu_product(precision: str) -> Product:
+    """torch's on the GPU: f32 (no TF32) or fp16, sides of 8192.
 
     Raises UsageError where there is no torch or no GPU.
     """
@@ -90,20 +116,6 @@ def gpu_rate(precision: str, seconds: float) -> dict[str, Any]:
             torch.matmul(a, b, out=into)
         torch.cuda.synchronize()
 
-    return {
-        "device": torch.cuda.get_device_name(0),
-        "tool": f"torch {torch.__version__}, sides of {_GPU_SIDE}",
-        "flop_per_s": _CHAIN * 2 * _GPU_SIDE**3 / _median_seconds(run, seconds),
-    }
-
-
-def _median_seconds(run: Callable[[], Any], seconds: float) -> float:
-    """Median time of a run, after one that warms up; at least three."""
     run()
-    times: list[float] = []
-    ends = time.perf_counter() + seconds
-    while len(times) < 3 or time.perf_counter() < ends:
-        began = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - began)
-    return statistics.median(times)
+    tool = f"torch {torch.__version__}, sides of {_GPU_SIDE}"
+    return Product(torch.cuda.get_device_name(0), tool, _CHAIN * 2 * _GPU_SIDE**3, run)

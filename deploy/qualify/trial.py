@@ -11,7 +11,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,13 @@ import psutil
 from deploy.apart import compile_apart
 from deploy.compile import Request
 from deploy.qualify.candidates import Candidate
-from deploy.qualify.rate import cpu_rate, gpu_rate
+from deploy.qualify.rate import Product, cpu_product, gpu_product
 from deploy.qualify.sample import frame_of
 from deploy.qualify.soak import soak
+from inspector.durable import durable_file
 from inspector.engine.open import choose_plan, open_engine
 from inspector.engine.protocol import Engine
+from inspector.engine.rivals import Rivals
 from inspector.engine.segment import segment
 from inspector.errors import (
     CertificateError,
@@ -52,14 +54,11 @@ class Trial:
     keep: str | None = None
     """File that gets the frame's probabilities, to hold engines against each other."""
     kind: str = "speed"
-    """speed, soak, or rate: the machine's matrix product in this precision."""
+    """speed or soak."""
 
 
 def measured(trial: Trial) -> dict[str, Any]:
     """The figures. Raises what opening and running the engine raises."""
-    if trial.kind == "rate":
-        rate = gpu_rate if trial.candidate.on_gpu else cpu_rate
-        return rate(trial.candidate.precision, trial.seconds)
     package = load_package(Path(trial.package))
     settings = trial.candidate.settings(trial.memory_mb)
     if trial.candidate.engine == "tensorrt":
@@ -69,15 +68,28 @@ def measured(trial: Trial) -> dict[str, Any]:
     engine = open_engine(package, plan, settings)
     opened = time.perf_counter() - began
     work = Work(engine, plan, frame_of(package, trial.frame))
+
+    def taken() -> dict[str, int]:
+        on_gpu = _gpu_bytes(trial.candidate) - used
+        return {"rss_mb": _resident_mb(), **({"gpu_mb": round(on_gpu / 1e6)} if on_gpu else {})}
+
     try:
-        found = work.soak(trial) if trial.kind == "soak" else work.speed(trial)
-        used = _gpu_bytes(trial.candidate) - used
-        resident = _resident_mb()
+        found = work.soak(trial.seconds) | taken() if trial.kind == "soak" else work.speed(trial, taken)
     finally:
         engine.close()
     facts = {key: value for key, value in asdict(engine.info).items() if key != "package"}
-    return {"engine": facts, "tiles": len(plan.tiles), "tile": plan.input, "open_s": round(opened, 2),
-            **found, "rss_mb": resident, **({"gpu_mb": round(used / 1e6)} if used else {})}  # fmt: skip
+    return {
+        "engine": facts,
+        "tiles": len(plan.tiles),
+        "tile": plan.input,
+        "open_s": round(opened, 2),
+        **found,
+    }
+
+
+def product_of(candidate: Candidate) -> Product:
+    """What this candidate's device multiplies in its precision. Raises UsageError or EngineError."""
+    return (gpu_product if candidate.on_gpu else cpu_product)(candidate.precision)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,24 +108,53 @@ class Work:
         """One tile as often as the frame has tiles, nothing cut or pasted."""
         self.engine.run((tile for _ in self.plan.tiles), lambda _index, _probs: None)
 
-    def speed(self, trial: Trial) -> dict[str, Any]:
-        """Seconds a frame, and of the engine alone on as many tiles, in turn, for the trial's seconds."""
+    def speed(self, trial: Trial, taken: Callable[[], dict[str, int]]) -> dict[str, Any]:
+        """Seconds a frame, of the engine alone on as many tiles, and of the machine's matrix product.
+
+        All three in turn, in each round, for the trial's seconds, with the share of the processor that
+        other programs took. taken: asked for the memory before the matrices take theirs.
+        """
         probs = self.whole()
         if trial.keep is not None:
-            np.save(trial.keep, probs)
+            with durable_file(Path(trial.keep)) as file:
+                np.save(file, probs)
+        del probs
         tile = np.resize(self.frame, self.plan.input + self.frame.shape[2:])
-        whole: list[float] = []
-        alone: list[float] = []
-        ends = time.perf_counter() + trial.seconds
-        while not whole or time.perf_counter() < ends:
-            whole.append(_seconds(self.whole))
-            alone.append(_seconds(lambda: self.alone(tile)))
+        rivals = Rivals()
+        rounds = [self._round(tile)]
+        memory, product = taken(), _product_or_why(trial.candidate)
+        multiplied = [_seconds(product.run)] if isinstance(product, Product) else []
+        ends = time.perf_counter() + trial.seconds - sum(rounds[0])
+        while time.perf_counter() < ends:
+            rounds.append(self._round(tile))
+            if isinstance(product, Product):
+                multiplied.append(_seconds(product.run))
+        whole, alone = zip(*rounds, strict=True)
         return {"frames": len(whole), "frame_s": statistics.median(whole), "worst_s": max(whole),
-                "engine_only_s": statistics.median(alone)}  # fmt: skip
+                "engine_only_s": statistics.median(alone), "product": _product_figures(product, multiplied),
+                "others_share": round(rivals.share(), 3), **memory}  # fmt: skip
 
-    def soak(self, trial: Trial) -> dict[str, Any]:
-        """See deploy.qualify.soak."""
-        return soak(self.whole, trial.seconds)
+    def _round(self, tile: Image) -> tuple[float, float]:
+        return _seconds(self.whole), _seconds(lambda: self.alone(tile))
+
+    def soak(self, seconds: float) -> dict[str, Any]:
+        """See deploy.qualify.soak; the frame in turn with itself upside down."""
+        turned = replace(self, frame=np.ascontiguousarray(self.frame[::-1]))
+        return soak((self.whole, turned.whole), seconds)
+
+
+def _product_or_why(candidate: Candidate) -> Product | str:
+    try:
+        return product_of(candidate)
+    except InspectionError as error:
+        return str(error)
+
+
+def _product_figures(product: Product | str, seconds: list[float]) -> dict[str, Any]:
+    if isinstance(product, str):
+        return {"words": product}
+    rate = product.flop / statistics.median(seconds)
+    return {"device": product.device, "tool": product.tool, "flop_per_s": rate}
 
 
 def _seconds(run: Callable[[], object]) -> float:

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from benchmarks.speed import peers
+from deploy.qualify import trial
+from deploy.qualify.rate import Product
 from deploy.qualify.trial import Trial, Work
 from inspector.cli.bench import LineBench
 from inspector.engine.fake import FakeEngine
@@ -55,7 +57,8 @@ def test_a_trial_of_qualify_does_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Work, "whole", lambda _: calls.append("whole") or FRAME)
     monkeypatch.setattr(Work, "alone", lambda *_: calls.append("alone"))
     candidate: Any = None
-    figures = work.speed(Trial(candidate, "", (70, 90), 0.0, 64))
+    monkeypatch.setattr(trial, "product_of", lambda _: Product("", "", 1.0, lambda: None))
+    figures = work.speed(Trial(candidate, "", (70, 90), 0.0, 64), dict)
     assert calls == ["whole", "whole", "alone"]  # the first warms up and is not timed
     assert figures["frames"] == 1
 

@@ -4,30 +4,29 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
+import qualified
 from click.testing import CliRunner
 
 from deploy.qualify import __main__ as command
-from deploy.qualify import session
+from deploy.qualify import row, session
+from deploy.qualify import scope as scoping
 from deploy.qualify.candidates import Candidate, Machine, candidates
 from deploy.qualify.graph import release_onnx
 from deploy.qualify.network import flop_per_px, seeing_network
-from deploy.qualify.rate import cpu_rate, gpu_rate
 from deploy.qualify.reference import compute
 from deploy.qualify.report import page
-from deploy.qualify.sample import frame_of, seeing_package, spotted
-from deploy.qualify.soak import soak
-from deploy.qualify.trial import Trial, _resident_mb, outcome, parse_trial
-from inspector.engine.openvino import CompileOptions, OpenVinoEngine, cpu_has_bf16
+from deploy.qualify.row import Group, parity, row_of
+from deploy.qualify.sample import frame_of, package_flop_per_px, seeing_package, spotted
+from deploy.qualify.scope import Scope, Subject, names_of, subjects_of
+from deploy.qualify.trial import Trial, outcome
+from inspector.engine.openvino import CompileOptions, OpenVinoEngine
 from inspector.engine.parity import measure
 from inspector.errors import UsageError
 from inspector.package import ModelPackage
@@ -82,7 +81,6 @@ def test_the_graph_is_one_that_tensorrt_takes() -> None:
 
 
 def test_without_onnx_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
 
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(UsageError, match=r"pip install onnx`, or name packages with --model"):
@@ -106,156 +104,90 @@ def test_what_a_machine_lacks_has_its_reason() -> None:
     assert candidates(ALL)[0] == Candidate("torch", "f32", on_gpu=True)  # the reference of a GPU machine
 
 
-def test_the_matrix_product_runs_in_the_precision_it_says() -> None:
-    for precision in ("f32", "int8", *(["bf16"] if cpu_has_bf16() else [])):
-        assert cpu_rate(precision, 0.0)["flop_per_s"] > 1e8
-    torch = pytest.importorskip("torch")
-    if not torch.cuda.is_available():
-        with pytest.raises(UsageError, match="no NVIDIA GPU"):
-            gpu_rate("fp16", 0.0)
-
-
-def test_a_trial_measures_speed_memory_and_keeps_the_answer(package: ModelPackage, tmp_path: Path) -> None:
-    kept = tmp_path / "probs.npy"
-    trial = Trial(F32, str(package.path), (90, 120), 0.0, 4096, str(kept))
-    assert parse_trial(json.dumps({**trial_fields(trial)})) == trial
-    found = outcome(trial)
-    assert found["outcome"] == "ran" and found["frames"] == 1 and found["rss_mb"] > 50
-    assert found["engine"]["precision"] == "f32" and len(found["engine"]["certificate"]) == 64
-    assert np.load(kept).shape == (90, 120, 2)
-
-
-def trial_fields(trial: Trial) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return asdict(trial)
-
-
-def test_what_a_trial_cannot_run_and_what_it_may_not_run_differ(
-    package: ModelPackage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    from inspector.engine.certificate import LIMITS
-
-    monkeypatch.setenv("INSPECTION_CACHE", str(tmp_path))
-    missing = Trial(F32, str(package.path / "gone"), (90, 120), 0.0, 4096)
-    assert outcome(missing)["outcome"] == "not run"
-    trial = Trial(F32, str(package.path), (90, 120), 0.0, 4096)
-    monkeypatch.setitem(LIMITS, "f32", LIMITS["f32"].model_copy(update={"mask_equal": 1.1}))
-    found = outcome(trial)
-    assert found["outcome"] == "refused" and "not the trained model" in found["words"]
-
-
-def test_a_trial_whose_process_dies_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session.sys, "executable", "/bin/false")
-    found = session.run_trial(Trial(F32, "", (1, 1), 0.0, 64))
-    assert found == {"outcome": "failed", "words": "the process ended with 1: without a word"}
-
-
-def test_a_soak_counts_answers_that_are_not_the_first() -> None:
-    answers = iter([*[np.zeros((2, 2, 1), np.uint8)] * 5, np.full((2, 2, 1), 9, np.uint8)] * 2)
-    found = soak(lambda: next(answers), 0.0)
-    assert found["frames"] == 10 and found["wrong"] == 1
-    assert found["rss_last_mb"] >= found["rss_first_mb"] - 5
-
-
-@pytest.fixture
-def child() -> Iterator[subprocess.Popen[str]]:
-    """A process of this one that holds 80 MB, such as an engine's."""
-    program = "held = b'x' * 80_000_000; print('ready', flush=True); open(0).read()"
-    started = [sys.executable, "-S", "-c", program]
-    with subprocess.Popen(started, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None and process.stdout.readline() == "ready\n"
-        yield process
-
-
-def test_memory_is_that_of_an_engines_own_process_too(child: subprocess.Popen[str]) -> None:
-    answer = np.zeros((2, 2, 1), np.uint8)
-    found, own_mb = soak(lambda: answer, 0.0), psutil.Process().memory_info().rss / 1e6
-    assert found["rss_first_mb"] > own_mb + 60 and found["rss_last_mb"] > own_mb + 60
-
-
-def test_memory_of_a_process_that_ended_before_does_not_count(child: subprocess.Popen[str]) -> None:
-    """A compiler's, for one."""
-    with_child = _resident_mb()
-    child.communicate("")
-    assert _resident_mb() < with_child - 60
-
-
-def row(**changes: Any) -> dict[str, Any]:
-    engine = {"name": "openvino", "precision": "f32", "note": ""}
-    return {"network": "seeing-4-3", "package": "a" * 64, "frame": (90, 120),
-            "engine_name": "openvino f32", "precision": "f32", "outcome": "ran",
-            "engine": engine, "mpx_per_s": 2.0, "useful_flop_per_s": 1e11, "share": 0.5,
-            "end_to_end": 0.97, "parity": None, "rss_mb": 400, **changes}  # fmt: skip
-
-
 @pytest.mark.parametrize(
     ("level", "changed_px", "by", "verdict"),
     [(0, 1, 13, "holds"), (0, 1, 14, "FALLS SHORT"), (120, 10, 10, "holds"), (120, 11, 10, "FALLS SHORT")],
 )
 def test_an_engines_frame_is_held_against_the_reference(
-    level: int, changed_px: int, by: int, verdict: str, package: ModelPackage, tmp_path: Path
+    level: int, changed_px: int, by: int, verdict: str, package: ModelPackage
 ) -> None:
     """bf16: 0.05 are 12.75 levels, and one that rounding may add; a thousandth of 10,000 mask pixels."""
     theirs = np.full((100, 100, 2), level, np.uint8)
     mine = theirs.copy()
     mine.reshape(-1, 2)[:changed_px, 0] += by  # 130 of 255 is over the threshold of 0.5, 120 is not
-    for name, probs in (("mine", mine), ("theirs", theirs)):
-        np.save(tmp_path / name, probs)
     bf16 = Candidate("openvino", "bf16")
-    found = session._parity(tmp_path / "mine.npy", tmp_path / "theirs.npy", package, bf16)
+    found = parity(mine, theirs, package, bf16)
     assert (found["levels"], found["pixels"], found["verdict"]) == (by, 10_000, verdict)
     assert found["changed_px"] == (changed_px if level else 0)
+    assert parity(mine, theirs, package, Candidate("openvino", "int8"))["verdict"] == "told"
 
 
 def test_the_first_float32_is_the_reference_of_all(
-    package: ModelPackage, monkeypatch: pytest.MonkeyPatch
+    package: ModelPackage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What ran before it, or in its stead, is held against nothing and says so."""
-    level = {"openvino int8": 0, "openvino f32": 0, "openvino bf16": 99}
+    level = {"openvino int8": 0, "openvino f32": 0, "openvino bf16": 99, "torch f32": 1}
 
     def trial(one: Trial) -> dict[str, Any]:
         assert one.keep is not None
         np.save(one.keep, np.full((4, 4, 2), level[one.candidate.name], np.uint8))
-        return {"outcome": "ran", "frame_s": 0.5, "engine_only_s": 0.4}
+        product = {"words": "none"} if one.candidate.precision == "bf16" else {"flop_per_s": 1e9}
+        return {"outcome": "ran", "frame_s": 0.5, "engine_only_s": 0.6, "product": product,
+                "others_share": 0.2, "rss_mb": 9}  # fmt: skip
 
-    monkeypatch.setattr(session, "run_trial", trial)
-    able = [Candidate("openvino", precision) for precision in ("int8", "f32", "bf16")]
-    scope = session.Scope(((1000, 1000),), 0.0, 0.0, 4096)
-    rows = session.side_by_side(able, package, (1000, 1000), scope, lambda _: None)
-    assert [one["parity"] and one["parity"]["verdict"] for one in rows] == [None, None, "FALLS SHORT"]
-    assert [one["mpx_per_s"] for one in rows] == [2.0] * 3 and rows[0]["end_to_end"] == pytest.approx(0.8)
-    rates = {"openvino f32": 2 * rows[1]["useful_flop_per_s"], "openvino bf16": None}
-    assert [session.share_of(one, rates) for one in rows[1:]] == [0.5, None]
+    monkeypatch.setattr(row, "run_trial", trial)
+    group = Group(Subject("tiny", package, int8=package), (1000, 1000), tmp_path)
+    scope = Scope(((1000, 1000),), 0.0, 0.0, 4096)
+    rows = [row_of(group, parse_candidate(name), scope) for name in level]
+    assert [one["parity"] and one["parity"]["verdict"] for one in rows] == [
+        None,
+        None,
+        "FALLS SHORT",
+        "holds",
+    ]
+    assert [one["reference"] for one in rows] == [False, True, False, False]
+    assert [one["mpx_per_s"] for one in rows] == [2.0] * 4 and rows[0]["end_to_end"] == pytest.approx(1.2)
+    useful = 2e6 * package_flop_per_px(package)
+    assert [one["share"] for one in rows] == [useful / 1e9, useful / 1e9, None, useful / 1e9]
+    assert [len(one["doubts"]) for one in rows] == [3, 3, 2, 3]  # others, end to end, share of the product
 
 
-def test_the_verdict_falls_short_for_anything_that_ran_wrong() -> None:
-    still = {"outcome": "ran", "wrong": 0}
-    assert session.verdict([row()], still).startswith("HOLDS: 1 run")
-    assert session.verdict([row(), row(outcome="not run", words="no driver")], still).startswith("HOLDS")
-    wrong = {"levels": 40, "changed_px": 9, "pixels": 99, "verdict": "FALLS SHORT"}
-    for bad in (row(parity=wrong), row(outcome="refused", words="x"), row(outcome="failed", words="x")):
-        assert "openvino f32 on seeing-4-3" in session.verdict([row(), bad], still)
-    assert "soak" in session.verdict([row()], {"outcome": "ran", "wrong": 2})
-    assert "soak" in session.verdict([row()], {"outcome": "refused", "words": "x"})
-    grown = {**still, "rss_first_mb": 400, "rss_last_mb": 900}
-    assert session.verdict([row()], grown) == "FALLS SHORT: the soak began with 400 MB and ended with 900 MB."
-    assert session.verdict([row()], {**grown, "rss_last_mb": 420}).startswith("HOLDS")
-    assert session.verdict([], {"outcome": "not run"}).startswith("NOTHING RAN")
+def parse_candidate(name: str) -> Candidate:
+    engine, precision = name.split()
+    return Candidate(engine, precision)
+
+
+def test_an_int8_package_goes_with_the_one_that_it_was_made_from(
+    package: ModelPackage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: Any = SimpleNamespace(id="b" * 64, in_8_bits=True, manifest=SimpleNamespace(name="tiny int8"))
+    sources = {made.id: SimpleNamespace(source=package.id), package.id: None}
+    monkeypatch.setattr(scoping, "quantisation", lambda one: sources[one.id])
+    int8 = Candidate("openvino", "int8")
+    (both,) = subjects_of([made, package])
+    assert both.package is package and both.runs(int8) is made and both.runs(F32) is package
+    (alone,) = subjects_of([made])
+    assert alone.runs(int8) is alone.runs(F32) is made  # which says itself that it does not compute f32
+    (lacking,) = subjects_of([package])
+    found = row_of(Group(lacking, (9, 9), tmp_path), int8, Scope(((9, 9),), 0.0, 0.0, 64))
+    assert found["outcome"] == "not run" and "`trainer export PACKAGE --int8 DATA" in found["words"]
 
 
 def test_packages_of_one_name_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     """An int8 package mostly has the name of the one that it was made from."""
     named = SimpleNamespace(name="demo")
-    packages: Any = [SimpleNamespace(id=one * 64, path=Path(one), manifest=named) for one in "ab"]
-    assert list(session.names_of(packages).values()) == ["demo " + "a" * 12, "demo " + "b" * 12]
-    assert list(session.names_of(packages[:1]).values()) == ["demo"]
+    packages: Any = [
+        SimpleNamespace(id=one * 64, path=Path(one), manifest=named, in_8_bits=False) for one in "ab"
+    ]
+    assert list(names_of(packages).values()) == ["demo " + "a" * 12, "demo " + "b" * 12]
+    assert list(names_of(packages[:1]).values()) == ["demo"]
     int8 = Candidate("openvino", "int8")
-    rows = [row(), row(package="b" * 64, engine_name=int8.name, mpx_per_s=9.0)]
+    rows = [qualified.row(network="a"), qualified.row(network="b", engine_name=int8.name, mpx_per_s=9.0)]
     soaked: list[Trial] = []
     monkeypatch.setattr(session, "run_trial", lambda trial: soaked.append(trial) or {"outcome": "ran"})
-    scope = session.Scope(((90, 120),), 0.0, 1.0, 4096)
-    session._soak(rows, [F32, int8], packages, scope, lambda _: None)
+    subjects = [Subject(name, one) for name, one in zip("ab", packages, strict=True)]
+    scope = Scope(((90, 120),), 0.0, 1.0, 4096)
+    session._soak(rows, [F32, int8], subjects, scope, lambda _: None)
     assert [(one.candidate, one.package) for one in soaked] == [(F32, "a")]
 
 
@@ -263,6 +195,7 @@ def test_the_whole_command_on_a_small_model(
     package: ModelPackage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All but the processes: the trials run here, so that the test takes seconds."""
+    monkeypatch.setattr(row, "run_trial", outcome)
     monkeypatch.setattr(session, "run_trial", outcome)
     monkeypatch.setattr(session, "this_machine", lambda: NOTHING)
     monkeypatch.setattr(command, "QUICK_FRAMES", ((90, 120),))
@@ -275,10 +208,12 @@ def test_the_whole_command_on_a_small_model(
     assert json.loads(done.stdout.splitlines()[-1]) == figures
     assert [one["lacks"] for one in figures["engines"]].count(None) == 2  # f32, and int8 without its graph
     ran = [one for one in figures["rows"] if one["outcome"] == "ran"]
-    assert len(ran) == 1 and ran[0]["share"] > 0 and figures["soak"]["wrong"] == 0
+    assert len(ran) == 1 and ran[0]["share"] > 0 and 0 <= ran[0]["others_share"] <= 1
+    assert figures["soak"]["wrong"] == 0 and figures["soak"]["answers_differ"]
     text = (tmp_path / "qualification.md").read_text()
     assert text.startswith("# Qualification") and "not run: no NVIDIA driver" in text
-    assert text == page(figures)
+    assert text == page(figures) and "Only a glance" in text
+    assert str(tmp_path) not in text and str(package.path.parent) not in text
 
 
 def test_networks_that_end_with_the_run_leave_nothing_in_the_cache(
@@ -303,11 +238,12 @@ def test_networks_that_end_with_the_run_leave_nothing_in_the_cache(
 def test_the_page_names_the_network_and_not_the_folder_that_it_was_in(
     package: ModelPackage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = f"{package.path} has no int8 graph on this machine; make one"
-    monkeypatch.setattr(session, "run_trial", lambda _: {"outcome": "not run", "words": words})
-    scope = session.Scope(((90, 120),), 0.0, 0.0, 4096)
-    (found,) = session.side_by_side([F32], package, (90, 120), scope, lambda _: None)
-    assert found["words"] == "seeing-4-3 has no int8 graph on this machine; make one"
+    words = f"{package.path} is not what it was; make it again"
+    monkeypatch.setattr(row, "run_trial", lambda _: {"outcome": "not run", "words": words})
+    found = row_of(
+        Group(Subject("tiny", package), (90, 120), Path("x")), F32, Scope(((90, 120),), 0.0, 0.0, 64)
+    )
+    assert found["words"] == "tiny is not what it was; make it again"
 
 
 def test_a_folder_that_cannot_be_written_and_help(package: ModelPackage, tmp_path: Path) -> None:
@@ -331,6 +267,6 @@ def test_a_folder_that_cannot_be_written_is_said_before_anything_is_measured(
     monkeypatch.setattr(command, "_packages", measured)
     (tmp_path / "file").touch()
     arguments = ["--quick", "--out", str(tmp_path / "file" / "report")]
-    with pytest.raises(UsageError, match=r"cannot be written \(Not a directory\); give another --out"):
+    with pytest.raises(UsageError, match=r"cannot be written \(Not a directory\); name another"):
         CliRunner().invoke(command.qualify, arguments, standalone_mode=False, catch_exceptions=False)
     assert [one.name for one in tmp_path.iterdir()] == ["file"]
