@@ -152,11 +152,11 @@ def _cells(row: Figures) -> list[str]:
     return [
         *_name_cells(row),
         f"{1000 * row['frame_s']:.0f}{mark}",
-        f"{row['mpx_per_s']:.2f}{mark}{f' {note}' if note else ''}",
+        f"{row['mpx_per_s']:.2f}{mark}",
         f"{row['useful_flop_per_s'] / 1e9:.0f}{mark}",
         "" if row["share"] is None else f"{row['share']:.2f}{mark}",
         f"{row['end_to_end']:.3f}{mark}",
-        _answer(row),
+        "; ".join([_answer(row), *([note] if note else [])]),
         _memory(row),
         "; ".join([others, *row["doubts"]]),
     ]

@@ -104,7 +104,8 @@ def test_nothing_that_ran_is_no_success() -> None:
 
 
 def test_the_page_begins_with_what_the_machine_can_do() -> None:
-    bf16 = row(engine_name="openvino bf16", precision="bf16", frame_s=0.25, reference=False,
+    noted = {"note": "first convolution in f32"}
+    bf16 = row(engine_name="openvino bf16", precision="bf16", frame_s=0.25, reference=False, engine=noted,
                parity={"levels": 2, "changed_px": 1, "pixels": 10_800, "verdict": "holds"})  # fmt: skip
     wrong = row(engine_name="torch f32", frame_s=0.01, parity=WRONG)
     large = row(frame=[3000, 4000], frame_s=8.0, product={"flop_per_s": 3e11, "tool": "OpenVINO"})
@@ -118,7 +119,7 @@ def test_the_page_begins_with_what_the_machine_can_do() -> None:
     # The fastest whose answers hold; what gives another answer is no speed.
     can = "4.0 frames/s (openvino bf16) | 0.12 frames/s, 8 s each (openvino f32)"
     assert f"| seeing-4-3: base 4, depth 3 | {can} |" in lines
-    assert "2 of 256 levels, 1 of 10,800 px (holds)" in "\n".join(lines)
+    assert "2 of 256 levels, 1 of 10,800 px (holds); first convolution in f32 |" in "\n".join(lines)
     assert any("finished 2026-11-23T11:00:00+00:00, whole: 5 of 5 measurements" in line for line in lines)
     product = "| openvino f32 | run | 200 GFLOP/s, 100 to 300 over 2 runs (OpenVINO, sides of 2048) |"
     assert product in lines
