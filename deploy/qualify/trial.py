@@ -25,6 +25,7 @@ from deploy.qualify.rate import Product, cpu_product, gpu_product
 from deploy.qualify.sample import frame_of
 from deploy.qualify.soak import soak
 from inspector.durable import durable_file
+from inspector.engine.graph import first_line
 from inspector.engine.open import choose_plan, open_engine
 from inspector.engine.protocol import Engine
 from inspector.engine.rivals import Rivals
@@ -78,13 +79,8 @@ def measured(trial: Trial) -> dict[str, Any]:
     finally:
         engine.close()
     facts = {key: value for key, value in asdict(engine.info).items() if key != "package"}
-    return {
-        "engine": facts,
-        "tiles": len(plan.tiles),
-        "tile": plan.input,
-        "open_s": round(opened, 2),
-        **found,
-    }
+    return {"engine": facts, "tiles": len(plan.tiles), "tile": plan.input,
+            "open_s": round(opened, 2), **found}  # fmt: skip
 
 
 def product_of(candidate: Candidate) -> Product:
@@ -146,8 +142,8 @@ class Work:
 def _product_or_why(candidate: Candidate) -> Product | str:
     try:
         return product_of(candidate)
-    except InspectionError as error:
-        return str(error)
+    except (InspectionError, RuntimeError) as error:  # as torch and OpenVINO say that memory is out
+        return first_line(error)
 
 
 def _product_figures(product: Product | str, seconds: list[float]) -> dict[str, Any]:

@@ -14,6 +14,8 @@ MOST_GROWTH = 0.10
 """Share by which the memory of a soak may grow after its first tenth."""
 MOST_DRIFT = 1.25
 """Factor between the times of a frame at the begin and at the end of a soak that is no chance."""
+_FEWEST_FRAMES = 50
+"""Of a soak; of fewer a tenth is too little to tell a drift from chance."""
 
 
 def ran(rows: list[Figures]) -> list[Figures]:
@@ -70,7 +72,8 @@ def soak_doubts(soaked: Figures) -> list[str]:
     if soaked["outcome"] != "ran":
         return []
     first, last = soaked["first_ms"]["p50"], soaked["last_ms"]["p50"]
-    drifts = max(first, last) > MOST_DRIFT * min(first, last)
+    tells = soaked["frames"] >= _FEWEST_FRAMES
+    drifts = tells and max(first, last) > MOST_DRIFT * min(first, last)
     words = [f"a frame took {first} ms at first and {last} ms at last"] if drifts else []
     return speed_doubts(soaked["others_share"]) + words
 

@@ -91,6 +91,7 @@ def test_speeds_in_doubt_leave_the_answers_and_say_so() -> None:
         ({"last_ms": {"p50": 126.0, "max": 130.0}}, 1),
         ({"last_ms": {"p50": 79.0, "max": 130.0}}, 1),
         ({"last_ms": {"p50": 124.0, "max": 130.0}}, 0),
+        ({"last_ms": {"p50": 900.0, "max": 900.0}, "frames": 49}, 0),
         ({"outcome": "not run"}, 0),
     ],
 )

@@ -87,11 +87,12 @@ def test_each_round_has_its_matrix_product_and_the_memory_is_taken_before(
     assert found["product"]["flop_per_s"] == 4e9 and found["others_share"] == 0.457 and found["rss_mb"] == 7
 
 
+@pytest.mark.parametrize("error", [EngineError, RuntimeError])
 def test_a_matrix_product_that_fails_costs_only_its_own_figure(
-    package: ModelPackage, monkeypatch: pytest.MonkeyPatch
+    error: type[Exception], package: ModelPackage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_: Candidate) -> Product:
-        raise EngineError("OpenVINO multiplies otherwise.")
+        raise error("OpenVINO multiplies otherwise.")
 
     monkeypatch.setattr(trials, "product_of", fail)
     found = outcome(Trial(F32, str(package.path), (90, 120), 0.0, 4096))
