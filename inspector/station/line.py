@@ -31,6 +31,7 @@ from inspector.station.opening import Opened, open_line, open_serving
 from inspector.station.outcome import nothing_inspected
 from inspector.station.requests import HANGS_S, RequestDesk
 from inspector.station.summary import RunSummary, Tally
+from inspector.station.truth import truth_beside
 from inspector.types import VerdictWord
 from inspector.zones import Zones
 
@@ -94,7 +95,7 @@ class _Line:
     def __init__(self, config: LineConfig, opened: Opened, stop: threading.Event) -> None:
         self.config, self.opened = config, opened
         self.control = Control(stop)
-        self.tally = Tally()
+        self.tally = Tally(truth_beside(config.camera.source))
         self.rivals = Rivals()
         self.budget = BudgetWatch(config.recipe.deadline_ms, live=opened.camera.live)
         channels = opened.package.manifest.channels

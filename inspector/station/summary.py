@@ -24,6 +24,7 @@ from inspector.engine.protocol import EngineInfo
 from inspector.engine.rivals import BUSY_SHARE
 from inspector.errors import InspectionError
 from inspector.recorder import Recorded
+from inspector.station.truth import Truth
 from inspector.types import Fault, Inspection, Reason, VerdictWord
 
 
@@ -40,8 +41,10 @@ class Recent:
 class Tally:
     """Counts what was committed; added to by the recorder's thread, read by any."""
 
-    def __init__(self) -> None:
+    def __init__(self, truth: Truth | None = None) -> None:
+        """truth: what the frames are known to show, where somebody knows."""
         self._lock = threading.Lock()
+        self._truth = truth
         self.words: Counter[str] = Counter({word.value: 0 for word in VerdictWord})
         self.reasons = ReasonCount()
         self.warnings: list[str] = []
@@ -70,6 +73,8 @@ class Tally:
         self._first_ns = self._first_ns or inspection.frame.mono_ns
         self._last_ns = record.committed_mono_ns
         self._look_for_image(inspection)
+        if self._truth is not None:
+            self._truth.add(inspection)
         latency = None
         if inspection.verdict.word is not VerdictWord.UNINSPECTED:
             latency = (record.committed_mono_ns - inspection.frame.mono_ns) / 1e6
@@ -89,15 +94,16 @@ class Tally:
             self._no_image = self._no_image or frame.source
 
     def told(self) -> list[str]:
-        """The warnings, and how many frames were no images at all."""
+        """The warnings, how many frames were no images at all, and what was right by a known truth."""
+        truth = [words] if self._truth is not None and (words := self._truth.words()) else []
         if not self._no_images:
-            return list(self.warnings)
+            return [*self.warnings, *truth]
         are = "is no image" if self._no_images == 1 else "are no images"
         words = (
             f"{self._no_images} of {self.words.total()} {are} that can be read (format), such as"
             f" {self._no_image}; take out of the folder what is none."
         )
-        return [*self.warnings, words]
+        return [*self.warnings, words, *truth]
 
     def end(self, grabbed: int, reason: Reason) -> int:
         """Count what was grabbed and not committed, with this reason; how many those are.
