@@ -230,8 +230,9 @@ def _explained() -> list[str]:
         " multiplied in the same rounds.",
         "- End to end: frames from memory, 5 % of them rejects whose evidence is written, each committed to a"
         " real ledger. Engine alone: the same compiled model and tile in a bare loop. Above 1 is noise.",
-        "- Latency: grab to commit. Full: the camera is never waited for, so each frame has also waited for"
-        " those that the line already held. Then frames at a rate for which the line has time.",
+        "- Latency: from grab until the row is written, before the disk confirms it. Full: the camera is"
+        " never waited for, so each frame has also waited for those that the line already held. Then frames"
+        " at a rate for which the line has time.",
         "- Other tools: from a uint8 frame in memory to a class or probability at each pixel; no camera, no"
         " defects, no ledger, while the line has all of these.",
     ]

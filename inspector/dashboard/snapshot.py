@@ -38,7 +38,7 @@ class Beat:
     camera_state: str
     fps: float
     latency_ms: tuple[float, float, float] | None
-    """p50, p95 and the largest, grab to commit; None before the first frame."""
+    """p50, p95 and the largest, from grab until the disk has the row; None before the first frame."""
     budget_ms: Mapping[str, float] = field(default_factory=dict)
     """What each stage, and all together, takes for the slowest frame in twenty."""
     budget_share: Mapping[str, float] = field(default_factory=dict)

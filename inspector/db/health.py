@@ -22,7 +22,7 @@ class HealthBeat:
     camera_state: str = ""
     fps: float = 0.0
     latency_p50_ms: float | None = None
-    """From grab to commit over the last frames; None before the first."""
+    """From grab until COMMIT returned, over the last frames; None before the first."""
     latency_p95_ms: float | None = None
     latency_max_ms: float | None = None
     queues: dict[str, int] = field(default_factory=dict)
