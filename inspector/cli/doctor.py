@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,6 +18,8 @@ from inspector.errors import InspectionError
 from inspector.units import shown
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from inspector.config import LineConfig
     from inspector.package import ModelPackage
 
@@ -252,9 +254,21 @@ def camera_findings(config: LineConfig) -> Iterator[Finding]:
         yield Finding("camera", "fail", f"{source} opens and gives {words}", "look at the source by hand")
         return
     height, width = grab.image.shape[:2]
-    yield Finding("camera", "ok", f"{source} gives pictures of {height}x{width}")
+    yield _picture(grab.image, f"{source} gives pictures of {height}x{width}", config)
     yield from _zones(config, (height, width))
     yield from _plan(config, (height, width))
+
+
+def _picture(image: NDArray[Any], found: str, config: LineConfig) -> Finding:
+    """Whether the line would take this picture for one; a first one may be dark before a camera adapts."""
+    from inspector.inputs import to_input
+    from inspector.station.intake import nothing_shown
+
+    try:
+        nothing = nothing_shown(to_input(image, 1, config.camera.shift_16bit), config.camera.black_level)
+    except InspectionError as error:
+        return Finding("camera", "fail", f"{found}. {error}")
+    return Finding("camera", "warn" if nothing else "ok", f"{found}. {nothing.words}" if nothing else found)
 
 
 def _plan(config: LineConfig, frame: tuple[int, int]) -> Iterator[Finding]:

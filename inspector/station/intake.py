@@ -79,16 +79,7 @@ class Intake:
             words = f"The picture is {_described(*found)}; the run began with {_described(*self._format)}."
             return image, Reason(Fault.FORMAT, words)
         frozen = self._frozen(raw)  # counts each picture, whatever else is wrong with it
-        return image, self._black(image) or _blank(image) or frozen
-
-    def _black(self, image: Image) -> Reason | None:
-        level, planes = self._config.black_level, image.shape[2] if image.ndim == 3 else 1
-        brighter = _few_outside(image, (0,) * planes, (level,) * planes)
-        if brighter is None:
-            return None
-        pixels = counted(image.shape[0] * image.shape[1], "pixel")
-        words = f"The picture is dark: {brighter or 'none'} of {pixels} brighter than {level}"
-        return Reason(Fault.BLACK, f"{words} (camera.black_level); check light and lens.")
+        return image, nothing_shown(image, self._config.black_level) or frozen
 
     def _frozen(self, raw: NDArray[Any]) -> Reason | None:
         """A fault from the `frozen_frames`-th equal picture in a row on."""
@@ -105,6 +96,21 @@ class Intake:
 def unwatched(config: CameraConfig, *, live: bool) -> str | None:
     """What this config keeps the line from seeing of its camera, with the remedy; None: nothing."""
     return f"{UNWATCHED}; {UNWATCHED_REMEDY}." if live and not config.frozen_frames else None
+
+
+def nothing_shown(image: Image, black_level: int) -> Reason | None:
+    """Why this picture shows nothing: it is dark, or has one value all over; None: it shows something."""
+    return _black(image, black_level) or _blank(image)
+
+
+def _black(image: Image, level: int) -> Reason | None:
+    planes = image.shape[2] if image.ndim == 3 else 1
+    brighter = _few_outside(image, (0,) * planes, (level,) * planes)
+    if brighter is None:
+        return None
+    pixels = counted(image.shape[0] * image.shape[1], "pixel")
+    words = f"The picture is dark: {brighter or 'none'} of {pixels} brighter than {level}"
+    return Reason(Fault.BLACK, f"{words} (camera.black_level); check light and lens.")
 
 
 def _blank(image: Image) -> Reason | None:

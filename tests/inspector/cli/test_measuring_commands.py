@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from numpy.typing import NDArray
 
 from inspector.cli import selftest as selftest_module
 from inspector.cli.bench import ScriptedEngine, bench
@@ -227,6 +228,25 @@ def test_doctor_holds_the_zones_against_the_camera_s_pictures(
     zone["polygon_px"] = [[250, 20], [300, 20], [300, 220]]
     said = {one.check: one for one in camera_findings(LineConfig.model_validate(fields))}
     assert said["zones"].state == "fail"
+
+
+@pytest.mark.parametrize(
+    ("picture", "state", "words"),
+    [
+        (np.arange(2400, dtype=np.uint8).reshape(40, 60), "ok", "gives pictures of 40x60"),
+        (np.full((40, 60), 3, np.uint8), "warn", "of 40x60. The picture is dark: none of 2,400 pixels"),
+        (np.full((40, 60, 3), 255, np.uint8), "warn", "The picture shows nothing, it is 255 all over"),
+        (np.arange(2400, dtype=np.uint16).reshape(40, 60), "ok", "gives pictures of 40x60"),
+    ],
+)
+def test_doctor_says_that_a_camera_shows_nothing(
+    tmp_path: Path, picture: NDArray[Any], state: str, words: str
+) -> None:
+    """`ok camera` under a lens cap."""
+    cv2.imwrite(str(tmp_path / "a.png"), picture)
+    camera = {"source": str(tmp_path), "shift_16bit": 4}
+    said = {one.check: one for one in camera_findings(LineConfig.model_validate({"camera": camera}))}
+    assert said["camera"].state == state and words in said["camera"].found
 
 
 @pytest.mark.parametrize(
