@@ -111,6 +111,10 @@ def load_run(path: Path) -> TrainedNetwork:
     """
     if not path.is_dir():
         raise UsageError(f"{path} is not a folder that `trainer fit` wrote; name its --out folder.")
+    if not (path / BEST).exists() and (path / "images").is_dir():
+        raise UsageError(
+            f"{path} is a dataset folder; train on it with `trainer fit {path} --out RUN` and name that RUN."
+        )
     if not (path / BEST).exists():
         raise UsageError(f"{path} holds no {BEST} yet; let `trainer fit` reach its first validation.")
     content = _load_best(path)

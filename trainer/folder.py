@@ -107,8 +107,8 @@ def ids_of(folder: Path, names: dict[int, str], kept: Sequence[str]) -> tuple[in
             # Without names of its own a folder speaks in the ids of what it joins.
             return tuple(range(1, len(kept) + 1))
         raise DatasetError(
-            f"{folder} has the class {unknown[0]!r}, which is none of {', '.join(kept)};"
-            " rename it in classes.json or train without --init."
+            f"{folder} has the class {unknown[0]!r}, which is none of {', '.join(kept)}, the model's own;"
+            " rename it in classes.json, or train a model with this class by `trainer fit` without --init."
         )
     return tuple(by_name.get(name, 0) for name in kept)
 
