@@ -23,6 +23,7 @@ from trainer.grid import LEVELS, Grid, grid_over, picture_grid
 from trainer.release import ReleaseGraph
 from trainer.rounding import Moments, fit_and_round
 from trainer.unet import ConvPair, UpLevel
+from trainer.validate import Tell
 
 _Conv: TypeAlias = nn.Conv2d | nn.ConvTranspose2d
 
@@ -72,15 +73,18 @@ class _Map:
         return _Map([change(one) for one in self.trained], [change(one) for one in self.served], self.grid)
 
 
-def layers_in_8_bits(graph: ReleaseGraph, tiles: Tensor, seed: int = 0) -> list[Layer]:
+def layers_in_8_bits(
+    graph: ReleaseGraph, tiles: Tensor, seed: int = 0, tell: Tell = lambda *_: None
+) -> list[Layer]:
     """Every convolution, in the order of computation; the head, the last one, answers scores.
 
     graph: of float32, its skip maps joined by concatenation. tiles: uint8 (n, h, w, channels) of a
-    legal size.
+    legal size. tell: called before the first layer and after each, since all of them take minutes.
     """
     net = graph.net
+    count = sum(isinstance(module, _Conv) for module in net.modules())
     with torch.inference_mode():
-        walk = _Walk([_chances(graph, tile) for tile in tiles], seed)
+        walk = _Walk([_chances(graph, tile) for tile in tiles], seed, partial(_tell_layer, tell, count))
         whole = [tile[None].permute(0, 3, 1, 2) for tile in tiles]
         pictures = [(one.float() - graph.mean) / graph.std for one in whole]
         x, skips = _Map(pictures, whole, picture_grid(graph.mean, graph.std)), list[_Map]()
@@ -102,9 +106,12 @@ def layers_in_8_bits(graph: ReleaseGraph, tiles: Tensor, seed: int = 0) -> list[
 class _Walk:
     """The layers that were passed so far."""
 
-    def __init__(self, chances: list[Tensor], seed: int) -> None:
-        """chances: of each tile, float32 (h, w), how likely a pixel is to be drawn."""
+    def __init__(self, chances: list[Tensor], seed: int, tell: Callable[[int], None]) -> None:
+        """chances: of each tile, float32 (h, w), how likely a pixel is to be drawn. tell: called with how
+        many layers are passed."""
         self.layers: list[Layer] = []
+        self._tell = tell
+        tell(0)
         self._chances = chances
         self._random = torch.Generator().manual_seed(seed)
 
@@ -124,12 +131,17 @@ class _Walk:
         grid = grid_over(trained)
         fitted = self._fitted(conv, x, answers)
         made = Layer(fitted.weight, fitted.scale / grid.step, (fitted.bias - grid.low) / grid.step, fitted.up)
-        self.layers.append(made)
-        return _Map(trained, [nearest(made.answer(one)).to(torch.uint8) for one in x.served], grid)
+        served = [nearest(made.answer(one)).to(torch.uint8) for one in x.served]
+        self._pass(made)
+        return _Map(trained, served, grid)
 
     def head(self, conv: nn.Conv2d, x: _Map) -> None:
         """The last convolution."""
-        self.layers.append(self._fitted(conv, x, [conv(one) for one in x.trained]))
+        self._pass(self._fitted(conv, x, [conv(one) for one in x.trained]))
+
+    def _pass(self, made: Layer) -> None:
+        self.layers.append(made)
+        self._tell(len(self.layers))
 
     def _fitted(self, conv: _Conv, x: _Map, trained: list[Tensor]) -> Layer:
         """The layer that answers what the trained one answers, on pixels drawn from every tile."""
@@ -172,6 +184,10 @@ class _Walk:
         height, width = conv.weight.shape[2:]
         around = [read[0, :, y + dy, x + dx] for dy in range(height) for dx in range(width)]
         return torch.stack(around, 1).permute(2, 0, 1).flatten(1).float(), answers
+
+
+def _tell_layer(tell: Tell, count: int, done: int) -> None:
+    tell("fitting layers to 8 bits", done, count)
 
 
 def nearest(answers: Tensor) -> Tensor:

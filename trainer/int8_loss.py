@@ -7,40 +7,48 @@ these frames cannot tell, is said.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from inspector.config import ModelConfig
+from inspector.counting import counted
 from inspector.engine.graph import CompileOptions
 from inspector.engine.open import choose_plan
 from inspector.engine.openvino import OpenVinoEngine
 from inspector.engine.parity import Parity
-from inspector.engine.quantised import MOST_LOST, AccuracyLoss, DefectCount
+from inspector.engine.quantised import LEAST_GOLDEN_PX, MOST_LOST, AccuracyLoss, DefectCount
 from inspector.errors import Refused
 from inspector.package import ModelPackage, Threshold
 from trainer.dataset import Sample
 from trainer.escapes import may_escape
 from trainer.evaluate import Segmenter, evaluate
 from trainer.thresholds import FEW
+from trainer.validate import Tell, told
 
 MOST_VALIDATION_PX = 60_000_000
 """Of the frames with masks on which the loss is measured: f32 takes half a second for a million."""
 MOST_DEFECTS_LOST = 0.02
 """Share of a class's defects, and of all together, that int8 may lose; one defect always, unless it is the
 last that was found of its class."""
+ENOUGH_FRAMES = 30
+"""On fewer validation frames a single one can move the mean by more than int8 may cost, both ways."""
 _REMEDY = "serve it as it is, in bf16 or f32, or fit int8 on more frames or with more --tiles"
 
 
 def accuracy_loss(
-    package: ModelPackage, in_8_bits: ModelPackage, samples: Sequence[Sample], held_out: bool
+    package: ModelPackage,
+    in_8_bits: ModelPackage,
+    samples: Sequence[Sample],
+    held_out: bool,
+    tell: Tell = lambda *_: None,
 ) -> tuple[AccuracyLoss, dict[str, Any]]:
     """IoU and defects of f32 and of int8 with the truth of the same frames; and `metrics.validation`.
 
-    held_out: whether the frames gave no calibration tile.
+    held_out: whether the frames gave no calibration tile. tell: called with each frame: all take minutes.
     """
     some = _first(samples, MOST_VALIDATION_PX)
     before, after = (
-        _figures(each, some, CompileOptions(precision))
+        _figures(each, told(some, len(some), f"validation frames in {precision}", tell), precision)
         for each, precision in ((package, "f32"), (in_8_bits, "int8"))
     )
     found = [figures["per_defect"]["classes"] for figures in (before, after)]
@@ -60,23 +68,47 @@ def accuracy_loss(
     return loss, {"frames": len(some), "classes": classes, "per_defect": after["per_defect"]}
 
 
-def refuse_lost(package: ModelPackage, loss: AccuracyLoss) -> None:
-    """Raises Refused, naming both values, where int8 costs more than it may, or nothing shows its cost."""
+def refuse_lost(package: ModelPackage, loss: AccuracyLoss, golden: Parity) -> None:
+    """Raises Refused, naming both values, where int8 costs more than it may, or nothing shows its cost.
+
+    golden: int8 against the golden probabilities of the package in floating point, its defects counted from
+    LEAST_GOLDEN_PX on. None of these may be lost. Smaller ones may: they are what that network marks and not
+    the truth, mostly single pixels at a threshold; one that is a defect all the same counts on the
+    validation frames, where the truth says so.
+    """
+    frames = _frames(loss)
     if not any(one.total for one in loss.defects.values()):
         raise Refused(
-            f"None of the {loss.frames} validation frames shows a defect, so nothing tells what int8 costs"
-            f" {package.path}; give data with labelled defects."
+            f"None of the {frames} shows a defect, so nothing tells what int8 costs {package.path}; give data"
+            " with labelled defects."
         )
     if loss.too_much:
         raise Refused(
             f"{package.path} loses {-100 * (loss.miou_change or 0):.2f} points of mean IoU in int8 on"
-            f" {loss.frames} validation frames, {100 * MOST_LOST:g} are allowed; {_REMEDY}."
+            f" {frames}, {100 * MOST_LOST:g} are allowed; {_remedy(loss)}."
         )
     if worst := tuple(_too_many(loss)):
         raise Refused(
-            f"{package.path} loses defects in int8: on {loss.frames} validation frames it finds"
-            f" {', '.join(worst)}; {_REMEDY}."
+            f"{package.path} loses defects in int8: on {frames} it finds {', '.join(worst)}; {_remedy(loss)}."
         )
+    if golden.lost:
+        raise Refused(
+            f"{package.path} loses golden defects in int8: of {golden.defects} with at least"
+            f" {LEAST_GOLDEN_PX} px it finds {golden.defects - golden.lost}, and none may be lost; {_REMEDY}."
+        )
+
+
+def _frames(loss: AccuracyLoss) -> str:
+    return counted(loss.frames, "validation frame" if loss.held_out else "frame") + (
+        "" if loss.held_out else " that it was fitted on as well"
+    )
+
+
+def _remedy(loss: AccuracyLoss) -> str:
+    """What to do, and on few frames that they may be why."""
+    if loss.frames >= ENOUGH_FRAMES:
+        return _REMEDY
+    return f"on so few it may be chance, {ENOUGH_FRAMES} are enough to tell: label more, or {_REMEDY}"
 
 
 def _too_many(loss: AccuracyLoss) -> Iterator[str]:
@@ -107,21 +139,16 @@ def kept_thresholds(package: ModelPackage, loss: AccuracyLoss) -> dict[str, Thre
     }
 
 
-def loss_doubts(package: ModelPackage, loss: AccuracyLoss, golden: Parity) -> Iterator[str]:
-    """Sentences for the user, each with its remedy: what int8 loses within its limits, most serious first.
-
-    golden: int8 against the golden probabilities of the package in floating point. What is lost there does
-    not refuse: it is held against what that network marks, single pixels too, and not against the truth.
-    """
+def loss_doubts(package: ModelPackage, loss: AccuracyLoss) -> Iterator[str]:
+    """Sentences for the user, each with its remedy: what int8 loses within its limits, most serious first."""
     if lost := loss.lost:
         rows = ((name, loss.defects[name]) for name in lost)
         words = (f"{one.int8} of {one.total} {name} where f32 finds {one.f32}" for name, one in rows)
         yield f"int8 loses defects: it finds {', '.join(words)}. More --tiles may keep them."
-    if golden.lost:
+    if loss.frames < ENOUGH_FRAMES:
         yield (
-            f"int8 finds {golden.defects - golden.lost} of {golden.defects} defects that the network in"
-            " floating point marks on its golden tiles, single pixels among them. See what trainer evaluate"
-            " finds with both packages."
+            f"What int8 costs was measured on only {_frames(loss)}: on so few it may be chance,"
+            f" {ENOUGH_FRAMES} are enough to tell. Label more."
         )
     unkept = [
         f"{name} ({target:g}: {why})"
@@ -150,11 +177,11 @@ def _why_not_kept(target: float, counts: DefectCount) -> str | None:
     return None
 
 
-def _figures(package: ModelPackage, samples: Sequence[Sample], options: CompileOptions) -> dict[str, Any]:
+def _figures(package: ModelPackage, samples: Iterable[Sample], precision: str) -> dict[str, Any]:
     segmenter = Segmenter(
         package.geometry,
         lambda frame: choose_plan(package, frame, ModelConfig()),
-        lambda plan: OpenVinoEngine(package, plan.input, options),
+        lambda plan: OpenVinoEngine(package, plan.input, CompileOptions(precision)),
     )
     try:
         halo = package.geometry.halo

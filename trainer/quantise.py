@@ -20,7 +20,7 @@ from inspector.engine.certificate import refuse_over_limit
 from inspector.engine.graph import CompileOptions
 from inspector.engine.openvino import OpenVinoEngine
 from inspector.engine.parity import Parity, measure
-from inspector.engine.quantised import AccuracyLoss, Calibration, Quantisation
+from inspector.engine.quantised import LEAST_GOLDEN_PX, AccuracyLoss, Calibration, Quantisation
 from inspector.errors import UsageError
 from inspector.package import INT8, Golden, ModelPackage, write_package
 from trainer.calibration import CalibrationTiles, calibration_tiles
@@ -32,6 +32,7 @@ from trainer.int8_graph import EightBitGraph, int8_onnx
 from trainer.int8_loss import accuracy_loss, kept_thresholds, loss_doubts, refuse_lost
 from trainer.release import ReleaseGraph
 from trainer.unet import UNet
+from trainer.validate import Tell
 
 _LOG = logging.getLogger(__name__)
 
@@ -39,23 +40,32 @@ _NOT_MEASURED = AccuracyLoss(frames=0, held_out=False, iou_f32={}, iou_int8={}, 
 
 
 def export_int8(
-    package: ModelPackage, dataset: Dataset, out: Path, names: tuple[str, str], tiles: int = 64
+    package: ModelPackage,
+    dataset: Dataset,
+    out: Path,
+    names: tuple[str, str],
+    tiles: int = 64,
+    tell: Tell = lambda *_: None,
 ) -> ModelPackage:
     """Write the int8 package of a package in floating point to `out`.
 
-    names: name and version of the new package. tiles: how many to fit on. Nothing is read from test
-    frames. An escape target that int8 was not seen to keep is left out, and what it loses within its
-    limits is logged as a warning. Raises UsageError when `out` exists, the package is one in 8 bits, or
-    its skip maps are added; Refused as `refuse_lost` does, or when OpenVINO computes something else from
-    the graph. Nothing is written then.
+    names: name and version of the new package. tiles: how many to fit on. tell: called with what is done
+    so far. Nothing is read from test frames. An escape target that int8 was not seen to keep is left out,
+    and what it loses within its limits is logged as a warning. Raises UsageError when `out` exists, the
+    package is one in 8 bits, or its skip maps are added; Refused as `refuse_lost` does, or when OpenVINO
+    computes something else from the graph. Nothing is written then.
     """
     if out.exists():
         raise UsageError(f"{out} exists already and packages are never changed; give a new name.")
     graph = _graph(package)  # refuses before any frame is read
     training, validation = _cut(package, dataset)
     cut = calibration_tiles(training, len(package.classes), package.geometry, tiles, package.manifest.seed)
-    _LOG.info("Fitting 8 bits on %d tiles of %d training frames.", len(cut.tiles), cut.frames)
-    fitted = _fitted(graph, cut, package.golden().tiles)
+    held_out = validation is not training
+    _LOG.info(
+        "Fitting 8 bits on %d tiles, cut from %d of %d training frames%s.", len(cut.tiles), cut.frames,
+        len(training), "" if held_out else ", all of which also show what it costs",
+    )  # fmt: skip
+    fitted = _fitted(graph, cut, package.golden().tiles, tell)
     made = Quantisation(source=package.id, calibration=_record(cut), loss=_NOT_MEASURED)
     fields: dict[str, Any] = {"name": names[0], "version": names[1], "files": {}}
     with TemporaryDirectory(prefix="int8-") as folder:
@@ -63,11 +73,11 @@ def export_int8(
         unmeasured = package.manifest.model_copy(update=fields)
         candidate = write_package(Path(folder) / "candidate", unmeasured, *fitted)
         golden = golden_parity(candidate, package.golden())
-        loss, figures = accuracy_loss(package, candidate, validation, held_out=validation is not training)
-    refuse_lost(package, loss)
-    for words in loss_doubts(package, loss, golden):
+        loss, figures = accuracy_loss(package, candidate, validation, held_out, tell)
+    refuse_lost(package, loss, golden)
+    for words in loss_doubts(package, loss):
         _LOG.warning("%s", words)
-    made = made.model_copy(update={"loss": loss, "golden": golden})
+    made = made.model_copy(update={"loss": loss, "golden": golden, "golden_least_px": LEAST_GOLDEN_PX})
     fields["metrics"] = {"validation": figures, INT8: made.model_dump(mode="json")}
     fields["thresholds"] = kept_thresholds(package, loss)
     return write_package(out, package.manifest.model_copy(update=fields), *fitted)
@@ -85,9 +95,11 @@ def _cut(package: ModelPackage, dataset: Dataset) -> tuple[tuple[Sample, ...], t
     return dataset.validation(seed=seed)
 
 
-def _fitted(graph: ReleaseGraph, cut: CalibrationTiles, golden: NDArray[np.uint8]) -> tuple[bytes, Golden]:
+def _fitted(
+    graph: ReleaseGraph, cut: CalibrationTiles, golden: NDArray[np.uint8], tell: Tell
+) -> tuple[bytes, Golden]:
     """The graph in 8 bits as an ONNX file, and its own golden probabilities."""
-    layers = layers_in_8_bits(graph, torch.from_numpy(cut.tiles))
+    layers = layers_in_8_bits(graph, torch.from_numpy(cut.tiles), tell=tell)
     in_8_bits = EightBitGraph(layers, graph.net.config).eval()
     return int8_onnx(in_8_bits), Golden(golden, probabilities(in_8_bits, golden))
 
@@ -112,7 +124,8 @@ def _record(cut: CalibrationTiles) -> Calibration:
 
 
 def golden_parity(package: ModelPackage, trained: Golden) -> Parity:
-    """What the engine makes of the golden tiles, against the probabilities of the network in floating point.
+    """What the engine makes of the golden tiles, against the probabilities of the network in floating point,
+    whose defects count from LEAST_GOLDEN_PX on.
 
     Raises CertificateError unless OpenVINO computes the int8 package's own golden probabilities. Not ONNX
     Runtime, which the other packages are checked with: it rounds otherwise between layers.
@@ -122,6 +135,6 @@ def golden_parity(package: ModelPackage, trained: Golden) -> Parity:
     engine = OpenVinoEngine(package, (height, width), CompileOptions("int8"))
     try:
         refuse_over_limit(engine.info, measure(engine, package, own))
-        return measure(engine, package, trained)
+        return measure(engine, package, trained, LEAST_GOLDEN_PX)
     finally:
         engine.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
@@ -30,16 +31,17 @@ class Parity(BaseModel):
     """Mask pixels that are not equal, of `pixels`."""
     pixels: int
     defects: int
-    """Golden defects, of which `lost` were not found by the design's matching rule."""
+    """Golden defects that counted, of which `lost` were not found by the design's matching rule."""
     lost: int
     iou_change: dict[str, float]
     """Class -> 1 - IoU of the engine's mask with the trained network's. IoU with any truth changes by
     no more than that: 1 - IoU is a distance, so the triangle inequality holds."""
 
 
-def measure(engine: Engine, package: ModelPackage, golden: Golden) -> Parity:
+def measure(engine: Engine, package: ModelPackage, golden: Golden, least_px: int = 1) -> Parity:
     """Run the golden tiles through the engine as it serves, and compare pixel by pixel.
 
+    least_px: golden defects of a smaller area do not count as defects; their pixels are compared.
     Raises EngineError when the engine fails, or returns without a result.
     """
     largest, summed, values = 0, 0, 0
@@ -55,7 +57,8 @@ def measure(engine: Engine, package: ModelPackage, golden: Golden) -> Parity:
         changed += int(np.count_nonzero(mask != truth))
         pixels += truth.size
         shared += _overlap(mask, truth, len(package.classes))
-        for counts in match_defects(truth, None, mask, package.classes).values():
+        counted = _without_specks(truth, len(package.classes), least_px)
+        for counts in match_defects(counted, None, mask, package.classes).values():
             found += counts.found
             total += counts.total
     return Parity(
@@ -71,6 +74,16 @@ def measure(engine: Engine, package: ModelPackage, golden: Golden) -> Parity:
             for name, both, either in zip(package.classes, *shared[:, 1:], strict=True)
         },
     )
+
+
+def _without_specks(mask: Mask, classes: int, least_px: int) -> Mask:
+    """The mask without its 8-connected regions of fewer than least_px pixels."""
+    kept = mask.copy()
+    for class_id in range(1, classes + 1):
+        region = (mask == class_id).astype(np.uint8)
+        _, labels, stats, _ = cv2.connectedComponentsWithStats(region, connectivity=8)
+        kept[stats[labels, cv2.CC_STAT_AREA] < least_px] = 0
+    return kept
 
 
 def _overlap(mask: Mask, truth: Mask, classes: int) -> NDArray[np.int64]:

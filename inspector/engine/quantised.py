@@ -13,9 +13,14 @@ from inspector.counting import counted
 from inspector.engine.parity import Parity
 from inspector.errors import PackageError, UsageError
 from inspector.package import INT8, ModelPackage
+from inspector.speed import LEAST_DEFECT_PX
 
 MOST_LOST = 0.002
 """Of mean IoU on frames with masks, f32's less int8's: what lost more is not exported."""
+LEAST_GOLDEN_PX = round(LEAST_DEFECT_PX**2)
+"""Area from which a golden defect counts for int8: as wide each way as the thinnest defect for which
+`inspector plan` lets a line be bought. Smaller ones are marks of the network in floating point, mostly of a
+single pixel at its threshold, and no defect that anybody promised to find."""
 
 
 class Calibration(BaseModel):
@@ -102,6 +107,8 @@ class Quantisation(BaseModel):
     golden: Parity | None = None
     """Its golden probabilities against those of the network in floating point; None in packages that were
     made before these were compared."""
+    golden_least_px: int = 1
+    """Area from which a golden defect counted there; all of them in packages that do not say it."""
 
     @property
     def note(self) -> str:
@@ -115,10 +122,11 @@ class Quantisation(BaseModel):
         """How far its golden probabilities are from those of the network in floating point."""
         if self.golden is None:
             return "not compared with the network in floating point"
-        one = self.golden
+        one, least = self.golden, self.golden_least_px
+        sized = f" of at least {least} px" if least > 1 else ""
         return (
-            f"{one.defects - one.lost} of {one.defects} defects kept that the network in floating point"
-            f" marks, {one.changed:,} of {one.pixels:,} mask pixels changed, largest difference"
+            f"{one.defects - one.lost} of {one.defects} defects{sized} kept that the network in floating"
+            f" point marks, {one.changed:,} of {one.pixels:,} mask pixels changed, largest difference"
             f" {one.max_difference:.4f}"
         )
 

@@ -23,6 +23,7 @@ from inspector.package import INT8, ModelPackage
 from inspector.tiling import Geometry, mirror_indices
 from trainer import quantise
 from trainer.calibration import OUT_PX, calibration_tiles
+from trainer.cli.export import _progress
 from trainer.cli.main import trainer
 from trainer.dataset import Dataset, load_dataset
 from trainer.export import export_package
@@ -51,6 +52,43 @@ def test_tiles_are_cut_from_the_mirrored_plane_and_show_every_class(dataset: Dat
         assert any((tile[..., 0] == plane).all() for plane in planes)
     again = calibration_tiles(samples, 2, geometry, 9)
     assert again.sha256 == found.sha256 != calibration_tiles(samples, 2, geometry, 9, seed=1).sha256
+
+
+def test_every_step_of_the_making_says_how_far_it_is_and_on_what(
+    tiny_package: ModelPackage, spots: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Fitting took minutes without a word, and `all of them train and validate` stood beside fewer
+    `training frames`."""
+    few = Path(shutil.copytree(spots, tmp_path / "few"))
+    for stem in [f"{number:02}" for number in (0, 1, 8, 9, 10, 11)]:
+        (few / "images" / f"{stem}.png").unlink()
+        (few / "masks" / f"{stem}.png").unlink()
+    (few / "split.json").unlink()
+    caplog.set_level("INFO", "trainer.quantise")
+    dataset, said = load_dataset([few], channels=1, classes=("dark", "bright")), list[tuple[str, int, int]]()
+    package = export_int8(tiny_package, dataset, tmp_path / "out", NAMES, 8, lambda *one: said.append(one))
+    layers, frames = 13, 6
+    assert said == [
+        *(("fitting layers to 8 bits", done, layers) for done in range(layers + 1)),
+        *(("validation frames in f32", done, frames) for done in range(frames + 1)),
+        *(("validation frames in int8", done, frames) for done in range(frames + 1)),
+    ]
+    made = quantisation(package)
+    assert made is not None and not made.loss.held_out and made.loss.frames == frames
+    assert f"cut from {made.calibration.frames} of 6 training frames, all of which also show" in caplog.text
+    assert "What int8 costs was measured on only 6 frames that it was fitted on as well:" in caplog.text
+
+
+def test_the_bar_of_each_step_ends_its_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with _progress() as tell:
+        tell("fitting layers to 8 bits", 1, 2)
+        tell("fitting layers to 8 bits", 2, 2)
+        tell("validation frames in f32", 1, 4)
+    first, second, rest = capsys.readouterr().err.split("\n")
+    assert " 50%" in first and "fitting layers to 8 bits, 2 of 2" in first and " 25%" in second and rest == ""
 
 
 def test_no_training_frame_is_refused() -> None:
@@ -175,6 +213,34 @@ def test_run_and_package_are_told_apart(
     assert run_group(trainer, "trainer") == 2
     said = capsys.readouterr().err
     assert "is a RUN folder" in said if int8 else "give --int8 DATA" in said
+
+
+def test_a_dataset_in_the_place_of_a_run_is_named_as_one(
+    spots: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It `holds no best.pt yet; let trainer fit reach its first validation`, which nobody had begun."""
+    monkeypatch.setattr(sys, "argv", ["trainer", "export", str(spots), "--out", str(tmp_path / "out")])
+    assert run_group(trainer, "trainer") == 2
+    said = capsys.readouterr().err
+    assert f"{spots} is a dataset folder; train on it with `trainer fit {spots} --out RUN`" in said
+
+
+def test_a_class_that_the_model_has_not_is_refused_with_advice_that_fits_int8(
+    tiny_package: ModelPackage,
+    spots: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """`train without --init` was said to somebody who trained nothing."""
+    other = Path(shutil.copytree(spots, tmp_path / "other"))
+    (other / "classes.json").write_text('{"1": "dark", "2": "rust"}')
+    given = ["export", str(tiny_package.path), "--int8", str(other), "--out", str(tmp_path / "out")]
+    monkeypatch.setattr(sys, "argv", ["trainer", *given])
+    assert run_group(trainer, "trainer") == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "'rust', which is none of dark, bright, the model's own; rename it in classes.json" in said
+    assert "train a model with this class" in said
 
 
 def test_nothing_is_fitted_on_a_test_picture_that_came_back_in_another_folder(

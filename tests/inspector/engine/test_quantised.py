@@ -52,7 +52,7 @@ def test_models_show_says_where_it_comes_from_and_what_it_cost(
     made = quantisation(tiny_int8_package)
     assert made is not None and made.golden is not None
     marked = made.golden.defects
-    kept = f"{marked} of {marked} defects kept that the network in floating point marks"
+    kept = f"{marked} of {marked} defects of at least 9 px kept that the network in floating point marks"
     assert f"  golden      {kept}" in shown and marked > 0
     assert "models compile" in (usual := text_of(facts_of(tiny_package))) and "  golden " not in usual
 
