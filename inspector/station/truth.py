@@ -32,8 +32,8 @@ class Truth:
             return ""
         with_defects, without = counted(self._frames[True], "frame"), counted(self._frames[False], "frame")
         return (
-            f"By {self._file}: of {with_defects} with defects, of any size and contrast, {self._stopped[True]}"
-            f" did not pass; of {without} without any, {self._stopped[False]} did not."
+            f"By {self._file}: of {with_defects} with defects, of any size and contrast,"
+            f" {self._stopped[True]} did not pass; of {without} without any, {self._stopped[False]} did not."
         )
 
 
