@@ -22,7 +22,7 @@ from inspector.types import Grab, Image, ProbMap
 
 if TYPE_CHECKING:
     from inspector.config import LineConfig, ModelConfig
-    from inspector.engine.protocol import Engine
+    from inspector.engine.protocol import Engine, EngineInfo
     from inspector.package import ModelPackage
     from inspector.station.summary import RunSummary
     from inspector.tiling import TilePlan
@@ -180,8 +180,7 @@ class LineBench:
 def measure(bench: LineBench, frames: int, rounds: int) -> dict[str, Any]:
     """The figures of design section 7: interleaved rounds, medians; frames of each round.
 
-    With the share of the processor that other programs took meanwhile, and `doubts`: why the figures of
-    speed are not to be trusted, empty where they may be.
+    Beside these `others_share` of the processor, and `doubts`, empty where the speeds may be trusted.
     """
     from inspector.engine.rivals import Rivals
     from inspector.engine.trust import speed_doubts
@@ -203,13 +202,12 @@ def measure(bench: LineBench, frames: int, rounds: int) -> dict[str, Any]:
             latencies.append(summary.json()["latency_ms"])
     others = rivals.share()
     line_mpx, engine_mpx = mpx * statistics.median(fps), mpx / statistics.median(alone)
-    efficiency, info = line_mpx / engine_mpx, bench.engine.info
+    efficiency = line_mpx / engine_mpx
     return {
         "frame": {"h": bench.size[0], "w": bench.size[1]},
         "tile": {"h": bench.plan.input[0], "w": bench.plan.input[1]},
         "tiles": len(bench.plan.tiles),
-        "engine": {"name": info.name, "precision": info.precision, "device": info.device,
-                   "package": info.package, "certificate": info.certificate},
+        "engine": _engine_facts(bench.engine.info),
         "mpx_per_s": round(line_mpx, 3),
         "engine_only_mpx_per_s": round(engine_mpx, 3),
         "efficiency": round(efficiency, 4),
@@ -219,6 +217,11 @@ def measure(bench: LineBench, frames: int, rounds: int) -> dict[str, Any]:
         "others_share": round(others, 3),
         "doubts": speed_doubts(others, efficiency),
     }  # fmt: skip
+
+
+def _engine_facts(info: EngineInfo) -> dict[str, str]:
+    return {"name": info.name, "precision": info.precision, "device": info.device,
+            "package": info.package, "certificate": info.certificate}  # fmt: skip
 
 
 def doubt_line(figures: dict[str, Any]) -> str | None:

@@ -10,12 +10,13 @@ import click
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from qualified import soaked
+from qualified import row, soaked
 
 from deploy.qualify import __main__ as command
 from deploy.qualify import row as rows
 from deploy.qualify import session
 from deploy.qualify.candidates import Machine
+from deploy.qualify.kept import Kept
 from deploy.qualify.sample import seeing_package
 from deploy.qualify.trial import Trial
 from inspector.errors import InspectionError, UsageError
@@ -112,6 +113,11 @@ def test_a_reference_that_a_power_cut_took_is_measured_again(
     kept = figures(tmp_path)["rows"]
     assert [row["engine_name"] for row in kept] == [ORDER[0], ORDER[1], "openvino int8", ORDER[2]]
     assert [row.get("parity") and row["parity"]["verdict"] for row in kept] == [None, "holds", None, "holds"]
+
+
+def test_a_row_that_is_measured_again_takes_the_place_of_the_first(tmp_path: Path) -> None:
+    old, other, new = row(frame_s=1.0), row(engine_name="openvino bf16"), row(frame_s=2.0, frame=(90, 120))
+    assert Kept(tmp_path, {"rows": [old, other]}, str).with_row(new) == [new, other]
 
 
 def test_a_finished_one_is_shown_and_measured_again_only_when_asked(
