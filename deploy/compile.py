@@ -81,18 +81,19 @@ def compile_package(
 ) -> Outcome:
     """Compile, audit, and with `tensorrt` keep the engine for this machine.
 
-    trt, cuda: the libraries; the installed ones by default. Raises UsageError where one is missing,
-    a size is wrong or the package is one in int8, GpuMissing, PackageError, Refused when the audit
-    fails, CompileError, CompileCancelled; then nothing is kept.
+    trt, cuda: the libraries; the installed ones by default. Raises GpuMissing before all else that is
+    missing, UsageError where a library is, a size is wrong or the package is one in int8, PackageError,
+    Refused when the audit fails, CompileError, CompileCancelled; then nothing is kept.
     """
     package = load_package(request.package)
     require_float(package, "TensorRT")
-    trt = trt or load_tensorrt(request.engine)
     if request.engine == LINT:
+        trt = trt or load_tensorrt(LINT)
         plan = build(trt, package, _wish(request, package, None), report)
         return _outcome(request, package, trt, plan)
     cuda = cuda or cuda_runtime()
     gpu = probe_gpu(cuda)  # before TensorRT is touched: without a GPU it ends the process
+    trt = trt or load_tensorrt(SERVES)
     with compiling():
         plan = build(trt, package, _wish(request, package, free_memory(cuda)), report)
         stored = store(package, record_of(package, trt, gpu, plan), plan.data)

@@ -77,7 +77,8 @@ def _why_not(package: ModelPackage, record: CompiledEngine) -> str | None:
     from inspector.errors import InspectionError
 
     try:
-        verify(record, package, load_tensorrt("tensorrt").__version__, probe_gpu(cuda_runtime()))
+        gpu = probe_gpu(cuda_runtime())
+        verify(record, package, load_tensorrt("tensorrt").__version__, gpu)
     except InspectionError as error:
         return str(error)
     return None

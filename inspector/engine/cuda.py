@@ -85,13 +85,31 @@ class Gpu:
 
 
 def cuda_runtime() -> CudaRuntime:
-    """The CUDA runtime. Raises UsageError with the remedy where cuda-bindings is not installed."""
+    """The CUDA runtime.
+
+    Raises UsageError with the remedy where cuda-bindings is not installed, and GpuMissing where the machine
+    has no NVIDIA driver either: to install software then would lead nowhere.
+    """
     try:
         return cast(CudaRuntime, importlib.import_module("cuda.bindings.runtime"))
     except ImportError as error:
+        if not _has_driver():
+            raise GpuMissing(
+                "This machine has no NVIDIA driver, so no GPU can serve; install one where there is a GPU, or"
+                ' set model.engine = "openvino".'
+            ) from error
         raise UsageError(
             f"The CUDA runtime cannot be imported ({error}); install it with `pip install '.[tensorrt]'`."
         ) from error
+
+
+def _has_driver() -> bool:
+    """Whether the NVIDIA driver's own library is there, which its installation puts beside the system's."""
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
 
 
 def probe_gpu(cuda: CudaRuntime) -> Gpu:

@@ -10,7 +10,7 @@ from inspector.engine.compiled import plan_for_compiled
 from inspector.engine.cuda import cuda_runtime, probe_gpu
 from inspector.engine.memory import MB, MemoryModel
 from inspector.engine.tensorrt_api import installed_version
-from inspector.errors import ConfigError, MemoryLimitError, UsageError
+from inspector.errors import ConfigError, GpuMissing, MemoryLimitError, UsageError
 from inspector.needed import needed_tiles
 from inspector.package import ModelPackage
 from inspector.tiling import TilePlan, cheapest_plan, plan_tiles, whole_plan
@@ -33,8 +33,8 @@ def choose_plan(
     settings.tile: `auto` for the fewest input pixels that fit, `whole`, or `HxW`, the input size
     of a tile. zones: where the recipe looks; `auto` then takes the tiles that cost least there.
     Raises MemoryLimitError when what was asked does not fit (predicted size, limit
-    and remedy named), ShapeMismatch for a size the network cannot take, EngineNotCompiled where
-    tensorrt has no engine of this package yet.
+    and remedy named), ShapeMismatch for a size the network cannot take, GpuMissing where
+    tensorrt was asked for without a GPU, EngineNotCompiled where it has no engine of this package yet.
     """
     if settings.engine == "tensorrt":  # its maps lie on the GPU, and compiling saw that they fit
         chosen = settings.tile == "auto"
@@ -68,9 +68,14 @@ def choose_plan(
 
 
 def _compiled_plan(package: ModelPackage, frame: tuple[int, int]) -> TilePlan:
-    """The cheapest plan that TensorRT was compiled for; what cannot be asked here, the opening refuses."""
+    """The cheapest plan that TensorRT was compiled for; what cannot be asked here, the opening refuses.
+
+    Raises GpuMissing first of all: without a GPU nothing was compiled, and nothing can be.
+    """
     try:
         gpu = probe_gpu(cuda_runtime())
+    except GpuMissing:
+        raise
     except UsageError:
         gpu = None
     return plan_for_compiled(package, frame, installed_version(), gpu)

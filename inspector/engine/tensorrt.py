@@ -212,8 +212,9 @@ def open_tensorrt(
     trt, cuda: the libraries; the installed ones by default. Raises UsageError where one is missing,
     GpuMissing, what find_compiled raises, and what TensorRtEngine raises.
     """
-    trt, cuda = trt or load_tensorrt("tensorrt"), cuda or cuda_runtime()
+    cuda = cuda or cuda_runtime()
     gpu = probe_gpu(cuda)
+    trt = trt or load_tensorrt("tensorrt")  # nothing to install where there is no GPU
     stored = find_compiled(package, tile, trt.__version__, gpu)
     return TensorRtEngine(package, stored, trt, cuda, graphs=graphs)
 

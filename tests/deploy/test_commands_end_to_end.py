@@ -102,7 +102,7 @@ def test_compile_show_and_run(machine: Machine) -> None:
     assert engine["certificate"] in [one["id"] for one in shown["certificates"]]
 
     code, out, _ = machine.run("inspector", "models", "show", package)  # the same disk without a GPU
-    assert code == 0 and "REFUSED here: TensorRT cannot be imported" in out
+    assert code == 0 and "REFUSED here: CUDA finds no NVIDIA" in out
 
     (plan,) = (machine.folder / "cache" / "engines").glob("*/*.plan")
     data = bytearray(plan.read_bytes())
@@ -151,7 +151,7 @@ def test_the_check_of_the_graph_needs_no_gpu_and_says_that_it_is_no_engine(machi
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ([], "pip install '.[tensorrt]'"),
+        ([], "NVIDIA driver"),
         (["--frame", "10"], "--frame 10 is not HEIGHTxWIDTH"),
         (["--engine", "tensorrt-rtx", "--tile", "61x64"], "61 pixels does not fit depth 3"),
     ],

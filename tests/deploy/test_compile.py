@@ -112,6 +112,28 @@ def test_without_a_gpu_no_builder_is_made(tiny_package: ModelPackage) -> None:
         compile_package(Request(tiny_package.path), quiet, NoBuilder(), fake_gpu.FakeCuda(code=35))  # type: ignore[arg-type]
 
 
+def test_what_is_missing_first_is_said_first(
+    tiny_package: ModelPackage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`install it with pip` was said on machines without a GPU, where no library helps."""
+    request = Request(tiny_package.path, tile=TILE)
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    with pytest.raises(GpuMissing, match="CUDA finds no NVIDIA GPU"):
+        compile_package(request, quiet, cuda=fake_gpu.FakeCuda(code=35))
+    with pytest.raises(UsageError, match=r"TensorRT cannot be imported .*pip install '\.\[tensorrt\]'"):
+        compile_package(request, quiet, cuda=fake_gpu.FakeCuda())
+    for name in ("cuda.bindings", "cuda.bindings.runtime"):
+        monkeypatch.setitem(sys.modules, name, None)
+    for driver, kind, words in (
+        (False, GpuMissing, "This machine has no NVIDIA driver"),
+        (True, UsageError, r"CUDA runtime cannot be imported .*pip install '\.\[tensorrt\]'"),
+    ):
+        monkeypatch.setattr("inspector.engine.cuda._has_driver", lambda driver=driver: driver)
+        with pytest.raises(kind, match=words) as failure:
+            compile_package(request, quiet)
+        assert type(failure.value) is kind and failure.value.exit_code == 2
+
+
 def test_a_request_survives_its_message() -> None:
     for request in (
         Request(Path("a/b"), frame=(10, 20), workspace_mb=7),
@@ -268,7 +290,8 @@ def test_the_line_plans_for_the_tensorrt_and_the_gpu_that_are_here(
     monkeypatch.setattr(planner, "cuda_runtime", lambda: fake_gpu.FakeCuda())
     assert planner.choose_plan(rule_package, (100, 180), settings).input == (60, 60)
     monkeypatch.setattr(planner, "cuda_runtime", lambda: fake_gpu.FakeCuda(devices=0))
-    assert planner.choose_plan(rule_package, (100, 180), settings).input == (144, 220)
+    with pytest.raises(GpuMissing, match="it counts none"):
+        planner.choose_plan(rule_package, (100, 180), settings)
 
 
 def test_probing_this_machine_gives_a_gpu_or_says_what_is_missing() -> None:

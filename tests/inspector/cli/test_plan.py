@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from inspector.cli.plan_contract import measured_tile, scale_condition
 from inspector.engine.fake import FakeEngine
 from inspector.engine.measured import measured_plan
 from inspector.engine.rivals import Rivals
-from inspector.errors import UsageError
+from inspector.errors import GpuMissing, UsageError
 from inspector.package import ModelPackage
 from inspector.tiling import TilePlan, plan_tiles
 
@@ -93,6 +94,17 @@ def test_the_fake_engine_shows_nothing_of_the_time(tiny_package: ModelPackage) -
     assert result.return_value == 1
     assert "fail  engine    the fake engine computes no network, so its time says nothing" in result.stdout
     assert result.stdout.splitlines()[-1] == "The contract fails on: engine."
+
+
+def test_tensorrt_without_a_gpu_is_not_sent_to_compile(
+    tiny_package: ModelPackage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It named the command that compiles, which named a library to install, which then found no GPU."""
+    monkeypatch.setitem(sys.modules, "cuda.bindings", None)
+    monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", None)
+    monkeypatch.setattr("inspector.engine.cuda._has_driver", lambda: False)
+    error = call(tiny_package, *STILL, "--fps", "1", "--engine", "tensorrt").exception
+    assert isinstance(error, GpuMissing) and "This machine has no NVIDIA driver" in str(error)
 
 
 def test_oblong_pixels_are_refused_until_they_are_meant(tiny_package: ModelPackage) -> None:
