@@ -1,4 +1,4 @@
-"""`inspector selftest`: does the served model keep its promise that tiles equal the whole?"""
+"""`inspector selftest`: does the served model keep its promises, above all that tiles equal the whole?"""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
+from inspector.counting import counted
 from inspector.errors import UsageError
 from inspector.units import shown
 
 if TYPE_CHECKING:
+    from inspector.engine.protocol import EngineInfo
     from inspector.package import ModelPackage
     from inspector.tiling import Geometry, TilePlan
     from inspector.types import Image
@@ -121,8 +123,8 @@ def _served(package: ModelPackage, plan: TilePlan, image: Image, precision: str)
         engine.close()
 
 
-def serving_precision(package: ModelPackage, asked: str) -> str:
-    """What the line serves in on this machine: opened and proven as the line would."""
+def serving_engine(package: ModelPackage, asked: str) -> EngineInfo:
+    """What the line serves on this machine: opened, and held against the golden tiles, as the line would."""
     from inspector.config import ModelConfig
     from inspector.engine.open import open_engine
 
@@ -130,12 +132,28 @@ def serving_precision(package: ModelPackage, asked: str) -> str:
     side = package.golden().tiles.shape[1:3]
     engine = open_engine(package, (side[0], side[1]), settings)
     engine.close()
-    return engine.info.precision
+    return engine.info
+
+
+def chosen_model(given: Path | None) -> Path:
+    """The package of the command line, else the line's. Raises UsageError where neither names one."""
+    from inspector.cli.run import installed_config
+    from inspector.config import load_config
+
+    path = installed_config()
+    chosen = given or (None if path is None else load_config(path).model.package)
+    if chosen is None:
+        raise UsageError(
+            "No model is chosen; give --model PACKAGE, or name one in a line.toml of `inspector init`."
+        )
+    return chosen
 
 
 @click.command()
-@click.option("--seams", is_flag=True, help="Tiled against whole on corner cases and random shapes.")
-@click.option("--model", required=True, type=click.Path(path_type=Path), help="Model package.")
+@click.option(
+    "--seams", is_flag=True, help="Tiled against whole on corner cases and random shapes, and nothing else."
+)
+@click.option("--model", type=click.Path(path_type=Path), help="Model package instead of the line's.")
 @click.option("--cases", default=12, show_default=True, type=click.IntRange(1), help="Frame and tile shapes.")
 @click.option(
     "--precision", default="auto", type=click.Choice(["auto", "f32", "bf16", "int8"]), show_default=True,
@@ -145,34 +163,59 @@ def serving_precision(package: ModelPackage, asked: str) -> str:
     "--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the random shapes and pictures."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def selftest(seams: bool, model: Path, cases: int, precision: str, seed: int, as_json: bool) -> int:
+def selftest(seams: bool, model: Path | None, cases: int, precision: str, seed: int, as_json: bool) -> int:
     """Check on this machine what the line promises of a model; exit 1 when it does not hold.
 
-    Promised: float32 probabilities of tiles within 1e-5 of the whole frame, and served ones
-    within one of 256 levels. Of an int8 package the first are its own, before they are rounded to levels.
+    Promised: a package of which no byte has changed, an engine that keeps its certificate on the golden
+    tiles (either refuses with exit code 3), float32 probabilities of tiles within 1e-5 of the whole frame,
+    and served ones within one of 256 levels. Of an int8 package the first are its own, before they are
+    rounded to levels. With --seams only the last two are said.
 
     \b
-    Example:  inspector selftest --seams --model demo_model --json
+    Example:  inspector selftest --model demo_model
+              inspector selftest --seams --model demo_model --json
     """
     from inspector.cli.announce import announce
     from inspector.package import load_package
 
-    if not seams:
-        raise UsageError("Nothing to test was named; give --seams.")
     announce()
-    package = load_package(model)
-    served = serving_precision(package, precision)
-    figures = check_seams(package, seam_cases(package.geometry, cases, seed), served, seed)
+    package = load_package(chosen_model(model))
+    info = serving_engine(package, precision)
+    figures = check_seams(package, seam_cases(package.geometry, cases, seed), info.precision, seed)
     holds = figures["max_abs_f32"] <= MOST_F32 and figures["max_levels_release"] <= MOST_LEVELS
     if as_json:
         known = {name: value if math.isfinite(value) else None for name, value in figures.items()}
-        click.echo(json.dumps(known))  # Infinity is no JSON: null is a difference that is not a number
-    else:
-        what = "int8 before it is rounded to levels" if package.in_8_bits else "float32"
-        click.echo(
-            f"{figures['cases']} cases, tiled against whole: {what} differs by"
-            f" {shown(figures['max_abs_f32'])} (promise {shown(MOST_F32)}), served in {served} by"
-            f" {figures['max_levels_release']} of 256 levels (promise {MOST_LEVELS}),"
-            f" {figures['mask_pixels_changed']} mask pixels changed: {'holds' if holds else 'DOES NOT HOLD'}."
-        )
+        # Infinity is no JSON: null is a difference that is not a number.
+        click.echo(json.dumps(known if seams else {**known, **_served_json(info)}))
+        return 0 if holds else 1
+    if not seams:
+        click.echo(_served_text(package, info))
+    click.echo(_seams_text(package, figures, info.precision, holds))
     return 0 if holds else 1
+
+
+def _served_json(info: EngineInfo) -> dict[str, Any]:
+    return {
+        "engine": {"name": info.name, "precision": info.precision, "device": info.device,
+                   "package": info.package, "certificate": info.certificate},
+    }  # fmt: skip
+
+
+def _served_text(package: ModelPackage, info: EngineInfo) -> str:
+    manifest = package.manifest
+    tiles = counted(len(package.golden().tiles), "golden tile")
+    return (
+        f"{manifest.name} {manifest.version}, package {package.id[:12]}: every file is as exported: holds.\n"
+        f"{info.name} {info.precision} on {info.device} agrees with the trained network on {tiles} within its"
+        f" limits, certificate {info.certificate[:12]}: holds."
+    )
+
+
+def _seams_text(package: ModelPackage, figures: dict[str, Any], served: str, holds: bool) -> str:
+    what = "int8 before it is rounded to levels" if package.in_8_bits else "float32"
+    return (
+        f"{figures['cases']} cases, tiled against whole: {what} differs by"
+        f" {shown(figures['max_abs_f32'])} (promise {shown(MOST_F32)}), served in {served} by"
+        f" {figures['max_levels_release']} of 256 levels (promise {MOST_LEVELS}),"
+        f" {figures['mask_pixels_changed']} mask pixels changed: {'holds' if holds else 'DOES NOT HOLD'}."
+    )

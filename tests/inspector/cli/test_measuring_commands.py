@@ -19,6 +19,7 @@ from inspector.config import LineConfig
 from inspector.defects import mask_of
 from inspector.engine.fake import FakeEngine
 from inspector.engine.measured import KeptPlan
+from inspector.engine.protocol import EngineInfo
 from inspector.errors import UsageError
 from inspector.package import ModelPackage
 from inspector.station.intake import UNWATCHED
@@ -78,6 +79,26 @@ def test_seams_hold_for_the_tiny_package(tiny_package: ModelPackage) -> None:
     assert figures["cases"] == 6 and figures["max_abs_f32"] <= 1e-5  # type: ignore[operator]
 
 
+def test_alone_it_tests_all_that_is_promised_of_the_line_s_model(
+    tiny_package: ModelPackage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`Nothing to test was named` was all that it had to say."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("INSPECTION_HOME", str(tmp_path))
+    with pytest.raises(UsageError, match=r"No model is chosen; give --model PACKAGE, or .*`inspector init`"):
+        CliRunner().invoke(selftest, [], standalone_mode=False, catch_exceptions=False)
+    (tmp_path / "line.toml").write_text(f'[model]\npackage = "{tiny_package.path}"\n')
+    result = CliRunner().invoke(selftest, ["--cases", "2"], standalone_mode=False)
+    whole, engine, seams = result.stdout.splitlines()
+    assert result.return_value == 0 and f"package {tiny_package.id[:12]}: every file is as exported" in whole
+    tiles = len(tiny_package.golden().tiles)
+    assert f"agrees with the trained network on {tiles} golden tiles within its limits, cert" in engine
+    assert seams.startswith("2 cases, tiled against whole: float32 differs by") and "holds." in seams
+    figures = last_json(CliRunner().invoke(selftest, ["--cases", "2", "--json"]).stdout)
+    assert set(figures) == {"cases", "max_abs_f32", "max_levels_release", "mask_pixels_changed", "engine"}
+    assert len(figures["engine"]["certificate"]) == 64  # type: ignore[index]
+
+
 def test_seams_of_an_int8_package_are_not_called_those_of_float32(tiny_int8_package: ModelPackage) -> None:
     arguments = ["--seams", "--model", str(tiny_int8_package.path), "--cases", "4"]
     result = CliRunner().invoke(selftest, arguments, standalone_mode=False)
@@ -109,7 +130,8 @@ def test_a_difference_that_is_no_number_is_null(
 ) -> None:
     """`Infinity` is no JSON, and a script that reads it stops there."""
     figures = {"cases": 1, "max_abs_f32": np.inf, "max_levels_release": 0, "mask_pixels_changed": 0}
-    monkeypatch.setattr(selftest_module, "serving_precision", lambda *_: "f32")
+    info = EngineInfo("openvino", "1", "f32", "cpu", tiny_package.id, "none", (60, 60))
+    monkeypatch.setattr(selftest_module, "serving_engine", lambda *_: info)
     monkeypatch.setattr(selftest_module, "check_seams", lambda *_: figures)
     arguments = ["--seams", "--model", str(tiny_package.path), "--json"]
     result = CliRunner().invoke(selftest, arguments, standalone_mode=False)
