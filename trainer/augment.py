@@ -33,14 +33,20 @@ class Motion:
 
 
 def draw_motion(
-    rng: np.random.Generator, config: AugmentConfig, centre: tuple[float, float], size: tuple[int, int]
+    rng: np.random.Generator,
+    config: AugmentConfig,
+    centre: tuple[float, float],
+    size: tuple[int, int],
+    scale: float = 1.0,
 ) -> Motion:
     """A random motion around `centre` for a tile of `size` (height, width), input pixels.
 
+    scale: magnification beside the random one.
+
     Flips and quarter turns move whole pixels: a tile that draws neither warp nor elastic shows
-    the picture's own pixels, not interpolated ones.
+    the picture's own pixels, not interpolated ones, at a `scale` of 1.
     """
-    matrix = np.eye(2)
+    matrix = np.eye(2) / scale
     if config.flips:
         matrix = np.diag(rng.choice([-1.0, 1.0], 2)) @ matrix
     if config.quarter_turns and rng.random() < 0.5:

@@ -99,6 +99,11 @@ class FitConfig(BaseModel):
     step_px: int = Field(131_072, ge=1)
     """Output pixels of one step, which fixes how many tiles it takes. Twice as many gave half the steps and
     a lower IoU in the same minutes (masonry_crack, one seed: 0.65 against 0.66)."""
+    start_scale: float = Field(1.0, gt=0, le=1)
+    """Magnification of the pictures at the start of the run, which rises to 1 in a line. Small at
+    first, a tile shows more of a picture and large defects take fewer steps (progressive resizing)."""
+    start_scale_until: float = Field(0.6, gt=0, le=1)
+    """Share of the run at which the pictures have their own size."""
     defect_share: tuple[float, float] = (0.8, 0.4)
     """Share of tiles that are aimed at a defect, at the start and at the end; the class is drawn first."""
     false_alarm_share: float = Field(0.0, ge=0, lt=1)
@@ -142,6 +147,10 @@ class FitConfig(BaseModel):
             return ()
         return tuple(self.deep_supervision / 2**level for level in range(self.depth - 2))
 
+    def scale_at(self, progress: float) -> float:
+        """Magnification of the training pictures at this share of the run, at most 1."""
+        return min(1.0, self.start_scale + (1 - self.start_scale) * progress / self.start_scale_until)
+
     def unet(self) -> UNetConfig:
         """The network's part of the config."""
         return UNetConfig(
@@ -154,6 +163,26 @@ class FitConfig(BaseModel):
             dropout=self.dropout,
         )
 
+
+MODERN: dict[str, Any] = {
+    "crops": 2,
+    "step_px": 4 * 204**2,
+    "start_scale": 0.4,
+    "start_scale_until": 0.75,
+    "augment": AugmentConfig(
+        rotation_deg=5.0,
+        scale=(0.9, 1.1),
+        warp_chance=0.15,
+        elastic_chance=0.0,
+        gain=0.1,
+        offset=0.03,
+        gamma=0.05,
+    ),
+}
+"""What the modern recipe changes of the values above, which are those of runs before these settings came.
+magnetic_tile, validation IoU after 2,200 steps, one seed: 0.42 with the crops alone; with pictures that
+grow from half their size during 60 % of the run 0.45; from 0.4 during 75 %, with half the augmentation 0.54;
+with this little of it 0.56. So short a run has not learned its own training pictures at its end."""
 
 PAPER: dict[str, Any] = {
     "norm": "none",
@@ -177,6 +206,7 @@ The learning rate and the cap are ours; the paper gives neither."""
 
 STRONG: dict[str, Any] = {
     "rotation_deg": 45.0,
+    "warp_chance": 0.7,
     "scale": (0.6, 1.6),
     "elastic_chance": 0.5,
     "gain": 0.35,
@@ -195,6 +225,8 @@ minutes where the usual augmentation ended at 0.61 to 0.62 (one seed); faint def
 CONTINUE: dict[str, Any] = {
     "norm": "none",
     "dropout": 0.0,
+    "crops": 1,
+    "start_scale": 1.0,
     "learning_rate": 3e-4,
     "even_folders": True,
     "defect_share": (0.6, 0.5),
@@ -205,7 +237,7 @@ CONTINUE: dict[str, Any] = {
 
 def fit_config(recipe: RecipeName, going_on: bool = False, **settings: Any) -> FitConfig:
     """The recipe's settings with those that the user gave. Raises ConfigError naming a wrong one."""
-    values: dict[str, Any] = {"recipe": recipe, **(PAPER if recipe == "paper" else {})}
+    values: dict[str, Any] = {"recipe": recipe, **(PAPER if recipe == "paper" else MODERN)}
     if going_on:
         values |= CONTINUE
     values |= {name: value for name, value in settings.items() if value is not None and name != "augment"}

@@ -83,23 +83,23 @@ class TileSampler:
     def batch(self, number: int, progress: float, rank: int = 0, world: int = 1) -> Batch:
         """The tiles of step `number` at `progress` (0 to 1) of the run, every `world`-th from `rank` on."""
         start, end = self._config.defect_share
-        share = start + (end - start) * progress
+        share, scale = start + (end - start) * progress, self._config.scale_at(progress)
         seeds = [[self._config.seed, number, tile] for tile in range(rank, self.tiles, world)]
-        drawn = [self._tile(np.random.default_rng(seed), share) for seed in seeds]
+        drawn = [self._tile(np.random.default_rng(seed), share, scale) for seed in seeds]
         return Batch(
             network_input([image for image, _, _ in drawn], self._stock.normalisation),
             torch.from_numpy(np.stack([mask for _, mask, _ in drawn]).astype(np.int64)),
             torch.from_numpy(np.stack([weights for _, _, weights in drawn])),
         )
 
-    def _tile(self, rng: np.random.Generator, share: float) -> Cut:
+    def _tile(self, rng: np.random.Generator, share: float, scale: float) -> Cut:
         """The crops of one tile side by side; of the halos around them only the tile's own stay."""
         n = self._config.crops
         if n == 1:
-            return self._cut(rng, share, SIDES)
+            return self._cut(rng, share, scale, SIDES)
         rows = []
         for row in range(n):
-            cuts = [self._cut(rng, share, self._outer_sides(row, column)) for column in range(n)]
+            cuts = [self._cut(rng, share, scale, self._outer_sides(row, column)) for column in range(n)]
             images = [
                 image[self._kept(row, 0), self._kept(column, 1)] for column, (image, _, _) in enumerate(cuts)
             ]
@@ -120,14 +120,16 @@ class TileSampler:
         outer = row == 0, row == last, column == 0, column == last
         return tuple(side for side, shown in zip(SIDES, outer, strict=True) if shown)
 
-    def _cut(self, rng: np.random.Generator, share: float, sides: tuple[tuple[int, int], ...]) -> Cut:
+    def _cut(
+        self, rng: np.random.Generator, share: float, scale: float, sides: tuple[tuple[int, int], ...]
+    ) -> Cut:
         """One crop. sides: those at which it may see the frame end, as it lies in the tile."""
         config, (picture, anchor) = self._config, self._aim(rng, share)
         frame, out = (picture.image.shape[0], picture.image.shape[1]), self._crop
         origin = [_origin(rng, n, side, at) for n, side, at in zip(frame, out, anchor, strict=True)]
         centre = origin[0] + (out[0] - 1) / 2, origin[1] + (out[1] - 1) / 2
         size = out[0] + 2 * self.halo, out[1] + 2 * self.halo
-        motion = draw_motion(rng, config.augment, centre, size)
+        motion = draw_motion(rng, config.augment, centre, size, scale)
         rows, columns = slice(0, frame[0]), slice(0, frame[1])
         if sides and config.edge_share and rng.random() < config.edge_share:
             rows, columns = _ended(motion, sides[int(rng.integers(len(sides)))], out, frame)
@@ -139,7 +141,8 @@ class TileSampler:
         at = (y + top) * frame[1] + (x + left)
         mask = picture.mask.ravel()[at]
         weights = self._table[mask] if picture.weights is None else picture.weights.ravel()[at]
-        if self._cutouts and rng.random() < config.paste_chance:
+        # What is pasted keeps its size, so that it waits until the pictures have theirs.
+        if self._cutouts and scale == 1 and rng.random() < config.paste_chance:
             pasted = paste(rng, draw_cutout(rng, self._cutouts), image, mask, self.halo)
             if pasted is not None:
                 image, mask, here = pasted
@@ -222,7 +225,7 @@ def _ended(
     """
     there = motion.matrix @ np.array(side)
     axis = int(np.argmax(np.abs(there)))
-    reach = (out[0 if side[0] else 1] - 1) / 2
+    reach = abs(there[axis]) * (out[0 if side[0] else 1] - 1) / 2
     left = [slice(0, frame[0]), slice(0, frame[1])]
     if there[axis] > 0:
         left[axis] = slice(0, int(np.clip(round(motion.centre[axis] + reach) + 1, 1, frame[axis])))

@@ -28,7 +28,8 @@ def stock() -> Stock:
 
 def sampler(crops: int) -> TileSampler:
     config = fit_config(
-        "modern", steps=1, classes=("a", "b"), depth=3, crops=crops, tile_px=SIDE, augment=STILL,
+        "modern", steps=1, classes=("a", "b"), depth=3, crops=crops, start_scale=1.0, tile_px=SIDE,
+        augment=STILL,
         step_px=3 * crops * crops * SIDE * SIDE,
     )  # fmt: skip
     return TileSampler(stock(), config)

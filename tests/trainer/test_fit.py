@@ -210,7 +210,7 @@ def test_tiles_are_drawn_class_first(data: Path) -> None:
     dataset = load_dataset([data])
     config = fit_config(
         "modern", steps=1, classes=dataset.classes, defect_share=(1.0, 0.0), base=4, depth=3, tile_px=12,
-        step_px=144,
+        step_px=144, crops=1, start_scale=1.0,
     )  # fmt: skip
     sampler = TileSampler(load_stock(dataset.samples, config), config)
     shown = [bool((sampler.batch(n, 0.0).mask == 2).any()) for n in range(200)]

@@ -27,8 +27,8 @@ def stock(shape: tuple[int, int], weights: bool = False) -> Stock:
 
 def tiles(stock_: Stock, share: float) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     config = fit_config(
-        "modern", steps=1, classes=("a", "b"), depth=3, edge_share=share, tile_px=OUT, augment=STILL,
-        step_px=40 * OUT * OUT,
+        "modern", steps=1, start_scale=1.0, classes=("a", "b"), depth=3, edge_share=share, tile_px=OUT,
+        crops=1, augment=STILL, step_px=40 * OUT * OUT,
     )  # fmt: skip
     batch = TileSampler(stock_, config).batch(0, 0.0)
     return list(zip(batch.images.numpy()[:, 0], batch.mask.numpy(), batch.weights.numpy(), strict=True))
@@ -66,13 +66,13 @@ def test_the_pixels_to_learn_are_those_of_the_picture(weights: bool) -> None:
 def test_the_end_lies_at_the_same_side_of_the_tile_whichever_way_it_is_turned() -> None:
     """A flip or a quarter turn shows another side of the picture there."""
     config = fit_config(
-        "modern", steps=1, classes=("a", "b"), depth=3, edge_share=1.0, tile_px=OUT, quarter_turns=True,
-        augment=STILL.model_copy(update={"flips": True}), step_px=OUT * OUT,
+        "modern", steps=1, start_scale=1.0, classes=("a", "b"), depth=3, edge_share=1.0, tile_px=OUT, crops=1,
+        quarter_turns=True, augment=STILL.model_copy(update={"flips": True}), step_px=OUT * OUT,
     )  # fmt: skip
     sampler, names = TileSampler(stock((400, 420)), config), ("top", "bottom", "left", "right")
     for seed in range(40):
         side = seed % 4
-        image, _, _ = sampler._cut(np.random.default_rng(seed), 0.0, (SIDES[side],))
+        image, _, _ = sampler._cut(np.random.default_rng(seed), 0.0, 1.0, (SIDES[side],))
         assert names[side] in mirrored_sides(image)
 
 
@@ -80,8 +80,8 @@ def test_the_end_lies_at_the_same_side_of_the_tile_whichever_way_it_is_turned() 
 def test_of_several_crops_each_ends_at_a_side_that_the_tile_shows(crops: int) -> None:
     """At a seam its neighbour lies where the end would be seen, so all end at the tile's own sides."""
     config = fit_config(
-        "modern", steps=1, classes=("a", "b"), depth=3, edge_share=1.0, tile_px=OUT, crops=crops,
-        augment=STILL.model_copy(update={"flips": True}), step_px=4 * (crops * OUT) ** 2,
+        "modern", steps=1, start_scale=1.0, classes=("a", "b"), depth=3, edge_share=1.0, tile_px=OUT,
+        crops=crops, augment=STILL.model_copy(update={"flips": True}), step_px=4 * (crops * OUT) ** 2,
     )  # fmt: skip
     sampler, k = TileSampler(stock((400, 420)), config), np.arange(1, HALO + 1)
     for tile in sampler.batch(0, 0.0).images.numpy()[:, 0]:
@@ -104,8 +104,8 @@ def test_an_end_costs_no_copy_of_the_picture(weights: bool) -> None:
     """At twelve megapixels a copy of mask and weights, for each crop, is 60 MB."""
     source = stock((2000, 2000), weights)
     config = fit_config(
-        "modern", steps=1, classes=("a", "b"), depth=3, edge_share=1.0, tile_px=OUT, augment=STILL,
-        step_px=8 * OUT * OUT,
+        "modern", steps=1, start_scale=1.0, classes=("a", "b"), depth=3, edge_share=1.0, tile_px=OUT, crops=1,
+        augment=STILL, step_px=8 * OUT * OUT,
     )  # fmt: skip
     sampler = TileSampler(source, config)
     tracemalloc.start()

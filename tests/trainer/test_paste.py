@@ -111,8 +111,8 @@ def test_a_training_tile_shows_pasted_defects_with_their_weight(tmp_path: Path) 
 
     def batch(chance: float) -> tuple[int, bool]:
         config = fit_config(
-            "modern", steps=4, classes=("one", "two", "three"), paste_chance=chance, defect_share=(0.0, 0.0),
-            step_px=1_000_000,
+            "modern", steps=4, crops=1, start_scale=1.0, classes=("one", "two", "three"),
+            paste_chance=chance, defect_share=(0.0, 0.0), step_px=1_000_000,
         )  # fmt: skip
         stock = load_stock(samples, config)
         drawn = TileSampler(stock, config).batch(0, 0.0)
@@ -130,6 +130,7 @@ def stock_of_spots(border: str) -> tuple[FitConfig, Stock]:
         mask[70:78, x : x + 8], image[70:78, x : x + 8] = 1, 60
     config = fit_config(
         "modern", steps=1, classes=("one",), depth=3, border=border, tile_px=160, paste_chance=1.0,
+        crops=1, start_scale=1.0,
         augment=AugmentConfig(flips=False, warp_chance=0, elastic_chance=0, gain=0, offset=0, gamma=0),
         step_px=6 * 160 * 160, balance="inverse",
     )  # fmt: skip

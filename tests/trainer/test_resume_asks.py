@@ -29,7 +29,7 @@ def test_the_same_config_file_goes_on_and_another_is_refused(
     data: Path, interrupted: Path, tmp_path: Path
 ) -> None:
     file = tmp_path / "asked.toml"
-    file.write_text("steps = 99\nbase = 4\n[augment]\nflips = true\nrotation_deg = 15\n")
+    file.write_text("steps = 99\nbase = 4\n[augment]\nflips = true\nrotation_deg = 5\n")
     again = {"settings": {"steps": 10, "augmentation": None}, "config": file}
     with prepare_resume(resumption(data, interrupted, **again)).held:
         pass  # --steps stands in place of the file's

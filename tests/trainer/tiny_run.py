@@ -11,7 +11,7 @@ import numpy as np
 from trainer.fit import Request
 from trainer.resume import Resumption
 
-TINY: dict[str, Any] = {"base": 4, "depth": 3, "tile_px": 36, "step_px": 4000}
+TINY: dict[str, Any] = {"base": 4, "depth": 3, "tile_px": 36, "step_px": 4000, "crops": 1}
 
 
 class Silent:
