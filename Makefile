@@ -58,7 +58,7 @@ demo_model: $(VENV)/work.installed  ## Train data_samples/demo_model again (abou
 	$(BIN)/trainer synth runs/demo/edges --frames 200 --size 720x1280 --seed 103 --clean-share 0.4 --defects 6 --drift 0.3 --ignore-below 1 --gray
 	$(BIN)/trainer synth runs/demo/straight --frames 300 --size 720x1280 --seed 105 --clean-share 0.9 --defects 4 --drift 0.16 --ignore-below 1 --gray
 	$(BIN)/trainer fit runs/demo/damaged runs/demo/leaving runs/demo/clean runs/demo/edges runs/demo/straight \
-		--out runs/demo/fit --steps 7000 --weight-cap 5 --false-alarm-share 0.25 --edge-share 0.25 --seed 1 \
+		--config data_samples/demo_fit.toml --out runs/demo/fit --steps 7000 --weight-cap 5 --false-alarm-share 0.25 --edge-share 0.25 --seed 1 \
 		--escape-target 0.09
 	$(BIN)/trainer synth runs/demo/more --frames 600 --size 720x1280 --seed 106 --clean-share 0.5 --defects 8 --drift 0.3 --ignore-below 1.5 --gray
 	$(BIN)/trainer synth runs/demo/edges_again --frames 200 --size 720x1280 --seed 103 --clean-share 0.4 --defects 6 --drift 0.3 --ignore-below 1.5 --gray
@@ -66,7 +66,7 @@ demo_model: $(VENV)/work.installed  ## Train data_samples/demo_model again (abou
 	rm -rf runs/demo/first
 	$(BIN)/trainer export runs/demo/fit --out runs/demo/first --name demo --version 4.0.0
 	$(BIN)/trainer fit runs/demo/more runs/demo/straight_again runs/demo/edges_again --init runs/demo/first --out runs/demo/second \
-		--steps 2000 --weight-cap 5 --false-alarm-share 0.25 --edge-share 0.35 --seed 1 --escape-target 0.09
+		--config data_samples/demo_fit.toml --steps 2000 --weight-cap 5 --false-alarm-share 0.25 --edge-share 0.35 --seed 1 --escape-target 0.09
 	rm -rf data_samples/demo_model
 	$(BIN)/trainer export runs/demo/second --out data_samples/demo_model --name demo --version 4.1.0
 
