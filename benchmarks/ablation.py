@@ -33,10 +33,13 @@ AUGMENT: dict[str, Mapping[str, Any]] = {
 }
 """What MODERN's options say of augmentation, as settings of a file."""
 REFERENCE = "as it is"
+ELASTIC = {"elastic": 0.3, "no elastic": 0.0}
+"""Arm -> share of tiles that are deformed. A set has the one that its recipe is not."""
 ARMS = {
-    REFERENCE: "concatenated skips, elastic deformation, mirrored tiles, valid convolutions",
+    REFERENCE: "concatenated skips, mirrored tiles, valid convolutions",
     "sum": "skip maps added, the FCN way, instead of concatenated",
-    "no elastic": "no elastic deformation",
+    "elastic": "three in ten tiles deformed elastically, none in the recipe",
+    "no elastic": "no elastic deformation, half of the tiles in the recipe",
     **{f"border {mode}": f"border `{mode}`" for mode in BORDERS},
     "zero": "zeros beyond the frame instead of its mirror image",
     "padded": "zero-padded convolutions, no halo, instead of valid ones",
@@ -44,13 +47,15 @@ ARMS = {
 
 
 def arm(name: str, data: str, seed: int, minutes: float = MINUTES) -> Trial | None:
-    """One arm on one set; None where it is the reference itself."""
+    """One arm on one set; None where it is the reference itself, or says no more than another arm."""
     settings, config, without = MODERN[data], {}, None
     if name == "sum":
         settings = (*settings, "--skip", "sum")
-    elif name == "no elastic":
+    elif name in ELASTIC:
+        if bool(ELASTIC[name]) == ("elastic_chance" in AUGMENT[data]):
+            return None
         settings = ("--border", USUAL[data])
-        config = {"augment": {**AUGMENT[data], "elastic_chance": 0.0}}
+        config = {"augment": {**AUGMENT[data], "elastic_chance": ELASTIC[name]}}
     elif name.startswith("border "):
         mode = name.removeprefix("border ")
         if mode == USUAL[data]:
