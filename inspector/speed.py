@@ -224,7 +224,7 @@ def _defect(facts: LineFacts) -> Condition:
 
 def _blur(facts: LineFacts) -> Condition:
     moved = facts.blur_px / _SAME
-    words = f"a part moves {moved:.2f} px while exposed, limit {shown(facts.most_blur_px)} px"
+    words = f"a part moves {shown(moved)} px while exposed, limit {shown(facts.most_blur_px)} px"
     if moved > facts.most_blur_px:
         return Condition("blur", "fail", words)
     if moved > MOST_BLUR_PX:

@@ -136,7 +136,9 @@ def test_each_failing_condition_says_why() -> None:
     facts = replace(WEB, defect_mm=0.27, exposure_ms=120.0, most_blur_px=2.0)
     said = {one.name: one.words for one in conditions(facts, 250_432.0)}
     assert said["defect"] == "the smallest defect is 2.7 px wide, at least 3 are needed to find it"
-    assert said["blur"] == "a part moves 600.00 px while exposed, limit 2 px"
+    assert said["blur"] == "a part moves 600 px while exposed, limit 2 px"
+    barely = {one.name: one.words for one in conditions(replace(WEB, exposure_ms=0.2008), 50.0)}
+    assert barely["blur"] == "a part moves 1.004 px while exposed, limit 1 px"  # not 1.00, which is no more
     assert said["exposure"] == (
         "exposed for 120 ms, longer than the 100 ms between two frames, so no camera gives this rate"
     )

@@ -61,7 +61,7 @@ def test_a_contract_that_holds_on_the_real_engine(tiny_package: ModelPackage) ->
 def test_a_contract_that_fails_says_where_and_exits_1(tiny_package: ModelPackage) -> None:
     result = call(tiny_package, *STILL, "--speed-mm-s", "30", "--exposure", "60ms", "--fps", "0.5")
     assert result.exception is None and result.return_value == 1
-    assert "fail  blur      a part moves 18.00 px while exposed, limit 1 px" in result.stdout
+    assert "fail  blur      a part moves 18 px while exposed, limit 1 px" in result.stdout
     assert "fail  belt      60 mm from frame to frame, 12 mm seen: gaps of 48 mm" in result.stdout
     assert result.stdout.splitlines()[-1] == "The contract fails on: blur, belt."
 
