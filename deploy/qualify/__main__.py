@@ -104,7 +104,8 @@ def _head(subjects: list[Subject], scope: Scope) -> dict[str, Any]:
 
 
 def _last_name(argument: str) -> str:
-    return Path(argument).name if argument.startswith("/") else argument
+    option, given, path = argument.partition("=") if argument.startswith("-") else ("", "", argument)
+    return option + given + Path(path).name if path.startswith("/") else argument
 
 
 def _scope(given: dict[str, Any]) -> Scope:

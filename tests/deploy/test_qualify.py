@@ -246,6 +246,14 @@ def test_the_page_names_the_network_and_not_the_folder_that_it_was_in(
     assert found["words"] == "tiny is not what it was; make it again"
 
 
+def test_the_command_on_the_page_names_no_folder_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--model=/somebody/s/folder/demo` was shown as it was typed."""
+    typed = ["--model=/a/b=c/demo", "--model", "/a/int8", "--out=here", "--again", "--soak-minutes", "1"]
+    monkeypatch.setattr(sys, "argv", ["qualify", *typed])
+    shown = command._head([], Scope(((9, 9),), 0.0, 0.0, 64))["command"]
+    assert shown == "python -m deploy.qualify --model=demo --model int8 --out=here --soak-minutes 1"
+
+
 def test_a_folder_that_cannot_be_written_and_help(package: ModelPackage, tmp_path: Path) -> None:
     done = CliRunner().invoke(command.qualify, ["--help"])
     assert done.exit_code == 0 and "Example:" in done.output
