@@ -124,7 +124,7 @@ def _served(package: ModelPackage, plan: TilePlan, image: Image, precision: str)
 
 
 def serving_engine(package: ModelPackage, asked: str) -> EngineInfo:
-    """What the line serves on this machine: opened, and held against the golden tiles, as the line would."""
+    """What a line serves on this machine's processor: opened, and held against the golden tiles, as there."""
     from inspector.config import ModelConfig
     from inspector.engine.open import open_engine
 
@@ -169,7 +169,8 @@ def selftest(seams: bool, model: Path | None, cases: int, precision: str, seed: 
     Promised: a package of which no byte has changed, an engine that keeps its certificate on the golden
     tiles (either refuses with exit code 3), float32 probabilities of tiles within 1e-5 of the whole frame,
     and served ones within one of 256 levels. Of an int8 package the first are its own, before they are
-    rounded to levels. With --seams only the last two are said.
+    rounded to levels. With --seams only the last two are said. The engine is OpenVINO, whatever line.toml
+    names: TensorRT and torch are held against the golden tiles at each start of their line.
 
     \b
     Example:  inspector selftest --model demo_model
