@@ -19,7 +19,7 @@ from inspector.errors import UsageError
 from inspector.package import load_package
 from inspector.tiling import Geometry
 from trainer.board import Board, summary_writer
-from trainer.config import MODERN, PAPER, FitConfig, RecipeName, fit_config, to_toml
+from trainer.config import PAPER, FitConfig, RecipeName, fit_config, to_toml
 from trainer.config_file import read_settings
 from trainer.dataset import Dataset, load_dataset, one_thread
 from trainer.folder import uncorrected
@@ -149,10 +149,11 @@ def _data_and_config(request: Request, start: Start | None) -> tuple[Dataset, Fi
     settings |= {"recipe": recipe, "channels": dataset.channels, "classes": dataset.classes}
     if recipe == "modern" and settings.get("border") is None and _has_instances(dataset):
         settings["border"] = "weight"
-    if recipe == "modern" and request.ranks.world > 1 and settings.get("step_px") is None:
+    config = fit_config(going_on=start is not None, **settings)
+    if settings.get("step_px") is None:
         # Each process has as much to do as a single one would.
-        settings["step_px"] = MODERN["step_px"] * request.ranks.world
-    return dataset, fit_config(going_on=start is not None, **settings)
+        config = config.model_copy(update={"step_px": config.step_px * request.ranks.world})
+    return dataset, config
 
 
 def _warn_of_uncorrected(folders: Sequence[Path]) -> None:

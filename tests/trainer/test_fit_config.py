@@ -37,6 +37,13 @@ def test_strong_augmentation_goes_together_with_quarter_turns() -> None:
     assert strong.quarter_turns and strong.scale == (0.6, 1.6) and strong.flips == usual.augment.flips
 
 
+def test_strong_augmentation_shows_pictures_at_their_own_size_unless_it_is_asked_for() -> None:
+    strong = fit_config("modern", steps=1, augmentation="strong")
+    assert (strong.start_scale, strong.crops) == (1.0, 1) and fit_config("modern", steps=1).start_scale < 1
+    assert fit_config("modern", steps=1, augmentation="strong", start_scale=0.5).start_scale == 0.5
+    assert fit_config("paper", steps=1, augmentation="strong").step_px == 1
+
+
 def test_config_survives_its_toml() -> None:
     for recipe in ("modern", "paper"):
         config = fit_config(

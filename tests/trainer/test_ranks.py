@@ -25,7 +25,7 @@ from inspector.errors import UsageError
 from trainer.checkpoint import LAST, load_checkpoint, load_run
 from trainer.config import fit_config
 from trainer.dataset import load_dataset
-from trainer.fit import prepare, run
+from trainer.fit import Request, _data_and_config, prepare, run
 from trainer.learner import Learner
 from trainer.losses import dice_loss, loss_sums
 from trainer.ranks import Ranks, joined
@@ -272,3 +272,15 @@ def test_other_data_on_another_host_is_refused_everywhere(monkeypatch: pytest.Mo
         with pytest.raises(UsageError, match=r"Process 1 reads other data than process 0 \(bbbb.* and aaaa"):
             Ranks(rank, 2).refuse_other_data("a" * 64)
     Ranks().refuse_other_data("a" * 64)
+
+
+def test_each_process_has_as_much_to_do_as_a_single_one_unless_the_step_is_given(data: Path) -> None:
+    def step_px(world: int, **given: Any) -> int:
+        asked = {"steps": 1, "base": 4, "depth": 3, **given}
+        _, config = _data_and_config(
+            Request((data,), data / "r", settings=asked, ranks=Ranks(0, world)), None
+        )
+        return config.step_px
+
+    assert step_px(4) == 4 * step_px(1)
+    assert step_px(4, step_px=5000) == 5000
