@@ -68,7 +68,9 @@ def train(out: Path, package: Path, *data: Path, init: Path | None = None) -> No
     from trainer.fit import Request, prepare, run
     from trainer.progress import Display
 
-    network = {} if init is not None else {"base": 8, "depth": 3}
+    # A network sees pictures of their own size from the first of so few steps on.
+    fresh = {"base": 8, "depth": 3, "crops": 1, "start_scale": 1.0}
+    network = {} if init is not None else fresh
     settings = {"steps": STEPS, "step_px": 50_000, "learning_rate": 5e-3, **network}
     prepared = prepare(Request(data, out, init=init, settings=settings))
     with Display(prepared.config.classes) as display:
