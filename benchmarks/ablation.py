@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmarks.accuracy import MODERN
 from benchmarks.trials import Trial, run_all, shared_options
-from trainer.config import STRONG
+from trainer.config import OWN_SIZE, STRONG
 
 NAME = "ablation"
 MINUTES = 6.0
@@ -52,10 +52,12 @@ def arm(name: str, data: str, seed: int, minutes: float = MINUTES) -> Trial | No
     if name == "sum":
         settings = (*settings, "--skip", "sum")
     elif name in ELASTIC:
-        if bool(ELASTIC[name]) == ("elastic_chance" in AUGMENT[data]):
+        strong = "strong" in settings
+        if bool(ELASTIC[name]) == strong:
             return None
         settings = ("--border", USUAL[data])
-        config = {"augment": {**AUGMENT[data], "elastic_chance": ELASTIC[name]}}
+        deformed = {**AUGMENT[data], "elastic_chance": ELASTIC[name]}
+        config = {**(OWN_SIZE if strong else {}), "augment": deformed}
     elif name.startswith("border "):
         mode = name.removeprefix("border ")
         if mode == USUAL[data]:
