@@ -18,7 +18,8 @@ from typing import Any
 
 from benchmarks.accuracy import MODERN
 from benchmarks.trials import Trial, run_all, shared_options
-from trainer.config import OWN_SIZE, STRONG
+from trainer.config import MODERN as RECIPE
+from trainer.config import STRONG, AugmentConfig, FitConfig
 
 NAME = "ablation"
 MINUTES = 6.0
@@ -57,7 +58,10 @@ def arm(name: str, data: str, seed: int, minutes: float = MINUTES) -> Trial | No
             return None
         settings = ("--border", USUAL[data])
         deformed = {**AUGMENT[data], "elastic_chance": ELASTIC[name]}
-        config = {**(OWN_SIZE if strong else {}), "augment": deformed}
+        # Strong augmentation goes without what the recipe sets; asked for in a file, it would not.
+        fields = {name: FitConfig.model_fields[name].default for name in RECIPE} if strong else {}
+        usual = AugmentConfig().model_dump(mode="json") if strong else {}
+        config = {**fields, "augment": {**usual, **deformed}}
     elif name.startswith("border "):
         mode = name.removeprefix("border ")
         if mode == USUAL[data]:

@@ -65,11 +65,13 @@ def write_dataset(folder: Path, frames: list[tuple[Image, Mask]]) -> Path:
 def train(out: Path, package: Path, *data: Path, init: Path | None = None) -> None:
     """What `trainer fit` and `trainer export` do, in steps small enough for a test."""
     from trainer.cli.main import trainer as group
+    from trainer.config import AugmentConfig
     from trainer.fit import Request, prepare, run
     from trainer.progress import Display
 
-    # A network sees pictures of their own size from the first of so few steps on.
-    fresh = {"base": 8, "depth": 3, "crops": 1, "start_scale": 1.0}
+    # In so few steps a network learns from pictures of their own size, as those that go on do.
+    usual = AugmentConfig().model_dump()
+    fresh = {"base": 8, "depth": 3, "crops": 1, "start_scale": 1.0, "augment": usual}
     network = {} if init is not None else fresh
     settings = {"steps": STEPS, "step_px": 50_000, "learning_rate": 5e-3, **network}
     prepared = prepare(Request(data, out, init=init, settings=settings))

@@ -6,6 +6,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import ClassVar, Protocol
@@ -110,7 +111,8 @@ class DashboardApp(App[str]):
         self._refresh_s = refresh_s
         self._snapshot = Snapshot(0)
         self._reading = False
-        self._asking = asyncio.Lock()
+        self._errands = ThreadPoolExecutor(max_workers=1)
+        """One after the other: of two flags for a frame the later one counts."""
 
     def compose(self) -> ComposeResult:
         yield Static(id="status", markup=False)
@@ -228,11 +230,12 @@ class DashboardApp(App[str]):
         else:
             self.post_message(Answered(words))
 
-    @work
-    async def _do(self, what: Callable[[], str]) -> None:
-        # One after the other: of two flags for a frame the later one counts.
-        async with self._asking:
-            self.post_message(Answered(await asyncio.to_thread(what)))
+    def _do(self, what: Callable[[], str]) -> None:
+        self._errands.submit(lambda: self.post_message(Answered(what())))
+
+    async def on_unmount(self) -> None:
+        # What was asked is done, also when the operator leaves at once.
+        await asyncio.to_thread(self._errands.shutdown)
 
     def on_answered(self, message: Answered) -> None:
         self.notify(message.words, markup=False, timeout=6)

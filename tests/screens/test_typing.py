@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from small_line import SmallLine
 from test_dashboard import SMALL, banner, until
@@ -13,7 +15,7 @@ from inspector.dashboard import snapshot
 from inspector.dashboard.app import DashboardApp
 from inspector.dashboard.evidence_screen import EvidenceScreen
 from inspector.dashboard.feed import LedgerFeed
-from inspector.dashboard.flag_dialog import FlagDialog
+from inspector.dashboard.flag_dialog import FlagAnswer, FlagDialog
 from inspector.db import queries, writes
 
 Said = tuple[int, str, str, str]
@@ -116,6 +118,25 @@ async def test_a_known_operator_flags_with_three_keys_at_once(judged: SmallLine)
         ]  # fmt: skip
         type_at_once(app, "enter", "f", "3", "enter")  # from the past frame as well: nobody asks again
         assert (await flagged(pilot, judged, 4))[3] == (2, "line3", "unsure", "")
+    feed.close()
+
+
+async def test_flags_are_written_though_the_operator_leaves_at_once(
+    judged: SmallLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed, write = LedgerFeed.open(judged.url), LedgerFeed.flag
+
+    def slowly(feed: LedgerFeed, answer: FlagAnswer) -> str:
+        time.sleep(0.3)
+        return write(feed, answer)
+
+    monkeypatch.setattr(LedgerFeed, "flag", slowly)
+    app = DashboardApp(feed, operator="line3")
+    async with app.run_test(size=SMALL) as pilot:
+        await until(pilot, lambda: banner(app) == "PASS")
+        type_at_once(app, "f", "3", "enter", "f", "1", "enter", "f", "2", "enter", "q", "l")
+        await until(pilot, lambda: app.return_value == "leave")
+    assert [kind for _, _, kind, _ in flags(judged)] == ["unsure", "false_reject", "missed"]
     feed.close()
 
 
