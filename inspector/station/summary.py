@@ -94,16 +94,19 @@ class Tally:
             self._no_image = self._no_image or frame.source
 
     def told(self) -> list[str]:
-        """The warnings, how many frames were no images at all, and what was right by a known truth."""
-        truth = [words] if self._truth is not None and (words := self._truth.words()) else []
+        """The warnings, and how many frames were no images at all."""
         if not self._no_images:
-            return [*self.warnings, *truth]
+            return list(self.warnings)
         are = "is no image" if self._no_images == 1 else "are no images"
         words = (
             f"{self._no_images} of {self.words.total()} {are} that can be read (format), such as"
             f" {self._no_image}; take out of the folder what is none."
         )
-        return [*self.warnings, words, *truth]
+        return [*self.warnings, words]
+
+    def right(self) -> str | None:
+        """What was right, in a sentence; None where nobody knows, or nothing was judged."""
+        return self._truth.words() or None if self._truth is not None else None
 
     def end(self, grabbed: int, reason: Reason) -> int:
         """Count what was grabbed and not committed, with this reason; how many those are.
@@ -216,6 +219,7 @@ class RunSummary:
             "db": self.db,
             "waiting": self.waiting,
             "others_share": round(self.others, 3),
+            "truth": self.tally.right(),
             "warnings": self.tally.told(),
         }
 
@@ -260,5 +264,6 @@ def summary_text(summary: dict[str, Any], words: Mapping[str, str]) -> str:
         f"package    {engine['package'][:16]}, certificate {engine['certificate'][:16]}",
         f"coverage   {summary['coverage']:.1%} of the included area",
         f"ledger     {summary['db']}",
+        *([f"truth      {summary['truth']}"] if summary["truth"] else []),
         *(f"event      {words}" for words in summary["warnings"]),
     ])  # fmt: skip

@@ -148,7 +148,7 @@ def test_json_is_the_last_line_of_stdout(workplace: Path, capsys: pytest.Capture
     result = json.loads(out.splitlines()[-1])
     assert list(result) == [
         "grabbed", "verdicts", "reasons", "reason_classes", "gaps", "fps", "latency_ms", "stages_ms",
-        "engine", "coverage", "db", "waiting", "others_share", "warnings",
+        "engine", "coverage", "db", "waiting", "others_share", "truth", "warnings",
     ]  # fmt: skip
     assert result["verdicts"] == {"PASS": 1, "REJECT": 1, "REVIEW": 0, "UNINSPECTED": 1}
     assert result["reasons"]["format"] == 1 and "1 of 3 is no image" in result["warnings"][0]

@@ -44,6 +44,7 @@ KEYS = {
     "engine",
     "coverage",
     "db",
+    "truth",
     "warnings",
 }
 
