@@ -21,7 +21,8 @@ own validation included, in a process of its own, and is judged once on the test
 choose their best network and thresholds; the baseline (benchmarks/baseline.py) trains on all of it and
 its mask is the argmax. Whole frames in float32; the baseline in the bf16 that it trained in.
 
-- Intervals are 95 %: by physical part where a set names parts, else by frame.
+- Intervals are 95 %, by physical part: one photograph's crops, one tile's exposures, neighbouring slices
+  (benchmarks/parts.py). Validation is cut by part as well; the split into train and test is the set's own.
 - Spread: the highest less the lowest figure of the seeds, the larger one of the two recipes. One seed has
   none.
 - Defects: a true one is found when the mask covers a tenth of it; a predicted one is a false alarm unless

@@ -22,8 +22,9 @@ from typing import Any
 import cv2
 
 from benchmarks.accuracy import MODERN
+from benchmarks.parts import with_parts
 from benchmarks.rows import append_row, verdict
-from benchmarks.steps import ROOT, StepFailed, datasets, step
+from benchmarks.steps import ROOT, StepFailed, step
 
 SETS = ("masonry_crack", "magnetic_tile")
 BARS = {"masonry_crack": ("class_1", 0.595)}
@@ -157,11 +158,11 @@ def main() -> int:
         "--work", type=Path, default=ROOT / "scratch" / "real_data", help="where steps are kept"
     )
     options = parser.parse_args()
-    sets = datasets()
     all_hold = True
     for name in [options.only] if options.only else SETS:
         folder = options.work.resolve() / f"{name}-{options.minutes:g}min-seed{options.seed}"
-        job = Job(name, sets / name, folder, options.minutes, options.seed)
+        data = with_parts(name, options.work.resolve() / "data" / name)
+        job = Job(name, data, folder, options.minutes, options.seed)
         row = measure(job)
         all_hold = show(row) and all_hold
         if not (folder / "recorded").exists():

@@ -17,8 +17,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks.parts import with_parts
 from benchmarks.rows import RESULTS, append_row, commit
-from benchmarks.steps import ROOT, StepFailed, datasets, step, stopped_in_order
+from benchmarks.steps import ROOT, StepFailed, step, stopped_in_order
 from trainer.checkpoint import BEST, LAST
 from trainer.journal import LOG
 
@@ -148,7 +149,8 @@ def run_all(
                 if has_row or given.list:
                     continue
                 try:
-                    row = measure(trial, datasets() / trial.data, given.work.resolve())
+                    data = with_parts(trial.data, given.work.resolve() / "data" / trial.data)
+                    row = measure(trial, data, given.work.resolve())
                 except StepFailed as error:
                     print(f"  {error}", file=sys.stderr)
                     failed += 1

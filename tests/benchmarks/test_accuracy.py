@@ -68,7 +68,7 @@ def test_a_series_skips_what_has_its_row_and_goes_on_after_a_failure(
     (tmp_path / "accuracy.jsonl").write_text(json.dumps(row(first)) + "\n")
     read = trials.rows
     monkeypatch.setattr(rows, "RESULTS", tmp_path)
-    monkeypatch.setattr(trials, "datasets", lambda: tmp_path)
+    monkeypatch.setattr(trials, "with_parts", lambda *_: tmp_path)
     monkeypatch.setattr(trials, "rows", lambda name, since: read(name, since, tmp_path))
     ran = []
 
@@ -95,7 +95,7 @@ def test_a_stopped_series_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         raise KeyboardInterrupt
 
     monkeypatch.setattr(trials, "measure", stopped)
-    monkeypatch.setattr(trials, "datasets", lambda: tmp_path)
+    monkeypatch.setattr(trials, "with_parts", lambda *_: tmp_path)
     monkeypatch.setattr(trials, "rows", lambda *_: [])
     given = Namespace(work=tmp_path, since="", list=False, no_keep=False)
     assert run_all("accuracy", plan(12.0)[:2], given, accuracy.command) == 1
