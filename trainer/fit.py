@@ -27,6 +27,7 @@ from trainer.golden import golden_tiles, save_tiles
 from trainer.initial import Start, kept_settings, start_from
 from trainer.journal import Journal
 from trainer.judge import Material, Origin
+from trainer.lookalikes import warn_of_lookalikes
 from trainer.ranks import ALONE, Ranks
 from trainer.run_lock import run_locked
 from trainer.schedule import Schedule
@@ -91,6 +92,12 @@ def prepare(request: Request) -> Prepared:
     schedule = Schedule(config)
     train, held_out = dataset.validation(config.validation, config.seed)
     stock, frames = load_stock(train, config), [sample.read() for sample in held_out]
+    if ranks.first:
+        trained = [picture.image for picture in stock.pictures]
+        validated = [image for image, _, _ in frames]
+        warn_of_lookalikes(
+            list(zip(train, trained, strict=True)), list(zip(held_out, validated, strict=True))
+        )
     data_sha256 = dataset.sha256()
     ranks.refuse_other_data(data_sha256)
     origin = Origin(data_sha256)

@@ -17,12 +17,10 @@ from trainer.lint.complaints import complaint, heard
 from trainer.lint.findings import EdgeRow, Level, Report, counted
 from trainer.lint.frames import SPECK_PX, FrameFacts, Problem, frame_facts
 from trainer.lint.layout import Layout, layout_of
-from trainer.lint.twins import Twin, grouped, twins
+from trainer.lint.twins import Twin, crowded, grouped, twins
 
 Progress = Callable[[int, int], None]
 """Called with (frames done, frames in all)."""
-CROWD_SHARE, CROWD = 0.3, 20
-"""A group of more frames than both is no set of copies but a line whose parts all look alike."""
 FAT_RATIO, FAT_PX = 1.4, 0.75
 THIN_RATIO = 0.7
 FEWEST_LABELS = 5
@@ -201,7 +199,7 @@ def _twins(facts: list[FrameFacts], layout: Layout, report: Report) -> None:
     sides = np.array([layout.side[stem] == "test" for stem in stems], np.int64)
     pairs = twins([small for _, small in frames], [frame.exact for frame, _ in frames], sides)
     groups = grouped(len(stems), pairs)
-    crowd = [group for group in groups if len(group) > max(CROWD, CROWD_SHARE * len(stems))]
+    crowd = crowded(groups, len(stems))
     if crowd:
         report.add(
             "warning",

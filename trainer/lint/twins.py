@@ -32,6 +32,8 @@ BLOCK, REACH, EDGE = 24, 8, 8
 """Side of a block, how far it may have moved, and the rim that is left out, in shrunken pixels."""
 LEAST_BLOCKS = 12
 """Of 36; with fewer that show something, pictures are not compared."""
+CROWD_SHARE, CROWD = 0.3, 20
+"""A group of more frames than both is no set of copies but a line whose parts all look alike."""
 _SCALE = 32.0
 _MIDDLE = 128
 _ROWS = 512
@@ -93,6 +95,11 @@ def grouped(count: int, pairs: Sequence[Twin]) -> list[list[int]]:
     for index in range(count):
         groups.setdefault(_root(linked, index), []).append(index)
     return [group for group in groups.values() if len(group) > 1]
+
+
+def crowded(groups: Sequence[list[int]], count: int) -> list[list[int]]:
+    """Of `grouped` over so many pictures, the groups too large to be copies: one line's parts, all alike."""
+    return [group for group in groups if len(group) > max(CROWD, CROWD_SHARE * count)]
 
 
 def likeness(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
