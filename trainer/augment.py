@@ -33,13 +33,9 @@ class Motion:
 
 
 def draw_motion(
-    rng: np.random.Generator,
-    config: AugmentConfig,
-    centre: tuple[float, float],
-    size: tuple[int, int],
-    scale: float = 1.0,
+    rng: np.random.Generator, config: AugmentConfig, size: tuple[int, int], scale: float = 1.0
 ) -> Motion:
-    """A random motion around `centre` for a tile of `size` (height, width), input pixels.
+    """A random motion around the picture's corner for a tile of `size` (height, width), input pixels.
 
     scale: magnification beside the random one.
 
@@ -61,7 +57,7 @@ def draw_motion(
         spacing = (min(size) - 1) / 2
         deviation = min(config.elastic_sd_px, config.elastic_sd_share * spacing)
         nodes = rng.normal(0.0, deviation, (2, 3, 3)).astype(np.float32)
-    return Motion(matrix.astype(np.float32), centre, nodes)
+    return Motion(matrix.astype(np.float32), (0.0, 0.0), nodes)
 
 
 def motion_map(motion: Motion, size: tuple[int, int]) -> Map:

@@ -201,10 +201,11 @@ PAPER: dict[str, Any] = {
     "momentum": 0.99,
     "weight_decay": 0.0,
     "average": False,
-    "augment": AugmentConfig(elastic_chance=1.0, warp_chance=1.0, scale=(1.0, 1.0)),
+    "augment": AugmentConfig(elastic_chance=1.0, elastic_sd_share=1.0, warp_chance=1.0, scale=(1.0, 1.0)),
 }
 """Ronneberger, Fischer, Brox 2015: SGD with momentum 0.99, one large tile a step, elastic at every step.
-The learning rate and the cap are ours; the paper gives neither."""
+What the paper does not give is ours: the learning rate with its warm-up and its end at 0, the clipped
+gradient, the class weights' cap, and that half of the tiles are aimed at a defect."""
 
 STRONG: dict[str, Any] = {
     "rotation_deg": 45.0,

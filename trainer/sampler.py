@@ -126,10 +126,9 @@ class TileSampler:
         """One crop. sides: those at which it may see the frame end, as it lies in the tile."""
         config, (picture, anchor) = self._config, self._aim(rng, share)
         frame, out = (picture.image.shape[0], picture.image.shape[1]), self._crop
-        origin = [_origin(rng, n, side, at) for n, side, at in zip(frame, out, anchor, strict=True)]
-        centre = origin[0] + (out[0] - 1) / 2, origin[1] + (out[1] - 1) / 2
         size = out[0] + 2 * self.halo, out[1] + 2 * self.halo
-        motion = draw_motion(rng, config.augment, centre, size, scale)
+        motion = _placed(rng, draw_motion(rng, config.augment, size, scale), out, frame, anchor)
+        centre = motion.centre
         rows, columns = slice(0, frame[0]), slice(0, frame[1])
         if sides and config.edge_share and rng.random() < config.edge_share:
             rows, columns = _ended(motion, sides[int(rng.integers(len(sides)))], out, frame)
@@ -150,7 +149,7 @@ class TileSampler:
                 weights = with_instance(weights, mask, here, self._stock.class_weight, border)
         return change_appearance(rng, config.augment, image), mask, weights
 
-    def _aim(self, rng: np.random.Generator, share: float) -> tuple[Picture, tuple[int | None, int | None]]:
+    def _aim(self, rng: np.random.Generator, share: float) -> tuple[Picture, tuple[int, int] | None]:
         """A picture and the pixel that the tile must show; the class is drawn before the picture.
 
         Drawn the other way round, rare classes would stay as rare as they are.
@@ -162,7 +161,7 @@ class TileSampler:
         if showing and rng.random() < share:
             class_id = list(showing)[int(rng.integers(len(showing)))]
             return self._at(rng, int(rng.choice(showing[class_id])), class_id)
-        return self._stock.pictures[int(rng.choice(self._groups[group]))], (None, None)
+        return self._stock.pictures[int(rng.choice(self._groups[group]))], None
 
     def _at(self, rng: np.random.Generator, number: int, kind: int) -> tuple[Picture, tuple[int, int]]:
         picture = self._stock.pictures[number]
@@ -203,16 +202,34 @@ def network_input(tiles: Sequence[Image], normalisation: Normalisation) -> torch
     return torch.from_numpy((stacked.astype(np.float32) - mean) * (1 / std)).permute(0, 3, 1, 2)
 
 
-def _origin(rng: np.random.Generator, n: int, out: int, anchor: int | None) -> int:
-    """Where a tile of `out` pixels starts on a line of `n`: inside it where it fits, over `anchor` if given.
+def _placed(
+    rng: np.random.Generator,
+    motion: Motion,
+    out: tuple[int, int],
+    frame: tuple[int, int],
+    anchor: tuple[int, int] | None,
+) -> Motion:
+    """The motion with its centre where a crop of `out` pixels lies inside the picture, if it fits.
 
-    On a line not longer than the tile it is centred, give or take an eighth.
+    Along a side that it does not fit it is centred, give or take an eighth. anchor: (y, x) of a pixel
+    that it must show, which comes first: corners of a turned crop may then hang over.
     """
-    if n <= out:
-        slack = out // 8
-        return (n - out) // 2 + int(rng.integers(-slack, slack + 1))
-    low, high = (0, n - out) if anchor is None else (max(0, anchor - out + 1), min(n - out, anchor))
-    return int(rng.integers(low, high + 1))
+    half, middle = (np.array(out) - 1) / 2, (np.array(frame) - 1) / 2
+    reach = np.abs(motion.matrix) @ half
+    room = np.where(middle > reach, middle - reach, reach / 4)
+    low, high = middle - room, middle + room
+    if anchor is not None:
+        low, high = np.maximum(low, anchor - reach), np.minimum(high, anchor + reach)
+    centre = rng.uniform(low, high)
+    if anchor is not None:
+        # Of a turned crop the reach is that of its corners, which not every pixel so near lies in.
+        moved = 0.0 if motion.nodes is None else np.abs(motion.nodes).max()
+        inner = np.maximum(half - 1 - moved, 0)
+        there = np.linalg.solve(motion.matrix, anchor - centre)
+        centre = anchor - motion.matrix @ np.clip(there, -inner, inner)
+    # On the grid of the picture's own pixels, so that one that is not warped is not interpolated.
+    y, x = np.rint(centre - reach) + reach
+    return replace(motion, centre=(float(y), float(x)))
 
 
 def _ended(
