@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import shutil
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -20,6 +21,8 @@ from pathlib import Path
 from benchmarks.steps import datasets
 from trainer.lint.check import lint
 
+RULE = 1
+"""Of how parts are told. One higher with each change: rows and half-done trainings of others do not count."""
 LINKED = ("images", "masks", "instances", "split.json", "classes.json")
 SERIES_GAP = 300
 """magnetic_tile's pictures are numbered in the order in which they were taken, those of one tile closely."""
@@ -34,20 +37,24 @@ def with_parts(name: str, into: Path) -> Path:
     Parts are those of the names, joined where `trainer lint` finds two that show the same thing. No
     part is on two sides of the split, which is the set's own.
     """
-    into.mkdir(parents=True, exist_ok=True)
-    if (into / "parts.json").exists():
+    if into.exists():
         return into
+    # Under another name until it is whole: one that was stopped half-way is not taken for it.
+    unfinished = into.with_name(f"{into.name}.part")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
     for entry in LINKED:
-        source, link = datasets() / name / entry, into / entry
-        if source.exists() and not link.is_symlink():
-            link.symlink_to(source.resolve())
-    split = json.loads((into / "split.json").read_text(encoding="utf-8"))
+        source = datasets() / name / entry
+        if source.exists():
+            (unfinished / entry).symlink_to(source.resolve())
+    split = json.loads((unfinished / "split.json").read_text(encoding="utf-8"))
     side = {stem: which for which, stems in split.items() for stem in stems}
     if name in BY_NAME:
         named = BY_NAME[name](sorted(side))
-        _write(into, {stem: f"{part} {side[stem]}" for stem, part in named.items()})
-    joined = lint(into).proposed_parts()
-    _write(into, {stem: f"{part.split()[0]} {side[stem]}" for stem, part in joined.items()})
+        _write(unfinished, {stem: f"{part} {side[stem]}" for stem, part in named.items()})
+    joined = lint(unfinished).proposed_parts()
+    _write(unfinished, {stem: f"{part.split()[0]} {side[stem]}" for stem, part in joined.items()})
+    unfinished.replace(into)
     return into
 
 
@@ -91,9 +98,7 @@ BY_NAME: dict[str, Callable[[Iterable[str]], dict[str, str]]] = {
 
 
 def _write(folder: Path, parts: dict[str, str]) -> None:
-    unfinished = folder / "parts.part"
-    unfinished.write_text(json.dumps(parts, indent=1) + "\n", encoding="utf-8")
-    unfinished.replace(folder / "parts.json")
+    (folder / "parts.json").write_text(json.dumps(parts, indent=1) + "\n", encoding="utf-8")
 
 
 def main() -> int:

@@ -22,7 +22,7 @@ from typing import Any
 import cv2
 
 from benchmarks.accuracy import MODERN
-from benchmarks.parts import with_parts
+from benchmarks.parts import RULE, with_parts
 from benchmarks.rows import append_row, verdict
 from benchmarks.steps import ROOT, StepFailed, step
 
@@ -161,7 +161,7 @@ def main() -> int:
     all_hold = True
     for name in [options.only] if options.only else SETS:
         folder = options.work.resolve() / f"{name}-{options.minutes:g}min-seed{options.seed}"
-        data = with_parts(name, options.work.resolve() / "data" / name)
+        data = with_parts(name, options.work.resolve() / f"data-{RULE}" / name)
         job = Job(name, data, folder, options.minutes, options.seed)
         row = measure(job)
         all_hold = show(row) and all_hold

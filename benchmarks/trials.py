@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.parts import with_parts
+from benchmarks.parts import RULE, with_parts
 from benchmarks.rows import RESULTS, append_row, commit
 from benchmarks.steps import ROOT, StepFailed, step, stopped_in_order
 from trainer.checkpoint import BEST, LAST
@@ -67,6 +67,7 @@ class Trial:
             "settings": list(self.settings),
             "config": dict(self.config),
             "without": self.without,
+            "parts_rule": RULE,
             "seed": self.seed,
             "minutes": self.minutes,
             "base": BASE,
@@ -149,7 +150,7 @@ def run_all(
                 if has_row or given.list:
                     continue
                 try:
-                    data = with_parts(trial.data, given.work.resolve() / "data" / trial.data)
+                    data = with_parts(trial.data, given.work.resolve() / f"data-{RULE}" / trial.data)
                     row = measure(trial, data, given.work.resolve())
                 except StepFailed as error:
                     print(f"  {error}", file=sys.stderr)

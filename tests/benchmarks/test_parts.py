@@ -31,6 +31,10 @@ def test_what_the_names_tell(rule, one, same, other):
     assert found[one] == found[same] != found[other]
 
 
+def interrupted(_folder: Path) -> None:
+    raise KeyboardInterrupt
+
+
 def test_names_and_pictures_join_parts_but_never_across_the_split(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -45,6 +49,9 @@ def test_names_and_pictures_join_parts_but_never_across_the_split(
     split = {"train": ["a_1_0", "a_1_1", "b_9_0", "d_5_0"], "test": ["b_9_1", "c_4_0"]}
     (source / "split.json").write_text(json.dumps(split))
     monkeypatch.setattr(parts, "datasets", lambda: tmp_path / "sets")
+    with monkeypatch.context() as stopped, pytest.raises(KeyboardInterrupt):
+        stopped.setattr(parts, "lint", interrupted)
+        parts.with_parts("masonry_crack", tmp_path / "view")
     folder = parts.with_parts("masonry_crack", tmp_path / "view")
     found = json.loads((folder / "parts.json").read_text())
     # a_1_1 and b_9_0 are one picture; b_9_1 bears b_9_0's name and c_4_0 is a_1_0, but both are for the test.
