@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from inspector.defects import MatchCounts
-from trainer.metrics.intervals import events_by_parts, rate_by_parts, ratio
+from trainer.metrics.intervals import (
+    Interval,
+    events_by_parts,
+    poisson_rate,
+    rate_by_parts,
+    ratio,
+    wilson,
+)
 from trainer.metrics.judged import null_for_nan
 
 
@@ -23,23 +30,33 @@ class DefectFigures:
     def json(self) -> dict[str, Any]:
         """recall, false alarms a frame and precision with their counts and 95 % intervals by part."""
         counts = self.counts
-        parts = self.parts or ((counts, self.frames),)
+        right = counts.predicted - counts.false_alarms
         return {
             "recall": ratio(counts.found, counts.total),
-            "recall_95": rate_by_parts([c.found for c, _ in parts], [c.total for c, _ in parts]),
             "found": counts.found,
             "total": counts.total,
             "false_alarms_per_frame": ratio(counts.false_alarms, self.frames),
-            "false_alarms_per_frame_95": events_by_parts(
-                [c.false_alarms for c, _ in parts], [frames for _, frames in parts]
-            ),
             "false_alarms": counts.false_alarms,
             "predicted": counts.predicted,
-            "precision": ratio(counts.predicted - counts.false_alarms, counts.predicted),
-            "precision_95": rate_by_parts(
-                [c.predicted - c.false_alarms for c, _ in parts], [c.predicted for c, _ in parts]
-            ),
+            "precision": ratio(right, counts.predicted),
             "frames": self.frames,
+            **self._intervals(),
+        }
+
+    def _intervals(self) -> dict[str, Interval]:
+        if not self.parts:
+            counts = self.counts
+            return {
+                "recall_95": wilson(counts.found, counts.total),
+                "false_alarms_per_frame_95": poisson_rate(counts.false_alarms, self.frames),
+                "precision_95": wilson(counts.predicted - counts.false_alarms, counts.predicted),
+            }
+        parts, frames = zip(*self.parts, strict=True)
+        right = [c.predicted - c.false_alarms for c in parts]
+        return {
+            "recall_95": rate_by_parts([c.found for c in parts], [c.total for c in parts]),
+            "false_alarms_per_frame_95": events_by_parts([c.false_alarms for c in parts], frames),
+            "precision_95": rate_by_parts(right, [c.predicted for c in parts]),
         }
 
 

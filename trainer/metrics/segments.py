@@ -19,7 +19,8 @@ from trainer.weights import instances_of
 class RandError:
     """Mean adapted Rand error over frames: 1 - F of the Rand precision and recall of segments.
 
-    Source: Arganda-Carreras et al. 2015 (as SNEMI3D and scikit-image compute it).
+    Source: Arganda-Carreras et al. 2015, as scikit-image computes it: predicted pixels of no segment are
+    one more segment.
     """
 
     def __init__(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
-from trainer.escapes import outcomes
+from trainer.escapes import LEVELS, outcomes
 from trainer.report.chart import Axis, Series, chart, key
 from trainer.report.html import rows_table
 from trainer.report.style import MISSED, SERIES
@@ -21,8 +21,8 @@ def trade(figures: dict[str, Any]) -> str:
     escapes = figures["escape"]
     said = (
         f"The target: miss no more than {100 * escapes['target']:g} % of the defects. Each point is one"
-        " threshold for all classes, from 0.10 to 0.996; a lower one misses fewer defects and raises more"
-        " false alarms."
+        f" threshold for all classes, from {LEVELS[0] / 255:.2f} to {LEVELS[-1] / 255:.3f}; a lower one misses"
+        " fewer defects and raises more false alarms."
         " These frames only show the trade; thresholds are chosen on validation frames, by trainer fit"
         " with --escape-target."
     )

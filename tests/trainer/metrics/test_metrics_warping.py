@@ -161,4 +161,4 @@ def test_the_figure_is_a_share_of_all_pixels_with_the_challenges_part_apart() ->
     assert figures["warping"]["kinds"]["holes_added"] == {"errors": 1, "px": 1}
     assert set(figures["warping"]["kinds"]) == set(KINDS)
     low, high = figures["warping_error_95"]
-    assert low == 0.0 and high == pytest.approx(2 / 180)
+    assert 0 < low < 1e-3 and 2 / 180 < high < 1, "one part of two says 0, the other 2 / 180"
