@@ -51,7 +51,7 @@ class Bar(NamedTuple):
     bar: str
     figure: str
     word: str
-    """HOLDS, FALLS SHORT, NOT RUN, or nothing where there is no bar."""
+    """HOLDS, FALLS SHORT, NOT RUN; where one seed each leaves the spread unknown, AHEAD or BEHIND."""
 
 
 def of_recipe(rows: Sequence[Row], data: str, recipe: str, minutes: float | None = MINUTES) -> list[Row]:
@@ -102,8 +102,8 @@ def _above(rows: Sequence[Row], data: str) -> Bar:
     )
     if spreads:
         return Bar(what, main.words, f"{figure}, spread {max(spreads):.3f}", verdict(ahead > max(spreads)))
-    word = verdict(ahead > 0)
-    return Bar(what, main.words, f"{figure}, spread not known", word)
+    word = "AHEAD" if ahead > 0 else "BEHIND"
+    return Bar(what, main.words, figure, f"{word}, spread not known")
 
 
 def _counted(modern: Sequence[Row], baseline: Sequence[Row]) -> str:
@@ -128,13 +128,18 @@ def _least(rows: Sequence[Row]) -> Iterator[Bar]:
 
 
 def _long(rows: Sequence[Row]) -> Bar:
-    what, bar = "magnetic_tile: mean IoU in a run of any length", f">= {LONG_TILE:.2f}"
-    longer = of_recipe(rows, "magnetic_tile", "modern", None)
-    if not longer:
+    """Of the longest length that there is, all seeds: the best of lengths and seeds would be a choice on
+    test frames. A length without the first seed does not count, so that no seed is picked either."""
+    data, read = "magnetic_tile", MAIN["magnetic_tile"].of
+    what, bar = f"{data}: mean IoU in a run of any length", f">= {LONG_TILE:.2f}"
+    every = [*of_recipe(rows, data, "modern"), *of_recipe(rows, data, "modern", None)]
+    lengths = [row["minutes"] for row in every if row["seed"] == SEEDS[data][0]]
+    if not lengths:
         return Bar(what, bar, "", NOT_RUN)
-    best = max(longer, key=lambda row: float(row["miou"]))
-    figure = f"{best['miou']:.3f} in {best['minutes']:g} minutes, seed {best['seed']}"
-    return Bar(what, bar, figure, verdict(best["miou"] >= LONG_TILE))
+    longest = [row for row in every if row["minutes"] == max(lengths)]
+    named = f"seed{'s' if len(longest) > 1 else ''} {', '.join(str(row['seed']) for row in longest)}"
+    figure = f"{seeds(longest, read)} in {max(lengths):g} minutes, {named}"
+    return Bar(what, bar, figure, verdict(statistics.mean(map(read, longest)) >= LONG_TILE))
 
 
 def _merges(rows: Sequence[Row]) -> Bar:

@@ -27,6 +27,8 @@ class StepFailed(Exception):
 def step(folder: Path, name: str, command: Sequence[str]) -> dict[str, Any]:
     """The JSON object that `python -m COMMAND` prints last, and its `cost`; run once, then read again.
 
+    The cost is that of the run that came to its end: of a training that was stopped and went on, the last
+    sitting's alone.
     Raises StepFailed. A command that is under way when this process is stopped is asked to stop.
     """
     kept = folder / f"{name}.json"

@@ -27,7 +27,8 @@ def row(trial: Trial, f1: float = 0.7, **figures: Any) -> dict[str, Any]:
     shared = {
         "per_class": {"background": pixels, "class_1": pixels},
         "per_defect": {**COUNTS, "classes": {"class_1": COUNTS}},
-        "miou": f1, "miou_95": [0.1, 0.9], "averaged": {}, "steps": 700, "cpu_s": 1200.0, "wall_s": 725.0,
+        "miou": f1, "miou_95": [0.1, 0.9], "frames": 6, "parts": 2, "averaged": {},
+        "steps": 700, "cpu_s": 1200.0, "wall_s": 725.0,
         "began": "2026-11-23T02:47:00+00:00", "sittings": 1, "command": accuracy.command(trial),
     }  # fmt: skip
     return {**trial.identity(), **shared, **stamp, **figures}
@@ -123,9 +124,11 @@ def test_less_is_better_for_errors():
     figures = {"pixel_error": 0.06, "warping_error": 1e-3, "warping": {"splits_and_mergers": 5e-4}}
     ours = row(trial("isbi2012_em", "modern"), rand_error=0.04, **figures)
     theirs = row(trial("isbi2012_em", "baseline"), rand_error=0.05, **figures)
-    assert word([ours, theirs], "isbi2012_em: modern above") == "HOLDS"
+    above = "isbi2012_em: modern above"
+    assert word([ours, theirs], above) == "AHEAD, spread not known", "one seed each is not more than a spread"
     assert word([ours, theirs], "isbi2012_em: Rand error") == "HOLDS"
-    assert word([{**ours, "rand_error": 0.06}, theirs], "isbi2012_em: modern above") == "FALLS SHORT"
+    for worse in (0.05, 0.06):
+        assert word([{**ours, "rand_error": worse}, theirs], above) == "BEHIND, spread not known"
     assert word([{**ours, "rand_error": 0.06}, theirs], "isbi2012_em: Rand error") == "FALLS SHORT"
 
 
@@ -147,10 +150,39 @@ def test_a_longer_run_is_no_run_of_twelve_minutes():
     assert word([longer], "magnetic_tile: modern above") == "NOT RUN"
 
 
+def test_a_run_of_any_length_is_the_longest_by_all_its_seeds():
+    """The best of all seeds and lengths would be chosen by the figure of the test split."""
+
+    def tiles(minutes: float, *figures: float) -> list[dict[str, Any]]:
+        return [
+            row(trial("magnetic_tile", "modern", seed, minutes), miou)
+            for seed, miou in enumerate(figures, start=1)
+        ]
+
+    what = "magnetic_tile: mean IoU in a run of any length"
+    assert word(tiles(12, 0.71), what) == "HOLDS", "twelve minutes are a length"
+    assert word(tiles(12, 0.71, 0.66), what) == "FALLS SHORT", "the mean, not the best seed"
+    assert word(tiles(12, 0.71) + tiles(90, 0.69), what) == "FALLS SHORT", "the longest, not the best length"
+    assert word(tiles(90, 0.69, 0.72), what) == "HOLDS"
+    assert "0.705 (0.690 to 0.720) in 90 minutes, seeds 1, 2 |" in page(tiles(90, 0.69, 0.72))
+    assert word(tiles(90, 0.6, 0.72)[1:], what) == "NOT RUN", "seed 1 was named beforehand"
+
+
+def test_what_other_sittings_took_is_not_shown_as_the_whole_training():
+    shown = page([row(trial("masonry_crack", "modern"), 0.75, sittings=2)])
+    assert "| modern | 1 | 12 | 700 |  | 0.750" in shown
+
+
+def test_rows_with_parts_of_an_earlier_rule_do_not_count():
+    old = row(trial("masonry_crack", "modern"), 0.75, parts_rule=0)
+    assert "| modern | 1 |" not in page([old])
+
+
 def test_the_page_shows_every_row_and_what_is_missing():
     ours = row(trial("masonry_crack", "modern"), 0.75)
     shown = page([ours])
     assert "| modern | 1 | 12 | 700 | 1.66 | 0.750 (0.100 to 0.900) |" in shown
+    assert "Judged on 6 frames of 2 parts." in shown
     assert "| class_1 | modern | 1 |" in shown and "8/10: 0.800 (0.700 to 0.900)" in shown
     assert "| baseline | 3 | 12 | NOT RUN |" in shown
     assert shown.count("NOT RUN: `python -m benchmarks.accuracy --data") == 4

@@ -21,8 +21,8 @@ def trade(figures: dict[str, Any]) -> str:
     escapes = figures["escape"]
     said = (
         f"The target: miss no more than {100 * escapes['target']:g} % of the defects. Each point is one"
-        f" threshold for all classes, from {LEVELS[0] / 255:.2f} to {LEVELS[-1] / 255:.3f}; a lower one misses"
-        " fewer defects and raises more false alarms."
+        f" threshold for all classes, from {LEVELS[0] / 255:.2f} to {LEVELS[-1] / 255:.3f}; a lower one"
+        " misses fewer defects and raises more false alarms."
         " These frames only show the trade; thresholds are chosen on validation frames, by trainer fit"
         " with --escape-target."
     )

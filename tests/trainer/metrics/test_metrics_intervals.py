@@ -83,7 +83,7 @@ def test_rates_and_events_of_few_parts_cover_the_truth(parts: int) -> None:
 
 @pytest.mark.parametrize("parts", [2, 3, 8])
 def test_drawn_parts_cover_the_truth(parts: int) -> None:
-    """An error of 0.05 that parts have by 0.01 more or less. The draws' percentiles covered 0.51, 0.74 and 0.89."""
+    """An error of 0.05 that parts have by 0.01 more or less. Percentiles covered 0.51, 0.74 and 0.89."""
     random = np.random.default_rng(parts)
     hits = 0
     for _ in range(300):
