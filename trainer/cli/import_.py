@@ -63,9 +63,12 @@ def import_labels(source: Path, out: Path, as_json: bool, **chosen: Unpack[Chose
     SegmentationClass/. Boxes are refused: a box is no mask. Pictures are copied as they are and
     nothing is resized. A label `ignore` (or `__ignore__`) is 255. OUT must be new.
 
-    Masks come and go without a changed pixel, with the objects of instances/. With --polygons
-    COCO, CVAT and Label Studio are as exact; LabelMe fills holes; Label Studio makes each piece
-    an object. Every export is read back, and what changed is said.
+    Masks come and go without a changed pixel, with the objects of instances/, as masks and with
+    --polygons alike; voc has no polygons. Class pixels that belong to no instance stay so in coco and
+    voc; elsewhere each piece becomes an object, and the frames are named. Every export is read back.
+
+    Class ids, split and parts lie in dataset.json beside an export; a tool's own export comes
+    without. --like DATASET keeps them, else what is missing is said.
 
     \b
     Examples:
@@ -80,8 +83,8 @@ def import_labels(source: Path, out: Path, as_json: bool, **chosen: Unpack[Chose
         )
     _refuse_idle(exporting=chosen["to"] is not None)
     done = _exported(source, out, chosen) if chosen["to"] else _imported(source, out, chosen)
-    for note in done.notes:
-        click.echo(note, err=True)
+    for words in [*done.notes, *(f"Warning: {words}" for words in done.warnings)]:
+        click.echo(words, err=True)
     classes = ", ".join(f"{number} {name}" for number, name in done.classes.items())
     click.echo(f"{out}: frames {done.frames}, objects {done.objects}, classes {classes}")
     if as_json:
@@ -104,18 +107,7 @@ def _imported(source: Path, out: Path, chosen: Chosen) -> Conversion:
 def _exported(source: Path, out: Path, chosen: Chosen) -> Conversion:
     from trainer.formats.convert import export_labels
 
-    done = export_labels(chosen["to"] or "", source, out, polygons=chosen["polygons"], progress=_show)
-    if done.changed:
-        done.notes.append(
-            f"{done.changed_px} px in {len(done.changed)} frames would come back changed, {done.changed[0]}"
-            " among them; without --polygons none would."
-        )
-    if done.changed_objects:
-        done.notes.append(
-            f"{done.changed_objects} objects more or fewer would come back: pieces on their own, or pixels"
-            " that belonged to no instance."
-        )
-    return done
+    return export_labels(chosen["to"] or "", source, out, polygons=chosen["polygons"], progress=_show)
 
 
 def _refuse_idle(*, exporting: bool) -> None:

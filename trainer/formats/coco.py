@@ -57,8 +57,10 @@ def read(where: Path, options: ReadOptions) -> Source:
             roots += [path.parent, path.parent.parent, path.parent / path.stem]
     if any("val" in path.stem or "val" in path.parent.name for path, _ in files):
         notes.append("Frames of val go to train: `trainer fit` cuts its own validation from there.")
-    used = {name for picture in pictures for name in _used(picture)}
-    return Source(where, pictures, _ids(categories, used), list(dict.fromkeys(roots)), notes=notes)
+    ids = _ids(categories, {name for picture in pictures for name in _used(picture)})
+    anew = any(categories.get(number) != name for number, name in ids.items())
+    invented = "in the order of the categories, whose own ids are not all 1 to 254" if anew else ""
+    return Source(where, pictures, ids, list(dict.fromkeys(roots)), invented=invented, notes=notes)
 
 
 def write(ours: OurSet, out: Path, *, polygons: bool) -> None:

@@ -28,6 +28,8 @@ FORMATS: dict[str, ModuleType] = {
     "labelme": labelme,
     "voc": voc,
 }
+MOST_NAMED = 8
+"""Frames that a sentence names; --json has them all."""
 Progress = Callable[[int, int], None]
 """Called with (pictures done, pictures in all)."""
 
@@ -54,14 +56,14 @@ class Conversion:
     objects: int = 0
     overlapped: int = 0
     """Pixels that two labels claimed; the later one has them."""
-    changed_px: int = 0
-    """Export: pixels that the format does not give back."""
+    changed_objects: int = 0
+    """Export: objects more or fewer, because the format has no place for pixels that belong to none."""
     changed: list[str] = field(default_factory=list)
     """Export: stems of their frames."""
-    changed_objects: int = 0
-    """Export: objects more or fewer, because the format does not group pieces, or knows none apart."""
     classes: dict[int, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    """What the labels did not bring with them, or will not take along, and what keeps it."""
 
     def json(self) -> dict[str, Any]:
         """The fields as JSON types."""
@@ -70,10 +72,10 @@ class Conversion:
             "objects": self.objects,
             "classes": {str(number): name for number, name in self.classes.items()},
             "overlapped_px": self.overlapped,
-            "changed_px": self.changed_px,
-            "changed_frames": self.changed,
             "changed_objects": self.changed_objects,
+            "changed_frames": self.changed,
             "notes": self.notes,
+            "warnings": self.warnings,
         }
 
 
@@ -84,8 +86,11 @@ def import_labels(request: ImportRequest, progress: Progress | None = None) -> C
     and what is wrong with it. `out` appears whole or not at all.
     """
     source: Source = FORMATS[request.kind].read(request.where, request.options)
-    known = _known(request, source)
+    given = _given(request)
+    known = given or _by_labels(request, source)
     done = Conversion(classes=known.names, notes=list(source.notes))
+    if given is None:
+        done.warnings += source.missing(ids_given=request.classes is not None)
     ids = {name: class_id for class_id, name in known.names.items()}
     objects = source.objects if known.objects is None else known.objects
     stems: dict[str, LabelledPicture] = {}
@@ -115,11 +120,11 @@ def import_labels(request: ImportRequest, progress: Progress | None = None) -> C
 def export_labels(
     kind: str, folder: Path, out: Path, *, polygons: bool = False, progress: Progress | None = None
 ) -> Conversion:
-    """Write a dataset folder in another tool's format, then read it back and count what changed.
+    """Write a dataset folder in another tool's format, then read it back and compare.
 
     polygons: outlines instead of masks. Raises UsageError for a path that is not there or in the
     way, DatasetError for a folder that cannot be read or a format that cannot hold it, and
-    InspectionError when a format that is exact gave back something else.
+    InspectionError when the mask of a frame does not come back as it was.
     """
     ours = our_set(folder)
     done = Conversion(classes=ours.known.names)
@@ -127,16 +132,16 @@ def export_labels(
         FORMATS[kind].write(ours, work, polygons=polygons)
         write_json(work / SIDECAR, ours.known.json())
         _compare(FORMATS[kind].read(work, ReadOptions()), ours.frames(), done, progress)
-        if done.changed and not polygons:
-            raise InspectionError(
-                f"{done.changed[0]} did not come back from {kind} as it was ({done.changed_px} px); report"
-                " this as a fault, and export to another format."
-            )
+    if done.changed:
+        done.warnings.append(
+            f"{done.changed_objects} objects more or fewer would come back, in {_named(done.changed)}:"
+            f" {kind} has no place for pixels of a class that belong to no object; --to coco keeps them."
+        )
     return done
 
 
-def _known(request: ImportRequest, source: Source) -> Known:
-    """What is given about the set: by --like, by --classes, beside the labels, or by them alone."""
+def _given(request: ImportRequest) -> Known | None:
+    """What --like, or the sidecar of an export, says of the set; None without either."""
     if request.like is not None:
         if not request.like.is_dir():
             raise UsageError(
@@ -144,11 +149,18 @@ def _known(request: ImportRequest, source: Source) -> Known:
             )
         return of_folder(request.like)
     if request.classes is not None:
-        return of_class_list(request.classes)
+        return None
     beside = request.where if request.where.is_dir() else request.where.parent
     for folder in (beside, *([beside.parent] if beside.name == "annotations" else [])):
         if (folder / SIDECAR).is_file():
             return of_sidecar(folder / SIDECAR)
+    return None
+
+
+def _by_labels(request: ImportRequest, source: Source) -> Known:
+    """The classes of --classes, or those that the labels name."""
+    if request.classes is not None:
+        return of_class_list(request.classes)
     if not source.names:
         raise DatasetError(
             f"{request.where} names no class and shows none; give the classes by --classes if every part is"
@@ -206,22 +218,30 @@ def _write_facts(work: Path, known: Known, stems: dict[str, LabelledPicture], do
 
 
 def _compare(source: Source, frames: Iterable[Frame], done: Conversion, progress: Progress | None) -> None:
-    """Read an export back and count the pixels and objects that are not as they were."""
+    """Read an export back and count the objects more or fewer. Raises InspectionError for a changed pixel."""
     written = {Path(plain_name(picture.name)).stem: picture for picture in source.pictures}
     ids = {name: class_id for class_id, name in done.classes.items()}
     for number, frame in enumerate(frames, start=1):
         again = _painted(written[frame.stem], frame.size, ids)
         wrong = int(np.count_nonzero(again.mask != frame.mask))
-        objects = paint(frame.regions, frame.size, ids).instances
-        if frame.instances is not None:
-            done.changed_objects += _changed_objects(objects, again.instances)
         if wrong:
+            raise InspectionError(
+                f"{frame.stem} does not come back as it was ({wrong} px); report this as a fault, and export"
+                " without --polygons or to another format."
+            )
+        objects = paint(frame.regions, frame.size, ids).instances
+        if frame.instances is not None and (off := _changed_objects(objects, again.instances)):
+            done.changed_objects += off
             done.changed.append(frame.stem)
-            done.changed_px += wrong
         done.frames += 1
         done.objects += int(objects.max(initial=0))
         if progress:
             progress(number, len(written))
+
+
+def _named(stems: list[str]) -> str:
+    more = f" and {len(stems) - MOST_NAMED} more" if len(stems) > MOST_NAMED else ""
+    return ", ".join(stems[:MOST_NAMED]) + more
 
 
 def _changed_objects(before: NDArray[np.uint16], after: NDArray[np.uint16]) -> int:

@@ -20,7 +20,14 @@ from trainer.formats.ours import Frame, OurSet
 from trainer.formats.polygons import Point, filled, outlines
 from trainer.formats.regions import IGNORE_NAME, Region, Size, cropped
 from trainer.formats.runs import counts_of, pixels_of
-from trainer.formats.source import LabelledPicture, ReadOptions, Source, alphabetical, size_of
+from trainer.formats.source import (
+    ALPHABETICAL,
+    LabelledPicture,
+    ReadOptions,
+    Source,
+    alphabetical,
+    size_of,
+)
 
 ANNOTATIONS = "annotations.xml"
 _NO_AREA = ("box", "polyline", "points", "ellipse", "cuboid", "skeleton")
@@ -43,7 +50,8 @@ def read(where: Path, options: ReadOptions) -> Source:
     used = [str(shape.get("label")) for image in root.iterfind("image") for shape in image]
     declared = [name for name in names if name != IGNORE_NAME]
     ids = dict(enumerate(declared, start=1)) if declared else alphabetical(used)
-    return Source(where, pictures, ids, [options.images] if options.images else [path.parent])
+    roots = [options.images] if options.images else [path.parent]
+    return Source(where, pictures, ids, roots, invented="" if declared else ALPHABETICAL)
 
 
 def write(ours: OurSet, out: Path, *, polygons: bool) -> None:

@@ -1,9 +1,8 @@
 """LabelMe: one JSON beside each picture; polygons, and masks as a small PNG in a box.
 
 LabelMe draws a polygon through pixel centres and with its outline, so a label is half a pixel wider
-on every side than COCO's. It is read as LabelMe itself draws it, by Pillow. Written polygons follow
-the outermost pixels; they cannot hold a hole, which comes back filled. Shapes of one label and group
-are pieces of one object.
+on every side than COCO's. It is read as LabelMe itself draws it, by Pillow, and written so that this
+gives the same pixels. Shapes of one label and group are pieces of one object.
 """
 
 from __future__ import annotations
@@ -26,9 +25,10 @@ from inspector.inputs import IMAGE_SUFFIXES, decode_image
 from trainer.formats.known import of_class_list
 from trainer.formats.ours import Frame, OurSet, write_json
 from trainer.formats.pictures import plain_name
-from trainer.formats.polygons import checked_points
+from trainer.formats.polygons import centre_outlines, checked_points
 from trainer.formats.regions import IGNORE_NAME, Region, Size, cropped
 from trainer.formats.source import (
+    ALPHABETICAL,
     SIDECAR,
     LabelledPicture,
     ReadOptions,
@@ -72,8 +72,9 @@ def read(where: Path, options: ReadOptions) -> Source:
         raise DatasetError(
             f"{where} holds neither LabelMe's JSON files nor pictures; name the labelled folder."
         )
-    declared = of_class_list(where / LABELS).names if (where / LABELS).is_file() else alphabetical(names)
-    return Source(where, pictures, declared, [folder])
+    if (where / LABELS).is_file():
+        return Source(where, pictures, of_class_list(where / LABELS).names, [folder])
+    return Source(where, pictures, alphabetical(names), [folder], invented=ALPHABETICAL)
 
 
 def write(ours: OurSet, out: Path, *, polygons: bool) -> None:
@@ -122,16 +123,11 @@ def _mask_shape(region: Region) -> dict[str, Any]:
 
 
 def _polygons(region: Region, number: int) -> list[dict[str, Any]]:
-    contours, _ = cv2.findContours(
-        region.pixels.astype(np.uint8),
-        cv2.RETR_EXTERNAL,
-        cv2.CHAIN_APPROX_SIMPLE,
-        offset=(region.left, region.top),
-    )
-    group = number if len(contours) > 1 else None
+    pieces = centre_outlines(region.pixels, region.top, region.left)
+    group = number if len(pieces) > 1 else None
     shapes = []
-    for contour in contours:
-        points = [[float(x), float(y)] for x, y in contour.reshape(-1, 2)]
+    for piece in pieces:
+        points = [[float(x), float(y)] for x, y in piece]
         # LabelMe refuses fewer than three corners; a pixel or a line repeats its last.
         points += [points[-1]] * (3 - len(points))
         shapes.append(_shape(region, "polygon", points, group))

@@ -1,25 +1,31 @@
 """Label Studio: the JSON export; brush strokes and polygons of one annotation a task.
 
-Every region is one object: Label Studio does not group. JSON-MIN leaves out what is needed.
+Every region is one object: Label Studio does not group. So the pieces of one are one polygon, joined by
+cuts of no width. JSON-MIN leaves out what is needed.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
+import xml.etree.ElementTree as ET
 from functools import partial
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import quoteattr
 
 import numpy as np
+from defusedxml import DefusedXmlException
+from defusedxml.ElementTree import parse
 
 from inspector.errors import DatasetError, UsageError
+from trainer.folder import IGNORE
 from trainer.formats.brush import brush_pixels, brush_stroke
 from trainer.formats.ours import Frame, OurSet
-from trainer.formats.polygons import filled, outlines
-from trainer.formats.regions import IGNORE_NAME, Region, Size, cropped
+from trainer.formats.polygons import filled, one_outline
+from trainer.formats.regions import IGNORE_NAME, IGNORE_NAMES, Region, Size, cropped
 from trainer.formats.source import (
+    ALPHABETICAL,
     SIDECAR,
     LabelledPicture,
     ReadOptions,
@@ -33,6 +39,8 @@ from trainer.formats.source import (
 )
 
 TASKS = "tasks.json"
+INTERFACE = "labeling.xml"
+"""The labels in their order; `category` is the class id, as Label Studio's own COCO export understands it."""
 _WITHOUT_PIXELS = ("choices", "textarea", "rating", "number", "taxonomy", "datetime", "pairwise", "relation")
 _NO_AREA = (
     "rectanglelabels",
@@ -64,7 +72,10 @@ def read(where: Path, options: ReadOptions) -> Source:
         names |= {label for result in results for label in _labels(result)}
         pictures.append(LabelledPicture(name, partial(_regions, results), _said(results, place)))
     pictures += unlabelled(forgotten, options, "Label Studio")
-    return Source(where, pictures, alphabetical(names), [options.images] if options.images else [path.parent])
+    roots = [options.images] if options.images else [path.parent]
+    if (path.parent / INTERFACE).is_file():
+        return Source(where, pictures, _declared(path.parent / INTERFACE), roots)
+    return Source(where, pictures, alphabetical(names), roots, invented=ALPHABETICAL)
 
 
 def write(ours: OurSet, out: Path, *, polygons: bool) -> None:
@@ -87,9 +98,11 @@ def write(ours: OurSet, out: Path, *, polygons: bool) -> None:
         )
     (out / TASKS).write_text(json.dumps(tasks), encoding="utf-8")
     tag = "PolygonLabels" if polygons else "BrushLabels"
-    names = [*ours.known.names.values(), *([IGNORE_NAME] if ignored else [])]
-    labels = "\n".join(f"    <Label value={quoteattr(name)}/>" for name in names)
-    (out / "labeling.xml").write_text(
+    labels = "\n".join(
+        [f'    <Label value={quoteattr(name)} category="{i}"/>' for i, name in ours.known.names.items()]
+        + ([f'    <Label value="{IGNORE_NAME}"/>'] if ignored else [])
+    )
+    (out / INTERFACE).write_text(
         f'<View>\n  <Image name="image" value="$image" zoom="true"/>\n  <{tag} name="label" toName="image">\n'
         f"{labels}\n  </{tag}>\n</View>\n",
         encoding="utf-8",
@@ -101,29 +114,43 @@ def _written(frame: Frame, polygons: bool) -> list[dict[str, Any]]:
     kind = "polygonlabels" if polygons else "brushlabels"
     results: list[dict[str, Any]] = []
     for region in frame.regions:
-        values: list[dict[str, Any]]
+        value: dict[str, Any]
         if polygons:
-            pieces = outlines(region.pixels, region.top, region.left)
-            values = [
-                {"points": [[100 * x / width, 100 * y / height] for x, y in piece], "closed": True}
-                for piece in pieces
-            ]
+            corners = one_outline(region.pixels, region.top, region.left)
+            value = {"points": [[100 * x / width, 100 * y / height] for x, y in corners], "closed": True}
         else:
-            values = [{"format": "rle", "rle": brush_stroke(region.full(frame.size))}]
-        for value in values:
-            results.append(
-                {
-                    "id": f"r{len(results) + 1}",
-                    "type": kind,
-                    "from_name": "label",
-                    "to_name": "image",
-                    "original_width": width,
-                    "original_height": height,
-                    "image_rotation": 0,
-                    "value": {**value, kind: [region.name]},
-                }
-            )
+            value = {"format": "rle", "rle": brush_stroke(region.full(frame.size))}
+        results.append(
+            {
+                "id": f"r{len(results) + 1}",
+                "type": kind,
+                "from_name": "label",
+                "to_name": "image",
+                "original_width": width,
+                "original_height": height,
+                "image_rotation": 0,
+                "value": {**value, kind: [region.name]},
+            }
+        )
     return results
+
+
+def _declared(path: Path) -> dict[int, str]:
+    """Class id -> name of a labelling interface: its categories where every label has one, else its order."""
+    try:
+        root = parse(path, forbid_dtd=True).getroot()
+    except (ET.ParseError, DefusedXmlException, ValueError, OSError) as error:
+        raise DatasetError(
+            f"{path} is not XML that can be read ({error}); repair it, or delete it."
+        ) from error
+    labels = [label for label in root.iter("Label") if label.get("value", "") not in ("", *IGNORE_NAMES)]
+    names = list(dict.fromkeys(str(label.get("value")) for label in labels))
+    numbers = [label.get("category", "") for label in labels]
+    if len(names) == len(set(numbers)) == len(labels) and all(
+        number.isdecimal() and 1 <= int(number) < IGNORE for number in numbers
+    ):
+        return dict(sorted(zip(map(int, numbers), names, strict=True)))
+    return dict(enumerate(names, start=1))
 
 
 def _tasks_file(where: Path) -> Path:

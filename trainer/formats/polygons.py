@@ -2,8 +2,9 @@
 
 COCO, CVAT and Label Studio count a polygon's corners between pixels: (0, 0) is the outer corner of the
 first one. Their polygons are filled by pycocotools, as these tools and their users do it. Written ones
-run along the pixels' edges, which that filling gives back exactly; a hole is part of the one polygon,
-joined to its outside by a cut of no width. LabelMe draws through pixel centres: see `labelme`.
+run along the pixels' edges, which that filling gives back exactly. LabelMe draws through the centres of
+pixels (`labelme.drawn`); its polygons follow those of the outermost ones. In both a hole is part of the one
+polygon, joined to its outside by a cut of no width.
 """
 
 from __future__ import annotations
@@ -79,6 +80,66 @@ def outlines(pixels: NDArray[np.bool_], top: int = 0, left: int = 0) -> list[lis
     return found
 
 
+def one_outline(pixels: NDArray[np.bool_], top: int = 0, left: int = 0) -> list[Corner]:
+    """One polygon of all pieces, for a format that has no other way to say that they are one object.
+
+    Cuts of no width lead from piece to piece; `filled` of it gives the pixels back exactly.
+    """
+    pieces = outlines(pixels, top, left)
+    whole = pieces[0]
+    for piece in pieces[1:]:
+        whole = _joined(whole, piece)
+    return whole
+
+
+def centre_outlines(pixels: NDArray[np.bool_], top: int = 0, left: int = 0) -> list[list[Corner]]:
+    """A polygon of (x, y) pixel centres for each 8-connected piece, holes included.
+
+    `labelme.drawn` of them gives the pixels back exactly. (top, left): where the pixels lie.
+    """
+    contours, levels = cv2.findContours(pixels.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    walks = [[(int(x), int(y)) for x, y in contour.reshape(-1, 2)] for contour in contours]
+    parents = levels[0][:, 3].tolist() if walks else []
+    found: list[list[Corner]] = []
+    for index, parent in enumerate(parents):
+        if parent < 0:
+            holes = [walks[other] for other, of in enumerate(parents) if of == index]
+            whole = _turns(_with_holes(walks[index], holes, pixels))
+            found.append([(x + left, y + top) for x, y in whole])
+    return found
+
+
+def _highest(walk: list[Corner]) -> Corner:
+    return min(walk, key=lambda corner: corner[1])
+
+
+def _with_holes(walk: list[Corner], holes: list[list[Corner]], pixels: NDArray[np.bool_]) -> list[Corner]:
+    """A walk over every pixel of an outline, with the holes' own joined to it.
+
+    A cut is drawn like any line, so it must stay on the piece: it leads from a hole's highest pixel
+    straight up to what ends the piece there, the outline or a hole above, which is joined already.
+    """
+    for hole in sorted(holes, key=lambda hole: _highest(hole)[1]):
+        x, y = _highest(hole)
+        start = hole.index((x, y))
+        while y > 0 and pixels[y - 1, x]:
+            y -= 1
+        at = walk.index((x, y))
+        walk = [*walk[: at + 1], *hole[start:], *hole[: start + 1], *walk[at:]]
+    return walk
+
+
+def _turns(walk: list[Corner]) -> list[Corner]:
+    """A closed walk without the points that lie straight between their neighbours; one pixel stays itself."""
+    around = zip([walk[-1], *walk[:-1]], walk, [*walk[1:], walk[0]], strict=True)
+    turns = [
+        here
+        for before, here, after in around
+        if (here[0] - before[0], here[1] - before[1]) != (after[0] - here[0], after[1] - here[1])
+    ]
+    return turns or walk[:1]
+
+
 def _loops(piece: NDArray[np.bool_]) -> list[list[Corner]]:
     """The closed walks along the edges of a piece, corners only; the outer one clockwise, holes not."""
     follows = _steps(piece)
@@ -128,9 +189,9 @@ def _area(loop: Sequence[Corner]) -> float:
     return sum(a[0] * b[1] - b[0] * a[1] for a, b in pairwise([*loop, loop[0]]))
 
 
-def _joined(outer: list[Corner], hole: list[Corner]) -> list[Corner]:
-    """The hole as part of the outer walk: there, round and back over one cut."""
+def _joined(outer: list[Corner], other: list[Corner]) -> list[Corner]:
+    """A hole, or another piece, as part of the outer walk: there, round and back over one cut."""
     corners = np.asarray(outer)
-    distance = ((corners - np.asarray(hole[0])) ** 2).sum(axis=1)
+    distance = ((corners - np.asarray(other[0])) ** 2).sum(axis=1)
     at = int(distance.argmin())
-    return [*outer[: at + 1], *hole, hole[0], *outer[at:]]
+    return [*outer[: at + 1], *other, other[0], *outer[at:]]

@@ -12,6 +12,7 @@ from typing import Any
 from inspector.errors import DatasetError, UsageError
 from trainer.formats.regions import IGNORE_NAMES, Region, Size
 
+ALPHABETICAL = "in alphabetical order of the names"
 SIDECAR = "dataset.json"
 """Beside exported labels: class ids, split and parts, for which their format has no place."""
 
@@ -48,13 +49,32 @@ class Source:
     where: Path
     pictures: list[LabelledPicture]
     names: dict[int, str]
-    """Class id -> name, as declared; else the names used, in alphabetical order."""
+    """Class id -> name."""
     roots: list[Path]
     """Folders that picture names may be relative to."""
     objects: bool = True
     """Whether its regions are objects, so that instances can be told."""
+    invented: str = ""
+    """By what order the ids of `names` were given where the labels do not number them."""
     notes: list[str] = field(default_factory=list)
     """Sentences for the person who imports."""
+
+    def missing(self, *, ids_given: bool) -> list[str]:
+        """Sentences: which facts of a dataset did not come with the labels, and what keeps them."""
+        keeps = "--like DATASET keeps those of a set that you have."
+        found = []
+        if self.invented and not ids_given:
+            found.append(
+                f"Class ids are given {self.invented}; --like DATASET or --classes FILE keeps yours."
+            )
+        if any(picture.split == "test" for picture in self.pictures):
+            found.append(f"No parts came with the labels: validation may cut through a part; {keeps}")
+        else:
+            found.append(
+                "No split and no parts came with the labels: every frame trains, and validation may cut"
+                f" through a part; {keeps}"
+            )
+        return found
 
 
 def read_document(path: Path) -> Any:

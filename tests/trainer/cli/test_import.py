@@ -44,14 +44,20 @@ def test_out_and_back_with_figures_as_the_last_line(parts: Path, tmp_path: Path)
     out = typed(parts, tmp_path / "cvat", "--to", "cvat", "--json")
     assert out.return_value == 0
     said = json.loads(out.stdout.splitlines()[-1])
-    assert (said["frames"], said["objects"], said["changed_px"]) == (1, 1, 0)
+    assert (said["frames"], said["objects"], said["changed_objects"]) == (1, 1, 0)
     back = typed(tmp_path / "cvat", tmp_path / "back", "--from", "cvat")
     assert "frames 1, objects 1, classes 1 scratch" in back.stdout
 
 
-def test_what_polygons_lose_is_said(parts: Path, tmp_path: Path) -> None:
-    out = typed(parts, tmp_path / "labelme", "--to", "labelme", "--polygons")
-    assert "40 px in 1 frames would come back changed, a among them" in out.stderr
+def test_what_came_without_is_a_warning_on_stderr(parts: Path, tmp_path: Path) -> None:
+    typed(parts, tmp_path / "labels", "--to", "labelme", "--polygons")
+    (tmp_path / "labels" / "dataset.json").unlink()
+    (tmp_path / "labels" / "labels.txt").unlink()
+    back = typed(tmp_path / "labels", tmp_path / "back", "--from", "labelme", "--json")
+    assert back.return_value == 0
+    assert "Warning: Class ids are given in alphabetical order" in back.stderr
+    assert "Warning: No split and no parts came with the labels" in back.stderr
+    assert len(json.loads(back.stdout.splitlines()[-1])["warnings"]) == 2
 
 
 @pytest.mark.parametrize(

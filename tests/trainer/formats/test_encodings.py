@@ -14,7 +14,7 @@ from pycocotools import mask as coco_mask
 from inspector.errors import DatasetError
 from trainer.formats.brush import brush_pixels, brush_stroke
 from trainer.formats.labelme import drawn
-from trainer.formats.polygons import filled, outlines
+from trainer.formats.polygons import centre_outlines, filled, one_outline, outlines
 from trainer.formats.regions import Region, cropped, paint, regions_of
 from trainer.formats.runs import column_counts, counts_of, pixels_of, unpacked
 
@@ -58,6 +58,26 @@ def test_outlines_are_filled_to_the_same_pixels(plane: NDArray[np.bool_], top: i
     pieces = cv2.connectedComponents(plane.astype(np.uint8), connectivity=8)[0] - 1
     assert len(polygons) == pieces
     assert np.array_equal(filled(polygons, whole.shape), whole)
+
+
+@few
+@given(planes | blocky)
+def test_one_outline_of_all_pieces_is_filled_to_the_same_pixels(plane: NDArray[np.bool_]) -> None:
+    if plane.any():
+        assert np.array_equal(filled([one_outline(plane)], plane.shape), plane)
+
+
+@few
+@given(planes | blocky, st.integers(0, 3), st.integers(0, 3))
+def test_outlines_through_centres_are_drawn_to_the_same_pixels(
+    plane: NDArray[np.bool_], top: int, left: int
+) -> None:
+    whole = np.zeros((plane.shape[0] + 4, plane.shape[1] + 5), bool)
+    whole[top : top + plane.shape[0], left : left + plane.shape[1]] = plane
+    polygons = centre_outlines(plane, top, left)
+    assert len(polygons) == cv2.connectedComponents(plane.astype(np.uint8), connectivity=8)[0] - 1
+    pieces = [drawn([*polygon, *polygon[-1:] * 2], whole.shape) for polygon in polygons]
+    assert np.array_equal(np.any(pieces, axis=0) if pieces else np.zeros_like(whole), whole)
 
 
 @few

@@ -143,6 +143,23 @@ def test_coco_polygons_keep_their_category_ids(tmp_path: Path) -> None:
     assert done.objects == 1
 
 
+def test_coco_ids_that_are_no_class_ids_are_numbered_anew_and_it_is_said(tmp_path: Path) -> None:
+    categories = [{"id": 3, "name": "dent"}, {"id": 300, "name": "scratch"}]
+    done, _ = imported("coco", coco(tmp_path, document={"categories": categories}))
+    assert done.classes == {1: "dent", 2: "scratch"}
+    assert "in the order of the categories, whose own ids are not all 1 to 254" in done.warnings[0]
+
+
+def test_label_studio_interfaces_without_categories_count_by_order(tmp_path: Path) -> None:
+    path = tasks(tmp_path / "s")
+    (tmp_path / "s" / "labeling.xml").write_text(
+        '<View><PolygonLabels name="tag"><Label value="scratch"/><Label value="dent"/></PolygonLabels></View>'
+    )
+    done, out = imported("labelstudio", path)
+    assert done.classes == {1: "scratch", 2: "dent"}
+    assert np.array_equal(mask_of(out), box(2, 0, 6))
+
+
 def test_coco_files_of_a_split_are_told_by_their_names(tmp_path: Path) -> None:
     for side in ("train2017", "val2017", "test"):
         path = coco(tmp_path / side)
@@ -316,6 +333,11 @@ WRONG: dict[str, tuple[Make, str]] = {
         ),
         r"stroke holds 2 pixels",
     ),
+    "studio-interface": (lambda f: ("labelstudio", _interface(f, "<View>")), r"labeling\.xml is not XML"),
+    "studio-unlisted": (
+        lambda f: ("labelstudio", _interface(f, '<View><Label value="scratch"/></View>')),
+        r"'dent' is none of the classes scratch",
+    ),
     "studio-turned": (lambda f: ("labelstudio", tasks(f, SQUARE | {"image_rotation": 90})), r"was turned"),
     "labelme-box": (lambda f: ("labelme", labelme(f, shape_type="rectangle")), NO_PIXELS),
     "labelme-points": (lambda f: ("labelme", labelme(f, points=[[1, 2], "x"])), r"the corner 'x'"),
@@ -350,6 +372,12 @@ def _png(plane: NDArray[np.uint8]) -> str:
 def _json_min(folder: Path) -> Path:
     path = tasks(folder)
     path.write_text(json.dumps([{"id": 1, "data": {"image": "a.png"}, "label": []}]))
+    return path
+
+
+def _interface(folder: Path, text: str) -> Path:
+    path = tasks(folder)
+    (folder / "labeling.xml").write_text(text)
     return path
 
 
