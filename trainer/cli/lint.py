@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -24,8 +24,16 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Write a parts.json that gives pictures of the same thing one part, into this new file.",
 )
+@click.option(
+    "--write-split",
+    type=click.Path(path_type=Path),
+    help="Write a split.json with whole parts on one side and each class on both where it can be, with"
+    " today's share of test frames (without a split a fifth), into this new file.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line.")
-def lint(data: Path, everything: bool, write_parts: Path | None, as_json: bool) -> int:
+def lint(
+    data: Path, everything: bool, write_parts: Path | None, write_split: Path | None, as_json: bool
+) -> int:
     """Check the dataset folder DATA: files, sizes, classes, labels, split.
 
     Errors are what `trainer` would refuse, and what makes its figures wrong, such as the same part
@@ -35,7 +43,7 @@ def lint(data: Path, everything: bool, write_parts: Path | None, as_json: bool) 
     \b
     Examples:
       trainer lint datasets/tiles
-      trainer lint datasets/tiles --all --write-parts parts.json
+      trainer lint datasets/tiles --all --write-parts parts.json --write-split split.json
     """
     # Imported here: --help must not wait for numpy.
     from trainer.lint.check import lint as checked
@@ -43,12 +51,15 @@ def lint(data: Path, everything: bool, write_parts: Path | None, as_json: bool) 
 
     if not data.is_dir():
         raise UsageError(f"{data} is not there; name a dataset folder with images/ and masks/.")
-    if write_parts is not None and write_parts.exists():
-        raise UsageError(f"{write_parts} is already there; name a new file, so that nothing is overwritten.")
+    for path in (write_parts, write_split):
+        if path is not None and path.exists():
+            raise UsageError(f"{path} is already there; name a new file, so that nothing is overwritten.")
     report = checked(data, _show)
     click.echo(text_of(report, everything=everything))
     if write_parts is not None:
         _write_parts(report, write_parts)
+    if write_split is not None:
+        _write_split(report, write_split)
     if as_json:
         click.echo(json.dumps(json_of(report)))
     return 1 if report.of("error") else 0
@@ -56,15 +67,32 @@ def lint(data: Path, everything: bool, write_parts: Path | None, as_json: bool) 
 
 def _write_parts(report: Report, path: Path) -> None:
     parts = report.proposed_parts()
-    try:
-        path.write_text(json.dumps(parts, indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise unwritable(path, error) from error
+    _write(path, parts)
     click.echo(
         f"{path}: {len(set(parts.values()))} parts of {len(parts)} frames; look at it, then copy it to"
         f" {report.folder / 'parts.json'} and split by part",
         err=True,
     )
+
+
+def _write_split(report: Report, path: Path) -> None:
+    from trainer.lint.split import proposed_split
+
+    split = proposed_split(report)
+    _write(path, split)
+    click.echo(
+        f"{path}: {len(split['train'])} frames train, {len(split['test'])} test, each part on one side; look"
+        f" at it, then copy it to {report.folder / 'split.json'} and fit anew: a network that was fitted"
+        " before has seen some of these test frames",
+        err=True,
+    )
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    try:
+        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise unwritable(path, error) from error
 
 
 def _show(done: int, frames: int) -> None:

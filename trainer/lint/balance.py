@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 from trainer.folder import IGNORE
 from trainer.lint.findings import ClassRow, Report, counted
 from trainer.lint.frames import FrameFacts
+from trainer.metrics.intervals import wilson
 
 FEW_TO_LEARN = 10
 FEW_TO_PROVE = 20
-"""With 20 of 20 defects found the recall is known to lie above 0.84; with 10 above 0.72 (Wilson, 95 %)."""
 RARE_EMPTY = 0.05
 """Where fewer frames than this share are empty, these are more likely forgotten than good."""
 
@@ -35,6 +37,11 @@ def balance(facts: list[FrameFacts], side: dict[str, str], names: dict[int, str]
     _empty(usable, report)
 
 
+def least_recall(found: int) -> float:
+    """What recall lies above, by 95 %, when all of so many defects are found; two decimals, rounded down."""
+    return math.floor(100 * wilson(found, found)[0]) / 100
+
+
 def _missing(report: Report) -> None:
     if report.classes and not any(row.pixels for rows in report.classes.values() for row in rows.values()):
         report.add("error", "no-defect", "No mask shows a class.", "Draw the defects as class ids 1, 2 ...")
@@ -54,7 +61,7 @@ def _missing(report: Report) -> None:
                 f"not-in-{one}",
                 f"{counted(len(gone), 'class', 'classes')} without a defect in {one}: what is not there"
                 f" {cost}.",
-                "Split anew by part, so that both sides show each class.",
+                "Split anew by part, so that both sides show each class; --write-split proposes it.",
                 gone,
             )
     unused = tuple(
@@ -76,7 +83,8 @@ def _few(report: Report) -> None:
         (
             "test",
             FEW_TO_PROVE,
-            "proves little: of 20 found defects in 20, recall is known to be above 0.84 only",
+            f"proves little: with {FEW_TO_PROVE} of {FEW_TO_PROVE} found, recall is known to be above"
+            f" {least_recall(FEW_TO_PROVE):.2f} only",
         ),
     ):
         few = tuple(

@@ -92,6 +92,7 @@ def lint(folder: Path, progress: Progress | None = None) -> Report:
     if complained:
         _damaged(facts, layout)
     report.sizes = tuple(sorted({frame.size for frame in facts if frame.size is not None}))
+    report.shown = {frame.stem: frozenset(frame.pixels) - {0, IGNORE} for frame in facts}
     _frame_findings(facts, report)
     _depths(facts, report)
     names = layout.names or _unnamed(facts)
@@ -230,7 +231,7 @@ def _twin_findings(pairs: list[Twin], stems: list[str], layout: Layout, report: 
             "same-picture",
             f"{counted(len(across), 'pair')} of frames in train and test show the same thing: the exam is"
             " known.",
-            "Move all frames of a part to one side in split.json; --write-parts proposes a parts.json.",
+            "Move all frames of a part to one side; --write-parts and --write-split propose how.",
             tuple(across),
         )
     if within:

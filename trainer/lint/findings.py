@@ -77,6 +77,8 @@ class Report:
     findings: list[Finding] = field(default_factory=list)
     parts: dict[str, str] = field(default_factory=dict)
     """Stem -> part as parts.json says; a frame that it leaves out is a part of its own."""
+    shown: dict[str, frozenset[int]] = field(default_factory=dict)
+    """Stem -> class ids that its mask shows; none where the mask cannot be used."""
     groups: list[list[str]] = field(default_factory=list)
     """Stems that show one and the same part, as far as pictures tell; two or more in each."""
 

@@ -137,8 +137,7 @@ def _sides(folder: Path, pictures: dict[str, Path], report: Report) -> dict[str,
             "warning",
             "no-split",
             "There is no split.json: every frame trains and nothing is kept for the exam.",
-            'Write {"train": [stems], "test": [stems]}, whole parts on one side; `trainer evaluate` needs'
-            " it.",
+            'Write {"train": [stems], "test": [stems]}, whole parts on one side; --write-split proposes it.',
         )
         return dict.fromkeys(pictures, "train")
     stored = _object(path, report)
@@ -180,7 +179,7 @@ def _split_findings(lists: dict[str, list[str]], pictures: dict[str, Path], repo
             "warning",
             "no-split",
             "split.json keeps no frame for the exam.",
-            "List one part in five under test; `trainer evaluate` needs them.",
+            "List one part in five under test; --write-split proposes which.",
         )
 
 
@@ -199,7 +198,7 @@ def _cut_parts(side: dict[str, str], parts: dict[str, str], report: Report) -> N
             "error",
             "part-cut",
             f"The split cuts through {counted(len(cut), 'part')}: the exam shows known parts.",
-            "Move all frames of each part to one side in split.json.",
+            "Move all frames of each part to one side in split.json; --write-split proposes how.",
             places,
         )
 

@@ -233,6 +233,12 @@ def test_everything_wrong_is_found_in_one_run(folder: Path) -> None:
     assert {"unreadable", "missing-mask", "lone-label", "split-both", "part-cut"} <= set(found(lint(folder)))
 
 
+def test_what_few_test_defects_prove_is_rounded_down(folder: Path) -> None:
+    """Twenty of twenty prove 0.8389 by Wilson: not 0.84."""
+    words = next(one.words for one in lint(folder).findings if one.code == "few-test")
+    assert "with 20 of 20 found, recall is known to be above 0.83 only" in words
+
+
 def test_a_folder_without_any_defect_says_so(tmp_path: Path) -> None:
     for n in range(3):
         write(tmp_path, f"f{n:02}", [])
