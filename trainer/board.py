@@ -86,7 +86,7 @@ def summary_writer() -> type[Any]:
 
 def shown_frames(frames: Sequence[Shown]) -> list[Shown]:
     """A few frames with defects, spread over all of them; any frames where none has a defect."""
-    telling = [frame for frame in frames if ((frame[1] > 0) & (frame[1] != IGNORE)).any()] or list(frames)
+    telling = [frame for frame in frames if ((frame.mask > 0) & (frame.mask != IGNORE)).any()] or list(frames)
     at = np.unique(np.linspace(0, len(telling) - 1, FRAMES).round().astype(int))
     return [telling[n] for n in at]
 

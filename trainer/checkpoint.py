@@ -23,6 +23,7 @@ from torch import Tensor
 
 from inspector.durable import durable_file, sync_folder
 from inspector.errors import InspectionError, UsageError
+from trainer.seen import SEEN, SeenPictures
 from trainer.unet import UNet, UNetConfig
 
 LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
@@ -71,7 +72,7 @@ class TrainedNetwork:
     seed: int
     metrics: dict[str, Any]
     """Validation figures: score, IoU, threshold and counts for each class; of a run that has ended also
-    defects found and false alarms, with counts and 95 % intervals as `trainer evaluate` gives them."""
+    defects found and false alarms, with counts and 95 % intervals by part, as `trainer evaluate` has them."""
     step: int
     fit_config: str
     """The whole fit config as TOML."""
@@ -81,6 +82,8 @@ class TrainedNetwork:
     """Whether its probabilities have been calibrated; doing it twice would not give the same weights."""
     uncalibrated_score: float = -1.0
     """The validation score before that, which the next network of the run has to reach; -1: not known."""
+    seen: SeenPictures | None = None
+    """What it was trained on and validated with; None: made by a version that did not keep it."""
 
 
 def save_network(path: Path, trained: TrainedNetwork) -> None:
@@ -100,6 +103,7 @@ def save_network(path: Path, trained: TrainedNetwork) -> None:
         "escape_target": trained.escape_target,
         "scaled": trained.scaled,
         "uncalibrated_score": trained.uncalibrated_score,
+        SEEN: trained.seen.kept() if trained.seen is not None else None,
     }
     save_atomically(path, partial(torch.save, content))
 
@@ -142,6 +146,7 @@ def load_run(path: Path) -> TrainedNetwork:
         escape_target=content.get("escape_target"),
         scaled=content.get("scaled", False),
         uncalibrated_score=content.get("uncalibrated_score", score),
+        seen=SeenPictures.read(content.get(SEEN)),
     )
 
 

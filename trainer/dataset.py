@@ -7,6 +7,7 @@ split.json {"train": [...], "test": [...]}   classes.json {"1": "scratch"}   par
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from trainer.folder import (
     stored_channels,
     test_stems,
 )
+from trainer.seen import picture_sha256
 
 FEW_PARTS = 8
 """A folder with fewer training parts gives none of them to validation."""
@@ -164,9 +166,9 @@ class Dataset:
         others = [s for s in self.split("train") if folders - {s.folder}]
         if not others:
             return
-        kept = {_pixels(sample): sample for sample in exam}
+        kept = {picture_sha256(sample.image()): sample for sample in exam}
         for sample in others:
-            twin = kept.get(_pixels(sample))
+            twin = kept.get(picture_sha256(sample.image()))
             if twin is not None and twin.folder != sample.folder:
                 raise DatasetError(
                     f"{sample.image_path} shows the test picture {twin.image_path}, which must not be trained"
@@ -174,7 +176,24 @@ class Dataset:
                 )
 
     def sha256(self) -> str:
-        """Hash over names and bytes of every picture, mask and instance file, in order."""
+        """Hash over all that decides what is learned and what is measured, in order.
+
+        These are names and bytes of every picture, mask and instance file, the classes, and of each
+        frame its part and its side of the split. Folders may be moved and files may be links; of
+        several folders the alphabetical order counts, since it decides which parts validate.
+        """
+        return self._sha256(self.files_sha256())
+
+    def has_sha256(self, kept: str) -> bool:
+        """Whether these data gave this hash, now or in an earlier version, which hashed files alone."""
+        files = self.files_sha256()
+        return kept in (self._sha256(files), files)
+
+    def files_sha256(self) -> str:
+        """Hash over names and bytes of every picture, mask and instance file, in order.
+
+        This was the name of the data until classes, parts and sides came into it.
+        """
         digest = hashlib.sha256()
         for sample in self.samples:
             for path in (
@@ -185,6 +204,17 @@ class Dataset:
                     digest.update(f"{path.parent.name}/{path.name}\0".encode())
                     digest.update(hashlib.sha256(path.read_bytes()).digest())
         return digest.hexdigest()
+
+    def _sha256(self, files: str) -> str:
+        rank = {folder: n for n, folder in enumerate(sorted({f"{s.folder}/" for s in self.samples}))}
+        frames = []
+        for sample in self.samples:
+            folder = f"{sample.folder}/"
+            side = "test" if (sample.folder, sample.stem) in self.test else "train"
+            part = sample.part.removeprefix(folder)
+            frames.append((rank[folder], sample.stem, part, side, sample.ids))
+        facts = json.dumps((files, self.classes, frames), ensure_ascii=False)
+        return hashlib.sha256(facts.encode()).hexdigest()
 
 
 def load_dataset(
@@ -250,11 +280,6 @@ def _shown(samples: list[Sample]) -> set[int]:
     for sample in samples:
         found |= np.bincount(sample.mask().ravel(), minlength=256) > 0
     return {int(class_id) for class_id in np.flatnonzero(found[1:IGNORE]) + 1}
-
-
-def _pixels(sample: Sample) -> str:
-    image = sample.image()
-    return hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()
 
 
 def _size(array: NDArray[Any]) -> str:

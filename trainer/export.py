@@ -36,6 +36,7 @@ from inspector.tiling import Geometry
 from inspector.units import shown
 from trainer.checkpoint import TrainedNetwork
 from trainer.release import INPUT, PROB, PROB_F32, ReleaseGraph, release_graph, released, to_onnx
+from trainer.seen import SEEN
 
 _LOG = logging.getLogger(__name__)
 
@@ -234,6 +235,7 @@ def _metrics(trained: TrainedNetwork, half: HalfReport) -> dict[str, Any]:
     return {
         **trained.metrics,
         **({} if share is None else {VALIDATION_SHARE: share}),
+        **({} if trained.seen is None else {SEEN: trained.seen.kept()}),
         "steps": trained.step,
         "half": {
             "difference": half.difference,

@@ -43,16 +43,16 @@ class KeptMaps:
     ) -> None:
         self._frames, self._classes = frames, len(trained.classes)
         geometry, self._packed = Geometry(trained.config.depth), []
-        for image, _, _ in told(frames, len(frames), "segmenting", tell):
+        for frame in told(frames, len(frames), "segmenting", tell):
             with torch.inference_mode(), autocast:
-                probs = segment_frame(trained.net, image, geometry, trained.normalisation)
+                probs = segment_frame(trained.net, frame.image, geometry, trained.normalisation)
             self._packed.append(zlib.compress(probs.tobytes(), 1))
 
     def __iter__(self) -> Iterator[tuple[ProbMap, Shown]]:
         """uint8 (H, W, K) and the frame it belongs to, in order."""
         for packed, frame in zip(self._packed, self._frames, strict=True):
             flat = np.frombuffer(zlib.decompress(packed), np.uint8)
-            yield flat.reshape(*frame[0].shape[:2], self._classes), frame
+            yield flat.reshape(*frame.image.shape[:2], self._classes), frame
 
     def told(self, words: str, tell: Tell) -> Iterator[tuple[ProbMap, Shown]]:
         """The same, with its progress."""
@@ -75,13 +75,13 @@ def finish(
     best = calibrated(best, frames, autocast, tell)
     maps = KeptMaps(best, frames, autocast, tell)
     histogram = ProbabilityHistogram(len(best.classes))
-    for probs, (_, truth, _) in maps.told("choosing thresholds", tell):
-        histogram.add(probs, truth)
+    for probs, frame in maps.told("choosing thresholds", tell):
+        histogram.add(probs, frame.mask)
     choices = histogram.choose(aim.prior)
     if aim.escape_target is not None:
         curve = EscapeCurve(best.classes)
-        for probs, (_, truth, instances) in maps.told("trying thresholds for the escape target", tell):
-            curve.add(probs, truth, instances)
+        for probs, frame in maps.told("trying thresholds for the escape target", tell):
+            curve.add(probs, frame.mask, frame.instances)
         for name in best.classes:
             log(name, curve.trades(name))
         choices = _for_escapes(choices, curve, aim.escape_target)
@@ -102,11 +102,11 @@ def finish(
 def _per_defect(
     maps: KeptMaps, classes: tuple[str, ...], thresholds: tuple[float, ...], tell: Tell
 ) -> dict[str, Any]:
-    """Defects found and false alarms, with counts and intervals."""
+    """Defects found and false alarms, with counts, and intervals by part."""
     matches = PartMatches()
-    for number, (probs, (_, truth, instances)) in enumerate(maps.told("counting defects", tell)):
+    for probs, frame in maps.told("counting defects", tell):
         predicted = mask_of(probs, thresholds)
-        matches.update(str(number), match_defects(truth, instances, predicted, classes))
+        matches.update(frame.part, match_defects(frame.mask, frame.instances, predicted, classes))
     return defect_figures(matches, classes)
 
 

@@ -31,9 +31,10 @@ from trainer.lookalikes import warn_of_lookalikes
 from trainer.ranks import ALONE, Ranks
 from trainer.run_lock import run_locked
 from trainer.schedule import Schedule
+from trainer.seen import SEEN, SeenPictures
 from trainer.stock import load_stock
 from trainer.train import Report, Setting, Training
-from trainer.validate import Validation
+from trainer.validate import Shown, Validation
 
 log = logging.getLogger(__name__)
 
@@ -91,18 +92,16 @@ def prepare(request: Request) -> Prepared:
     dataset, config = _data_and_config(request, start)
     schedule = Schedule(config)
     train, held_out = dataset.validation(config.validation, config.seed)
-    stock, frames = load_stock(train, config), [sample.read() for sample in held_out]
+    stock, frames = load_stock(train, config), [Shown.of(sample) for sample in held_out]
+    trained, validated = [picture.image for picture in stock.pictures], [frame.image for frame in frames]
     if ranks.first:
-        trained = [picture.image for picture in stock.pictures]
-        validated = [image for image, _, _ in frames]
         warn_of_lookalikes(
             list(zip(train, trained, strict=True)), list(zip(held_out, validated, strict=True))
         )
     data_sha256 = dataset.sha256()
     ranks.refuse_other_data(data_sha256)
-    origin = Origin(data_sha256)
+    origin = _origin(data_sha256, SeenPictures.of(trained, validated), start)
     if start is not None:
-        origin = Origin(data_sha256, start.state, start.package.thresholds, start.package.id)
         norm = start.package.manifest.normalisation
         stock = dataclasses.replace(stock, normalisation=(tuple(norm.mean), tuple(norm.std)))
     setting = setting_of(request.out, schedule, ranks, request.tensorboard)
@@ -161,6 +160,13 @@ def _data_and_config(request: Request, start: Start | None) -> tuple[Dataset, Fi
         # Each process has as much to do as a single one would.
         config = config.model_copy(update={"step_px": config.step_px * request.ranks.world})
     return dataset, config
+
+
+def _origin(data_sha256: str, seen: SeenPictures, start: Start | None) -> Origin:
+    if start is None:
+        return Origin(data_sha256, seen=seen)
+    before = SeenPictures.read(start.package.manifest.metrics.get(SEEN))
+    return Origin(data_sha256, start.state, start.package.thresholds, start.package.id, seen.joined(before))
 
 
 def _warn_of_uncorrected(folders: Sequence[Path]) -> None:

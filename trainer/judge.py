@@ -19,6 +19,7 @@ from trainer.config import FitConfig, to_toml
 from trainer.finish import Aim, LogTrades, finish
 from trainer.learner import channels_last
 from trainer.ranks import Ranks
+from trainer.seen import SeenPictures
 from trainer.stock import Stock
 from trainer.thresholds import ClassChoice
 from trainer.unet import UNet
@@ -45,6 +46,8 @@ class Origin:
     """Those of the package that the weights come from."""
     package_id: str | None = None
     """That package's own; None where the run began with random weights."""
+    seen: SeenPictures | None = None
+    """The pictures that train and validate, and those of that package; None: a run of an earlier version."""
 
 
 class Judge:
@@ -102,7 +105,7 @@ class Judge:
         geometry, normalisation = Geometry(self._config.depth), self._material.stock.normalisation
 
         def drawn() -> Iterator[Image]:
-            for image, truth, _ in shown_frames(self._material.frames):
+            for image, truth, *_ in shown_frames(self._material.frames):
                 with torch.inference_mode(), autocast:
                     probs = segment_frame(net, image, geometry, normalisation)
                 yield marked(image, truth, mask_of(probs, thresholds))
@@ -127,4 +130,5 @@ class Judge:
             step=step,
             fit_config=to_toml(config),
             uncalibrated_score=found.score,
+            seen=self._origin.seen,
         )

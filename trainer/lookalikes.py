@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Sequence
 from typing import TypeAlias
@@ -13,6 +12,7 @@ from inspector.inputs import to_input
 from inspector.types import Image
 from trainer.dataset import Sample
 from trainer.lint.twins import crowded, grouped, shrunk, twins
+from trainer.seen import picture_sha256
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ def warn_of_lookalikes(train: Sequence[Shown], held_out: Sequence[Shown]) -> Non
         return
     sides = np.repeat([0, 1], [len(train), len(held_out)])
     pairs = twins(
-        [shrunk(to_input(image, 1)) for _, image in both], [_key(image) for _, image in both], sides
+        [shrunk(to_input(image, 1)) for _, image in both], [picture_sha256(image) for _, image in both], sides
     )
     crowd = {index for group in crowded(grouped(len(both), pairs), len(both)) for index in group}
     known = {pair.other: pair.one for pair in pairs if sides[pair.one] < sides[pair.other]}
@@ -59,7 +59,3 @@ def warn_of_lookalikes(train: Sequence[Shown], held_out: Sequence[Shown]) -> Non
 def _of_unknown_part(frames: Sequence[Shown]) -> list[Shown]:
     told = {sample.folder: (sample.folder / "parts.json").exists() for sample, _ in frames}
     return [(sample, image) for sample, image in frames if not told[sample.folder]]
-
-
-def _key(image: Image) -> str:
-    return hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()

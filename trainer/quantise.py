@@ -8,6 +8,7 @@ manifest; a network that loses more than int8 may cost is refused, and nothing i
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -31,6 +32,7 @@ from trainer.initial import start_from
 from trainer.int8_graph import EightBitGraph, int8_onnx
 from trainer.int8_loss import accuracy_loss, kept_thresholds, loss_doubts, refuse_lost
 from trainer.release import ReleaseGraph
+from trainer.seen import SEEN, SeenPictures
 from trainer.unet import UNet
 from trainer.validate import Tell
 
@@ -78,7 +80,11 @@ def export_int8(
     for words in loss_doubts(package, loss):
         _LOG.warning("%s", words)
     made = made.model_copy(update={"loss": loss, "golden": golden, "golden_least_px": LEAST_GOLDEN_PX})
-    fields["metrics"] = {"validation": figures, INT8: made.model_dump(mode="json")}
+    fields["metrics"] = {
+        "validation": figures,
+        INT8: made.model_dump(mode="json"),
+        **_seen(package, training, validation),
+    }
     fields["thresholds"] = kept_thresholds(package, loss)
     return write_package(out, package.manifest.model_copy(update=fields), *fitted)
 
@@ -93,6 +99,15 @@ def _cut(package: ModelPackage, dataset: Dataset) -> tuple[tuple[Sample, ...], t
     if isinstance(share, float) and 0 < share < 1:
         return dataset.validation(share, seed)
     return dataset.validation(seed=seed)
+
+
+def _seen(package: ModelPackage, training: Sequence[Sample], validation: Sequence[Sample]) -> dict[str, Any]:
+    """What the package has seen and what 8 bits were fitted to and measured on; {} where it does not say."""
+    before = SeenPictures.read(package.manifest.metrics.get(SEEN))
+    if before is None:
+        return {}
+    fitted, measured = ((sample.image() for sample in samples) for samples in (training, validation))
+    return {SEEN: SeenPictures.of(fitted, measured).joined(before).kept()}
 
 
 def _fitted(

@@ -20,8 +20,10 @@ from trainer.mining import load_false_alarms, with_false_alarms
 from trainer.ranks import ALONE, Ranks
 from trainer.run_lock import run_locked
 from trainer.schedule import Schedule
+from trainer.seen import SEEN, SeenPictures
 from trainer.stock import Stock, load_stock
 from trainer.train import Training
+from trainer.validate import Shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +73,19 @@ def _prepared(asked: Resumption) -> Prepared:
     config = began if target is None else began.model_copy(update={"escape_target": target})
     schedule = Schedule(config, content["elapsed_s"])
     dataset = load_dataset(asked.data, channels=config.channels, classes=config.classes)
-    if dataset.sha256() != content["data_sha256"]:
-        raise UsageError(f"The data is not what {out} was trained on; give the same folders, or a new --out.")
+    if not dataset.has_sha256(content["data_sha256"]):
+        raise UsageError(
+            f"The data is not what {out} was trained on: pictures, masks, split.json, parts.json or"
+            " classes.json have changed, or other folders were given; give the same, or a new --out."
+        )
     train, held_out = dataset.validation(config.validation, config.seed)
-    material = Material(_stock(out, train, content, config), [sample.read() for sample in held_out])
-    origin = Origin(content["data_sha256"], None, tuple(content["prior"]) or None, package_id)
+    material = Material(_stock(out, train, content, config), [Shown.of(sample) for sample in held_out])
+    origin = Origin(
+        content["data_sha256"],
+        thresholds=tuple(content["prior"]) or None,
+        package_id=package_id,
+        seen=SeenPictures.read(content.get(SEEN)),
+    )
     setting = setting_of(out, schedule, ranks, asked.tensorboard, content["mark"]["step"])
     training = Training(config, material, origin, setting)
     if ranks.first:

@@ -62,10 +62,9 @@ class ProbabilityHistogram:
         """All that is counted; added up in place they are the counts of several processes' frames."""
         return self._true, self._false, self._defects
 
-    def called(self) -> float | None:
-        """Pixels given to a class for more than half, over those that truly show one; None: none does."""
-        true = int(self._true.sum())
-        return int(self._true[:, HALF:].sum() + self._false[:, HALF:].sum()) / true if true else None
+    def called(self) -> tuple[int, ...]:
+        """Pixels given to each class for more than half."""
+        return tuple(int(n) for n in (self._true + self._false)[:, HALF:].sum(1))
 
     def choose(self, prior: Sequence[float | None]) -> tuple[ClassChoice, ...]:
         """One choice for each class, in order.

@@ -27,8 +27,9 @@ from trainer.prefetch import Prefetch
 from trainer.ranks import ALONE, Ranks
 from trainer.sampler import Batch, TileSampler
 from trainer.schedule import Schedule
+from trainer.seen import SEEN
 from trainer.validate import Validation
-from trainer.watch import Diverged, LossWatch, background_only, guess_loss
+from trainer.watch import Diverged, LossWatch, background_only, guess_loss, silent_classes, silent_words
 
 VALIDATIONS = 12
 """Validations in one run."""
@@ -85,6 +86,9 @@ class Mark:
     """Since the last line of the log."""
     watch: LossWatch = field(default_factory=LossWatch)
     alarmed: bool = False
+    """Whether it was said that the network calls everything good."""
+    silent: list[str] = field(default_factory=list)
+    """Classes of which it was said that the network finds next to nothing of them."""
     thresholds: list[float] = field(default_factory=list)
     """For each defect class: the package's that training goes on from, then those of the last validation."""
     mined: bool = False
@@ -277,10 +281,18 @@ class Training:
         self._save_last()
 
     def _alarm_when_blind(self, report: Report, found: Validation) -> None:
-        words = None if self._mark.alarmed else background_only(found, self._mark.validated_at)
+        mark, said = self._mark, []
+        words = background_only(found, mark.validated_at)
         if words is not None:
-            self._mark.alarmed = True
-            self._journal.note("alarm", self._mark.step, words=words)
+            said = [] if mark.alarmed else [words]
+            mark.alarmed = True
+        else:
+            silent = silent_classes(found, mark.validated_at, self._config.classes)
+            new = {name: counts for name, counts in silent.items() if name not in mark.silent}
+            said = [silent_words(new, mark.validated_at)] if new else []
+            mark.silent += new
+        for words in said:
+            self._journal.note("alarm", mark.step, words=words)
             report.alarm(words)
 
     def _finish(self, report: Report) -> Validation:
@@ -312,6 +324,7 @@ class Training:
                 "mark": asdict(self._mark),
                 "elapsed_s": self._schedule.elapsed_s(),
                 "data_sha256": self._origin.data_sha256,
+                SEEN: self._origin.seen.kept() if self._origin.seen is not None else None,
                 "normalisation": [list(values) for values in self._material.stock.normalisation],
                 "prior": list(self._origin.thresholds or ()),
                 "init": self._origin.package_id,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import nn
 
 from inspector.tiling import Geometry, cheapest_plan, cut_tile, paste_tile
 from inspector.types import Image, Mask, ProbMap
+from trainer.dataset import Sample
 from trainer.ranks import Ranks
 from trainer.sampler import network_input
 from trainer.stock import Normalisation
@@ -23,11 +24,26 @@ TILE_PX = 1_500_000
 """Largest input of one forward pass, which bounds its memory."""
 
 
-Shown: TypeAlias = tuple[Image, Mask, NDArray[np.uint16] | None]
-"""A validation frame: picture, class ids with 255 = ignore, and instances where its folder has them."""
 Tell: TypeAlias = Callable[[str, int, int], None]
 """Called with what is being done, and how many of how many frames are done."""
 Item = TypeVar("Item")
+
+
+class Shown(NamedTuple):
+    """A validation frame."""
+
+    image: Image
+    mask: Mask
+    """Class ids, 255 = ignore."""
+    instances: NDArray[np.uint16] | None
+    """Where its folder has them."""
+    part: str
+    """The physical part that it shows."""
+
+    @classmethod
+    def of(cls, sample: Sample) -> Shown:
+        """Raises DatasetError where the files do not fit."""
+        return cls(*sample.read(), sample.part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +53,8 @@ class Validation:
     score: float
     """Mean over the shown classes of the best IoU that a threshold reaches."""
     choices: tuple[ClassChoice, ...]
-    called: float | None = None
-    """Pixels that it gives to a defect class for more than half, over true ones; None: no frame shows one."""
+    called: tuple[int, ...] = ()
+    """Pixels that it gives to each defect class for more than half; () where nobody counted."""
 
 
 def validate(
@@ -54,10 +70,10 @@ def validate(
     prior: one threshold for each defect class, or None for each.
     """
     histogram = ProbabilityHistogram(len(prior))
-    for image, mask, _ in ranks.own(frames):
+    for frame in ranks.own(frames):
         with torch.inference_mode(), autocast:
-            probs = segment_frame(net, image, Geometry(net.config.depth), normalisation)
-        histogram.add(probs, mask)
+            probs = segment_frame(net, frame.image, Geometry(net.config.depth), normalisation)
+        histogram.add(probs, frame.mask)
     ranks.add_up(histogram.counts())
     return Validation(histogram.score(), histogram.choose(prior), histogram.called())
 

@@ -86,10 +86,10 @@ def sample_logits(
 ) -> Samples:
     """Scores of all defect and doubtful pixels, thinned to PIXELS, and of some of the plain ones."""
     geometry, kept = Geometry(trained.config.depth), []
-    total = sum(mask.size for _, mask, _ in frames)
+    total = sum(frame.mask.size for frame in frames)
     rng = np.random.default_rng(trained.seed)
     device = trained.net.head.weight.device
-    for image, mask, _ in told(frames, len(frames), "calibrating", tell):
+    for image, mask, *_ in told(frames, len(frames), "calibrating", tell):
         plan = cheapest_plan((image.shape[0], image.shape[1]), geometry, TILE_PX)
         for tile in plan.tiles:
             pixels = network_input([cut_tile(image, plan, tile)], trained.normalisation).to(device)

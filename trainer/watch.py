@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
+from inspector.counting import counted
 from inspector.errors import InspectionError
 from trainer.config import FitConfig
 from trainer.validate import Validation
@@ -18,6 +20,9 @@ FACTOR = 3.0
 """How far above its best the loss must stay."""
 ALARM_AT = 0.2
 """Share of the run after which a network should have begun to find something."""
+CLASS_ALARM_AT = 0.4
+"""Share of the run after which it should have begun to find something of each class. Rare and small ones
+wake late: magnetic_tile's breaks had an IoU of 0.07 a third into a run that ended at 0.37."""
 LEAST_CALLED = 0.1
 """A network that marks fewer pixels than this share of the true ones calls nearly everything good."""
 LEAST_IOU = 0.1
@@ -63,12 +68,44 @@ def guess_loss(config: FitConfig) -> float:
 
 def background_only(found: Validation, progress: float) -> str | None:
     """What to say of a network that after a fifth of the run still calls nearly everything good."""
-    if progress < ALARM_AT or found.called is None:
+    true = sum(choice.pixels for choice in found.choices)
+    if progress < ALARM_AT or not found.called or not true:
         return None
-    if found.called >= LEAST_CALLED or found.score >= LEAST_IOU:
+    called = sum(found.called) / true
+    if called >= LEAST_CALLED or found.score >= LEAST_IOU:
         return None
     return (
-        f"After {progress:.0%} of the run the network marks {found.called:.1%} as many pixels as the masks"
+        f"After {progress:.0%} of the run the network marks {called:.1%} as many pixels as the masks"
         " do: it calls everything good. If that stays, train longer, raise --weight-cap or lower"
         " --learning-rate; `trainer lint` checks the masks."
+    )
+
+
+def silent_classes(
+    found: Validation, progress: float, classes: Sequence[str]
+) -> dict[str, tuple[int, float]]:
+    """Classes that after two fifths of the run the network still finds next to nothing of.
+
+    Of each: its defects among the validation frames, and the pixels that it is given over its true
+    ones. Classes that no validation frame shows are not among them: nothing tells.
+    """
+    if progress < CLASS_ALARM_AT or not found.called:
+        return {}
+    return {
+        name: (choice.defects, called / choice.pixels)
+        for name, choice, called in zip(classes, found.choices, found.called, strict=True)
+        if choice.iou is not None and called < LEAST_CALLED * choice.pixels and choice.iou < LEAST_IOU
+    }
+
+
+def silent_words(silent: Mapping[str, tuple[int, float]], progress: float) -> str:
+    """What to say of the classes that `silent_classes` found, and what to do."""
+    each = [
+        f"{name} ({called:.1%} as many pixels as its {counted(defects, 'defect')} there)"
+        for name, (defects, called) in silent.items()
+    ]
+    return (
+        f"After {progress:.0%} of the run the network marks hardly anything as {' or '.join(each)} on the"
+        " validation frames. If that stays, such defects pass as good: label more of them, train longer or"
+        " raise --weight-cap; `trainer lint` shows how rare they are and checks their masks."
     )

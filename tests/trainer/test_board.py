@@ -16,6 +16,7 @@ from trainer.board import FOLDER, LONGEST_PX, marked, shown_frames
 from trainer.fit import Request, prepare, run
 from trainer.report.style import FOUND, INVENTED, MISSED
 from trainer.resume import prepare_resume
+from trainer.validate import Shown
 
 
 def asked(data: Path, out: Path) -> Request:
@@ -87,8 +88,8 @@ def test_colours_are_the_reports() -> None:
 
 
 def test_frames_with_defects_are_shown_first() -> None:
-    def frame(n: int, value: int) -> Any:
-        return np.full((2, 2), n, np.uint8), np.full((2, 2), value, np.uint8), None
+    def frame(n: int, value: int) -> Shown:
+        return Shown(np.full((2, 2), n, np.uint8), np.full((2, 2), value, np.uint8), None, str(n))
 
     frames = [frame(n, 1 if n % 2 else 255) for n in range(20)]
     assert [int(f[0][0, 0]) for f in shown_frames(frames)] == [1, 7, 13, 19]

@@ -122,6 +122,61 @@ def test_hash_follows_every_byte(folder: Path) -> None:
     assert load_dataset([folder]).sha256() != before
 
 
+def test_hash_follows_classes_parts_and_split(folder: Path) -> None:
+    """All decide which frames train, validate and are the exam; a resumed run asks for the same hash."""
+    stems = [f"f{n:02}" for n in range(20)]
+    plain = load_dataset([folder])
+    seen, contents = [plain.sha256()], {
+        "classes.json": {"1": "scratch"},
+        "parts.json": {stem: f"p{n // 2}" for n, stem in enumerate(stems)},
+        "split.json": {"train": stems[:12], "test": stems[12:]},
+    }  # fmt: skip
+    for name, content in contents.items():
+        (folder / name).write_text(json.dumps(content))
+        seen.append(load_dataset([folder]).sha256())
+    (folder / "split.json").write_text(json.dumps({"train": stems[8:], "test": stems[:8]}))
+    seen.append(load_dataset([folder]).sha256())
+    assert len(set(seen)) == len(seen) == 5
+    last = load_dataset([folder])
+    assert last.files_sha256() == plain.files_sha256(), "what earlier versions named the data by"
+    assert [last.has_sha256(kept) for kept in (*seen, last.files_sha256())] == [*[False] * 4, True, True]
+    assert not last.has_sha256("0" * 64)
+
+
+def test_a_folder_that_is_moved_or_made_of_links_keeps_its_hash(folder: Path, tmp_path: Path) -> None:
+    stems = [f"f{n:02}" for n in range(20)]
+    (folder / "parts.json").write_text(json.dumps({stem: f"p{n // 2}" for n, stem in enumerate(stems)}))
+    (folder / "split.json").write_text(json.dumps({"train": stems[:12], "test": stems[12:]}))
+    before, linked = load_dataset([folder]).sha256(), tmp_path / "links"
+    linked.mkdir()
+    (linked / "masks").symlink_to(folder / "masks")
+    (linked / "images").mkdir()
+    for path in (folder / "images").iterdir():
+        (linked / "images" / path.name).symlink_to(path)
+    for name in ("parts.json", "split.json"):
+        (linked / name).symlink_to(folder / name)
+    assert load_dataset([linked]).sha256() == before
+    assert load_dataset([folder.rename(tmp_path / "moved")]).sha256() == before
+
+
+def test_of_several_folders_the_order_of_their_names_counts(tmp_path: Path) -> None:
+    """It decides which parts validate."""
+    for name, size in (("a", 24), ("b", 30)):
+        for n in range(10):
+            write(tmp_path / name, f"f{n}", [1], size=size)
+
+    def told(*names: str) -> tuple[str, list[tuple[int, str]]]:
+        dataset = load_dataset([tmp_path / name for name in names])
+        return dataset.sha256(), [(len(s.mask()), s.stem) for s in dataset.validation()[1]]
+
+    before = told("a", "b")
+    (tmp_path / "b").rename(tmp_path / "c")
+    assert told("a", "c") == before
+    (tmp_path / "a").rename(tmp_path / "d")
+    after = told("d", "c")
+    assert after[1] != before[1] and after[0] != before[0]
+
+
 def _mask_of_another_size(folder: Path) -> None:
     cv2.imwrite(str(folder / "masks" / "f00.png"), np.zeros((24, 25), np.uint8))
 

@@ -29,6 +29,7 @@ from trainer.checkpoint import (
     load_run,
     save_network,
 )
+from trainer.dataset import load_dataset
 from trainer.fit import Prepared, prepare, run
 from trainer.interrupt import AFTER_THIS_STEP, WHEN_DONE, asked_to_stop
 from trainer.judge import Judge
@@ -166,6 +167,38 @@ def test_resume_refuses_other_data_and_a_missing_run(data: Path, half: Path, tmp
     cv2.imwrite(str(other / "masks" / "0.png"), np.full((60, 44), 1, np.uint8))
     with pytest.raises(UsageError, match="not what"):
         prepare_resume(resumption(other, half))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("split.json", {"train": [str(n) for n in range(8)], "test": [str(n) for n in range(8, 12)]}),
+        ("parts.json", {str(n): f"p{n // 3}" for n in range(12)}),
+        ("classes.json", {"1": "chip", "2": "hole"}),
+    ],
+)
+def test_resume_refuses_frames_that_changed_sides_parts_or_classes(
+    data: Path, interrupted: Path, tmp_path: Path, name: str, content: dict[str, Any]
+) -> None:
+    """Exam frames went into training, and validated ones too, without a word."""
+    other = Path(shutil.copytree(data, tmp_path / "other"))
+    prepare_resume(resumption(other, interrupted)).held.close()
+    (other / name).write_text(json.dumps(content))
+    with pytest.raises(UsageError, match=rf"not what .*{name.replace('.', '[.]')}.*new --out"):
+        prepare_resume(resumption(other, interrupted))
+
+
+def test_a_run_of_an_earlier_version_whose_hash_was_of_files_alone_goes_on(
+    data: Path, interrupted: Path, tmp_path: Path
+) -> None:
+    content = load_checkpoint(interrupted / LAST)
+    content["data_sha256"] = load_dataset([data]).files_sha256()
+    del content["seen"]
+    torch.save(content, interrupted / LAST)
+    run(prepare_resume(resumption(data, interrupted)), Silent())
+    best = load_run(interrupted)
+    assert best.data_sha256 == content["data_sha256"]
+    assert load_checkpoint(interrupted / LAST)["mark"]["step"] == 10
 
 
 def test_a_broken_last_checkpoint_is_named_and_the_one_before_it_goes_on(
@@ -314,8 +347,8 @@ def test_a_best_network_newer_than_the_checkpoint_is_not_replaced_by_a_worse_one
 def test_a_setting_that_the_run_did_not_begin_with_is_refused(data: Path, interrupted: Path) -> None:
     """The same command and --resume goes on; another length would be passed over in silence."""
     for settings, words in (
-        ({"steps": 20}, r"steps = 20 is not what .* began with \(10\)"),
-        ({"steps": None, "minutes": 3.0}, r"minutes = 3\.0 is not what .* began with \(nothing\)"),
+        ({"steps": 20}, r"steps = 20 is .* began with \(10\).*trainer export .*--init PACKAGE and --steps"),
+        ({"steps": None, "minutes": 3.0}, r"minutes = 3\.0 is not what .* \(nothing\).* --init .* and --minutes"),
         ({"recipe": "paper"}, r"recipe = paper is not what .* \(modern\).*leave it out"),
         ({"quarter_turns": True}, r"quarter_turns = True is not what .* \(False\)"),
         ({"augmentation": "strong"}, r"augmentation = strong is not what .* \(usual\)"),

@@ -7,9 +7,10 @@ import contextlib
 import numpy as np
 import pytest
 import torch
-
 from benchmarks.networks import pictures, seeing_network
+
 from trainer.sampler import network_input
+from trainer.validate import Shown
 from trainer.vector_scaling import Samples, calibrated, fit_scaling
 
 
@@ -58,7 +59,7 @@ def test_a_network_is_scaled_in_its_last_layer_and_pixels_keep_their_order() -> 
         gray = image[..., 0]
         mask = np.where(gray < 60, 1, np.where(gray > 200, 2, 0)).astype(np.uint8)
         mask[:8] = 255
-        frames.append((gray, mask, None))
+        frames.append(Shown(gray, mask, None, "one"))
     scaled = calibrated(trained, frames, contextlib.nullcontext(), untold)  # type: ignore[arg-type]
     tile = [np.pad(frames[0][0], 20, mode="reflect")[:132, :132]]
     with torch.inference_mode():
@@ -75,5 +76,5 @@ def test_a_network_is_scaled_in_its_last_layer_and_pixels_keep_their_order() -> 
 
 def test_frames_without_a_defect_change_nothing() -> None:
     trained = seeing_network(4, 3)
-    good = [(np.full((60, 60), 128, np.uint8), np.zeros((60, 60), np.uint8), None)]
+    good = [Shown(np.full((60, 60), 128, np.uint8), np.zeros((60, 60), np.uint8), None, "one")]
     assert calibrated(trained, good, contextlib.nullcontext(), untold) is trained  # type: ignore[arg-type]

@@ -11,14 +11,23 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_run import Silent, request
+from tiny_run import Silent, request, resumption
 
 from trainer.checkpoint import LAST, load_checkpoint, load_run
 from trainer.config import fit_config
-from trainer.fit import prepare, run
-from trainer.thresholds import ProbabilityHistogram
+from trainer.fit import Prepared, prepare, run
+from trainer.resume import prepare_resume
+from trainer.thresholds import ClassChoice, ProbabilityHistogram
 from trainer.validate import Validation
-from trainer.watch import WINDOW, Diverged, LossWatch, background_only, guess_loss
+from trainer.watch import (
+    WINDOW,
+    Diverged,
+    LossWatch,
+    background_only,
+    guess_loss,
+    silent_classes,
+    silent_words,
+)
 
 GUESS = guess_loss(fit_config("modern", steps=1))
 
@@ -143,12 +152,62 @@ def test_a_network_that_calls_everything_good_alarms_once(data: Path, tmp_path: 
 
 
 def test_nothing_alarms_early_or_for_a_network_that_finds_some() -> None:
-    blind = Validation(0.02, (), called=0.01)
+    choices = (ClassChoice(0.5, 0.02, 3, 60), ClassChoice(0.5, 0.02, 2, 40))
+    blind = Validation(0.02, choices, called=(1, 0))
     assert background_only(blind, 0.25) is not None
     assert background_only(blind, 0.19) is None
-    assert background_only(replace(blind, called=0.5), 0.25) is None
+    assert background_only(replace(blind, called=(10, 40)), 0.25) is None
     assert background_only(replace(blind, score=0.3), 0.25) is None
-    assert background_only(replace(blind, called=None), 0.25) is None
+    assert background_only(replace(blind, called=()), 0.25) is None
+    good = tuple(ClassChoice(0.5, None, 0, 0) for _ in range(2))
+    assert background_only(replace(blind, choices=good), 0.25) is None
+
+
+def test_a_class_that_stays_silent_is_told_from_one_that_is_slow_rare_or_not_shown() -> None:
+    choices = (
+        ClassChoice(0.5, 0.6, 30, 900), ClassChoice(0.5, 0.05, 4, 100), ClassChoice(0.5, 0.05, 4, 100),
+        ClassChoice(0.5, 0.3, 4, 100), ClassChoice(0.5, None, 0, 0),
+    )  # fmt: skip
+    found = Validation(0.25, choices, called=(800, 9, 10, 0, 0))
+    classes = ("stain", "crack", "slow", "faint", "unseen")
+    assert silent_classes(found, 0.4, classes) == {"crack": (4, 0.09)}
+    assert silent_classes(found, 0.39, classes) == {}
+    assert silent_classes(replace(found, called=()), 0.9, classes) == {}
+    words = silent_words(silent_classes(found, 0.42, classes), 0.42)
+    assert "After 42% of the run" in words and "crack (9.0% as many pixels as its 4 defects there)" in words
+    assert "label more of them" in words and "--weight-cap" in words and "trainer lint" in words
+
+
+def test_a_class_that_stays_silent_alarms_once_and_the_run_remembers(data: Path, tmp_path: Path) -> None:
+    """The other class is found well, so that the network as a whole does not look blind."""
+    out, settings = tmp_path / "r", {"steps": 48, "learning_rate": 1e-2}
+    report, again = Silent(), Silent()
+    prepared = prepare(request(data, out, **settings))
+    silence(prepared)
+    run(prepared, report, lambda step: step == 32)
+    prepared = prepare_resume(resumption(data, out))
+    silence(prepared)
+    run(prepared, again)
+    assert len(report.alarms) == 1 and again.alarms == []
+    assert "hardly anything as chip (0.0% as many pixels as its " in report.alarms[0]
+    assert "hole" not in report.alarms[0]
+    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    at = {kind: [line["step"] for line in lines if line["kind"] == kind] for kind in ("alarm", "validation")}
+    assert at["alarm"] == [next(step for step in at["validation"] if step >= 0.4 * 48)]
+
+
+def silence(prepared: Prepared) -> None:
+    """Validation sees the network with its second class switched off."""
+    judge = prepared.training._judge
+    score = judge.score
+
+    def without_chips(net: Any, autocast: torch.autocast) -> Validation | None:
+        with torch.no_grad():
+            net.head.weight[2].zero_()
+            net.head.bias[2] = -99.0
+        return score(net, autocast)
+
+    judge.score = without_chips  # type: ignore[method-assign]
 
 
 def test_called_counts_pixels_that_a_class_has_for_more_than_half() -> None:
@@ -158,4 +217,4 @@ def test_called_counts_pixels_that_a_class_has_for_more_than_half() -> None:
     mask = np.zeros((4, 5), np.uint8)
     mask[0], mask[3], mask[1, 0] = 1, 2, 255
     histogram.add(probs, mask)
-    assert histogram.called() == (5 + 2) / 10
+    assert histogram.called() == (5, 2)

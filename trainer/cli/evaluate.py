@@ -77,7 +77,8 @@ def evaluate(run_or_package: Path, data: tuple[Path, ...], **options: Any) -> in
     Whole frames go through the inspector's own tiles and mask rule. A RUN runs in float32, a
     package on the engine that the line would open. Intervals are 95 % and by physical part:
     Wilson's for rates and Garwood's for false alarms, widened by how much the parts differ; all
-    others by drawing whole parts again.
+    others by drawing whole parts again. Test frames that the model was trained on or validated with are
+    counted and said.
 
     \b
     Examples:
@@ -93,6 +94,7 @@ def evaluated(options: Options) -> int:
     # Imported here: --help must not wait for torch.
     from trainer.dataset import load_dataset
     from trainer.report.identity import identity
+    from trainer.report.notices import seen_words
     from trainer.report.text import table
 
     if options.report is not None:
@@ -111,6 +113,10 @@ def evaluated(options: Options) -> int:
             f"{options.data[0]} has no frames in its {options.split} split; use --split all or add"
             " split.json."
         )
+    seen = _seen(model, samples)
+    if options.split == "test":
+        for words in seen_words(seen, len(samples)):
+            click.echo(f"Warning: {words}", err=True)
     try:
         result = _measured(options, model, segmenter, samples)
         about = identity(options.model, model, segmenter.engines, dataset, samples, options.split)
@@ -121,6 +127,7 @@ def evaluated(options: Options) -> int:
         "split": options.split,
         "average": options.average,
         "ended": _ended(model),
+        "seen": seen,
         **_asked(result, options, model),
         **about.json(),
     }
@@ -136,6 +143,18 @@ def _ended(model: TrainedNetwork | ModelPackage) -> bool:
     from trainer.doubts import has_ended
 
     return isinstance(model, ModelPackage) or has_ended(model)
+
+
+def _seen(model: TrainedNetwork | ModelPackage, samples: tuple[Sample, ...]) -> dict[str, int] | None:
+    """How many of the frames trained and validated the model; None where it does not say what did."""
+    from inspector.package import ModelPackage
+    from trainer.seen import SEEN, SeenPictures
+
+    if isinstance(model, ModelPackage):
+        seen = SeenPictures.read(model.manifest.metrics.get(SEEN))
+    else:
+        seen = model.seen
+    return None if seen is None else seen.among(sample.image() for sample in samples)
 
 
 def _check_place(report: Path) -> None:

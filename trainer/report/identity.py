@@ -68,6 +68,7 @@ def identity(
         "frames": f"{many(len(samples), 'frame')} of {many(parts, 'part')}",
         "sha256 of these frames": shown.sha256(),
         "sha256 of all frames": dataset.sha256(),
+        "sha256 of their files alone": dataset.files_sha256(),  # what models of earlier versions name
     }
     software = {
         "date (UTC)": datetime.now(UTC).strftime("%Y-%m-%d %H:%M"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from trainer.doubts import NOT_ENDED
@@ -12,6 +12,25 @@ FEW_PARTS = 10
 """With fewer parts an interval by part is rough itself."""
 
 
+def seen_words(seen: Mapping[str, int] | None, frames: int) -> Iterator[str]:
+    """What to say of test frames that the model has seen; nothing where it did not keep which it saw.
+
+    seen: how many of the `frames` trained it and how many validated it, as `SeenPictures.among` counts.
+    """
+    remedy = "Measure it on frames that it has not seen, or mend split.json and fit again."
+    trained, validated = (seen or {}).get("trained", 0), (seen or {}).get("validated", 0)
+    if trained:
+        yield (
+            f"{trained:,} of these {many(frames, 'test frame')} trained this model, so the figures say how"
+            f" well it remembers them, not how well it will do. {remedy}"
+        )
+    if validated:
+        yield (
+            f"{validated:,} of these {many(frames, 'test frame')} chose this model's thresholds, so the"
+            f" figures flatter it. {remedy}"
+        )
+
+
 def notices(figures: dict[str, Any]) -> Iterator[str]:
     """Sentences; none where the figures are those of the served model on enough unseen parts."""
     if figures.get("split") != "test":
@@ -19,6 +38,8 @@ def notices(figures: dict[str, Any]) -> Iterator[str]:
             f"These are the frames of the split '{figures.get('split')}'. The model may have been trained on"
             " some of them, so the figures say how well it remembers, not how well it will do."
         )
+    else:
+        yield from seen_words(figures.get("seen"), figures["frames"])
     if figures.get("ended") is False:
         yield NOT_ENDED
     if figures.get("average"):
