@@ -98,7 +98,10 @@ def measure(job: Job) -> dict[str, Any]:
     """All steps of one set, as a row."""
     job.folder.mkdir(parents=True, exist_ok=True)
     job.fit()
-    job.step("export", ["trainer", "export", "run", "--out", "package", "--name", job.name, "--json"])
+    # Forced: a network that is of no use has its row as well.
+    job.step(
+        "export", ["trainer", "export", "run", "--out", "package", "--name", job.name, "--force", "--json"]
+    )
     line = job.line()
     figures = job.step(
         "evaluate", ["trainer", "evaluate", "package", str(job.data), "--split", "test", "--json"]

@@ -3,32 +3,50 @@
 from __future__ import annotations
 
 import json
+import re
+import textwrap
 import tomllib
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from inspector.errors import ConfigError
-from trainer.unet import UNetConfig
+from trainer.config_errors import key_of, sentence
+
+if TYPE_CHECKING:
+    from trainer.unet import UNetConfig
 
 RecipeName = Literal["modern", "paper"]
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+
+STRICT = ConfigDict(
+    frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+)
+"""No word stands for true, no text for a number; a TOML array is a pair all the same (strict=False there)."""
+COMMENT_COLUMNS = 100
+FAR_ABOVE = 20.0
+"""Times the recipe's learning rate from which on a user is warned."""
 
 
 class AugmentConfig(BaseModel):
     """How far a training tile may differ from the picture that it was cut from."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = STRICT
 
     flips: bool = True
+    """Mirror half of the tiles left to right, and half of them upside down."""
     quarter_turns: bool = False
     """Turn by 90 degrees as well: right where parts lie in any direction."""
     rotation_deg: float = Field(15.0, ge=0, le=180)
     """Largest rotation to either side."""
-    scale: tuple[float, float] = (0.8, 1.25)
+    scale: tuple[Positive, Positive] = Field((0.8, 1.25), strict=False)
     """Smallest and largest magnification."""
     warp_chance: float = Field(0.7, ge=0, le=1)
     """Share of tiles that are rotated and scaled; the others keep their pixels as they are."""
     elastic_chance: float = Field(0.3, ge=0, le=1)
+    """Share of tiles that are distorted elastically."""
     elastic_sd_px: float = Field(10.0, ge=0)
     """Standard deviation of the displacement at each node of the coarse 3x3 grid."""
     elastic_sd_share: float = Field(0.035, gt=0)
@@ -46,39 +64,61 @@ class AugmentConfig(BaseModel):
     light: float = Field(0.15, ge=0)
     """Standard deviation of the logarithm of that light at each node of a 3x3 grid."""
     blur_chance: float = Field(0.0, ge=0, le=1)
+    """Share of tiles that are blurred."""
     blur_px: float = Field(1.2, ge=0.3)
     """Largest standard deviation of the blur, pixels."""
     noise_chance: float = Field(0.0, ge=0, le=1)
+    """Share of tiles with noise added."""
     noise: float = Field(6.0, ge=0)
     """Largest standard deviation of the noise, gray values."""
     jpeg_chance: float = Field(0.0, ge=0, le=1)
+    """Share of tiles that are compressed as JPEG and read again."""
     jpeg_quality: int = Field(50, ge=1, le=95)
     """Lowest quality of the compression."""
+
+    @field_validator("scale")
+    @classmethod
+    def _smallest_first(cls, scale: tuple[float, float]) -> tuple[float, float]:
+        if scale[0] > scale[1]:
+            raise ValueError("the smaller number comes first")
+        return scale
 
 
 class FitConfig(BaseModel):
     """One training run. Raises ConfigError on a value out of range (through `fit_config`)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = STRICT
 
     recipe: RecipeName = "modern"
+    """Where the values come from that nobody gave."""
     minutes: float | None = Field(None, gt=0)
     """Wall-clock limit; the schedule ends with it. Either this or `steps`."""
     steps: int | None = Field(None, ge=1)
+    """Length of the run in steps."""
     seed: int = Field(0, ge=0, lt=2**32)
+    """Of weights, tiles and validation."""
     # network
     channels: Literal[1, 3] = 1
-    classes: tuple[str, ...] = ("class_1",)
+    """1: gray; 3: colour."""
+    classes: tuple[str, ...] = Field(("class_1",), strict=False)
     """Defect classes without the background."""
     depth: int = Field(4, ge=2, le=6)
+    """Levels; a pixel's verdict sees 20, 44 and 92 pixels to each side at 3, 4 and 5."""
     base: int = Field(16, ge=1)
+    """Feature maps of the first level, doubled at each further one."""
     skip: Literal["concat", "sum"] = "concat"
+    """How a level's maps join those from below."""
     norm: Literal["none", "batch"] = "batch"
+    """Batch norm is folded into the convolutions at export."""
     dropout: float = Field(0.0, ge=0, lt=1)
+    """Share of features dropped at the end of the contracting path."""
     # loss
     border: Literal["weight", "ignore", "none"] = "none"
+    """Background between instances: weighs more, or the contour counts nothing, or neither."""
     w0: float = Field(10.0, ge=0)
+    """Largest extra weight between two instances."""
     sigma_px: float = Field(5.0, gt=0)
+    """How far from them it reaches."""
     balance: Literal["inverse", "root"] = "root"
     """Class weights by inverse frequency (paper) or by its square root."""
     weight_cap: float = Field(20.0, gt=0)
@@ -104,7 +144,7 @@ class FitConfig(BaseModel):
     first, a tile shows more of a picture and large defects take fewer steps (progressive resizing)."""
     start_scale_until: float = Field(0.6, gt=0, le=1)
     """Share of the run at which the pictures have their own size."""
-    defect_share: tuple[float, float] = (0.8, 0.4)
+    defect_share: tuple[Share, Share] = Field((0.8, 0.4), strict=False)
     """Share of tiles that are aimed at a defect, at the start and at the end; the class is drawn first."""
     false_alarm_share: float = Field(0.0, ge=0, lt=1)
     """Share of tiles that are aimed at what the network falsely calls a defect in the training frames."""
@@ -120,23 +160,30 @@ class FitConfig(BaseModel):
     """Draw the folder first, so that a few flagged frames weigh as much as the old data."""
     validation: float = Field(0.15, gt=0, lt=1)
     """Share of the training parts that validates."""
-    augment: AugmentConfig = AugmentConfig()
+    augment: AugmentConfig = Field(AugmentConfig(), strict=False)
+    """How far a training tile may differ from the picture that it was cut from."""
     # steps
     optimizer: Literal["muon", "adamw", "sgd"] = "muon"
     """muon: Muon (Jordan 2024) on the convolutions, AdamW on the rest; on twelve fixed tiles of magnetic_tile
     the cross entropy was 0.30 after 80 steps, under AdamW at the best of five learning rates 0.63."""
     learning_rate: float = Field(4e-3, gt=0)
+    """The highest of the run."""
     momentum: float = Field(0.9, ge=0, lt=1)
+    """Of sgd; muon has its own."""
     weight_decay: float = Field(1e-2, ge=0)
+    """Pull of the weights towards 0, times the learning rate."""
     warm_up: float = Field(0.05, ge=0, lt=1)
     """Share of the run in which the learning rate rises; from then on it falls linearly to 0."""
     clip_norm: float = Field(1.0, gt=0)
+    """Longest gradient of a step; a longer one is shortened to it."""
     average: bool = True
     """Serve the moving average of the weights over the last tenth of the steps."""
     freeze_norm_at: float = Field(0.8, gt=0, le=1)
     """Share of the run after which batch norm keeps its statistics, re-estimated at that moment."""
     precision: Literal["auto", "f32", "bf16"] = "auto"
-    mm_per_px: tuple[float, float] | None = None
+    """Arithmetic of the training; auto: bf16 where the processor computes it natively, else f32."""
+    mm_per_px: tuple[Positive, Positive] | None = Field(None, strict=False)
+    """Scale of the pictures, y and x, which the package is to name."""
     escape_target: float | None = Field(None, ge=0, lt=1)
     """Share of defects that may be missed: thresholds are the highest that keep it on the validation
     frames. None: thresholds with the best IoU, which draw the outline best."""
@@ -153,6 +200,8 @@ class FitConfig(BaseModel):
 
     def unet(self) -> UNetConfig:
         """The network's part of the config."""
+        from trainer.unet import UNetConfig  # not above: a wrong value must not wait for torch
+
         return UNetConfig(
             channels=self.channels,
             classes=len(self.classes) + 1,
@@ -236,24 +285,16 @@ CONTINUE: dict[str, Any] = {
 
 
 def fit_config(recipe: RecipeName, going_on: bool = False, **settings: Any) -> FitConfig:
-    """The recipe's settings with those that the user gave. Raises ConfigError naming a wrong one."""
-    values: dict[str, Any] = {"recipe": recipe}
-    if recipe == "paper":
-        values |= PAPER
-    elif not going_on and settings.get("augmentation") != "strong":
-        values |= MODERN
-    if going_on:
-        values |= CONTINUE
+    """The recipe's settings with those that the user gave. Raises ConfigError, a line for each wrong one."""
+    values = _recipe_values(recipe, going_on, settings.get("augmentation") == "strong")
     values |= {name: value for name, value in settings.items() if value is not None and name != "augment"}
     values["augment"] = _augment(values, settings.get("augment") or {})
-    if (values.get("minutes") is None) == (values.get("steps") is None):
-        raise ConfigError("Either --minutes or --steps ends a training; give exactly one of them.")
+    require_one_end(values)
     try:
         config = FitConfig(**values)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"{name} = {first['input']!r} cannot be used: {first['msg'].lower()}.") from error
+        wrong = [sentence(key_of(one["loc"]), one) for one in error.errors()]
+        raise ConfigError("\n".join(wrong)) from error
     config.unet()
     if config.deep_supervision and not config.coarse_shares():
         raise ConfigError(
@@ -263,29 +304,68 @@ def fit_config(recipe: RecipeName, going_on: bool = False, **settings: Any) -> F
     return config
 
 
-def _augment(values: dict[str, Any], given: AugmentConfig | dict[str, Any]) -> AugmentConfig:
+def require_one_end(settings: Mapping[str, Any]) -> None:
+    """Raises ConfigError unless exactly one of `minutes` and `steps` is given; None counts as not given."""
+    if (settings.get("minutes") is None) == (settings.get("steps") is None):
+        raise ConfigError("Either --minutes or --steps ends a training; give exactly one of them.")
+
+
+def rate_doubt(config: FitConfig, going_on: bool) -> str | None:
+    """What to say of a learning rate far above the recipe's; None where it is not."""
+    usual = FitConfig(**_recipe_values(config.recipe, going_on))
+    times = config.learning_rate / usual.learning_rate
+    if config.optimizer != usual.optimizer or times < FAR_ABOVE:  # each has rates of its own
+        return None
+    return (
+        f"The learning rate {config.learning_rate:g} is {times:,.0f} times the recipe's"
+        f" {usual.learning_rate:g}, and the training may diverge; leave --learning-rate out to have the"
+        " recipe's."
+    )
+
+
+def _recipe_values(recipe: RecipeName, going_on: bool, strong: bool = False) -> dict[str, Any]:
+    """What the recipe changes of the defaults. going_on: from a package."""
+    values: dict[str, Any] = {"recipe": recipe}
+    if recipe == "paper":
+        values |= PAPER
+    elif not going_on and not strong:
+        values |= MODERN
+    return values | (CONTINUE if going_on else {})
+
+
+def _augment(values: dict[str, Any], given: AugmentConfig | dict[str, Any]) -> dict[str, Any]:
     """The recipe's augmentation, changed by what a file gives of it, then by the options.
 
     Takes the options, which are no fields of FitConfig, out of `values`.
     """
-    changed = given.model_dump() if isinstance(given, AugmentConfig) else dict(given)
-    if values.pop("augmentation", "usual") == "strong":
-        changed |= STRONG
-    if "quarter_turns" in values:
-        changed["quarter_turns"] = values.pop("quarter_turns")
     base: AugmentConfig = values.get("augment", AugmentConfig())
-    return base.model_copy(update=changed)
+    changed = given.model_dump() if isinstance(given, AugmentConfig) else given
+    options = STRONG if values.pop("augmentation", "usual") == "strong" else {}
+    if "quarter_turns" in values:
+        options = options | {"quarter_turns": values.pop("quarter_turns")}
+    return base.model_dump() | changed | options
 
 
 def to_toml(config: FitConfig) -> str:
-    """The whole config as TOML; values that are not set are left out."""
-    lines, tables = [], []
+    """The whole config as TOML, above each key what it means; values that are not set are left out."""
+    lines: list[str] = []
     for name, value in config.model_dump(mode="json").items():
         if isinstance(value, dict):
-            tables += ["", f"[{name}]", *(f"{key} = {_toml(inner)}" for key, inner in value.items())]
-        elif value is not None:
-            lines.append(f"{name} = {_toml(value)}")
-    return "\n".join([*lines, *tables]) + "\n"
+            continue
+        if value is not None:
+            lines += [*_comment(FitConfig, name), f"{name} = {_toml(value)}"]
+    # Last, since all that follows a table's header belongs to it.
+    lines += ["", *_comment(FitConfig, "augment"), "[augment]"]
+    for name, value in config.augment.model_dump(mode="json").items():
+        lines += [*_comment(AugmentConfig, name), f"{name} = {_toml(value)}"]
+    return "\n".join(lines) + "\n"
+
+
+def _comment(model: type[BaseModel], name: str) -> list[str]:
+    """The first sentence of the field's docstring, as comment lines."""
+    words = " ".join((model.model_fields[name].description or "").split())
+    first = re.split(r"(?<=\.)\s", words, maxsplit=1)[0]
+    return [f"# {line}" for line in textwrap.wrap(first, COMMENT_COLUMNS)]
 
 
 def _toml(value: Any) -> str:

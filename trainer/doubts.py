@@ -14,6 +14,7 @@ NOT_ENDED = (
     "The run has not ended: its probabilities are not calibrated and no threshold was chosen for an"
     " escape target. Go on with --resume."
 )
+REMEDY = "Train longer, let trainer lint check the masks, and see what it finds with trainer evaluate."
 
 
 def doubts(trained: TrainedNetwork) -> tuple[str, ...]:
@@ -39,25 +40,46 @@ def has_ended(trained: TrainedNetwork) -> bool:
     return "per_defect" in trained.metrics.get("validation", {"per_defect": None})
 
 
+def unfit(trained: TrainedNetwork) -> str | None:
+    """Why nobody should serve this network, with the remedy; None where a warning is enough."""
+    if not has_ended(trained):
+        return NOT_ENDED
+    validation = trained.metrics.get("validation")
+    return None if validation is None else _aimless(validation)
+
+
 def blind(validation: dict[str, Any]) -> str | None:
     """Why the network is useless for a line as it is; None where it finds something of each class.
 
     A low IoU comes from marking nothing and from marking everything alike.
     """
-    iou = f"IoU {validation['score']:.3f} on validation"
-    remedy = "Train longer, let trainer lint check the masks, and see what it finds with trainer evaluate."
     if not any(choice["pixels"] for choice in validation["classes"].values()):
         return (
             "No validation frame shows a defect, so nothing tells whether this network finds any. Label more"
             " parts with defects and fit again."
         )
-    if not validation["score"] >= LEAST_IOU:  # true for NaN as well
-        return f"What this network marks hardly meets a defect ({iou}); its verdicts mean nothing. {remedy}"
+    if (words := _aimless(validation)) is not None:
+        return words
     counts = validation.get("per_defect", {}).get("classes", {})
     unseen = [f"{c['total']} {name}" for name, c in counts.items() if c["total"] and not c["found"]]
     if not unseen:
         return None
-    return f"This network finds none of {' and none of '.join(unseen)} ({iou}). {remedy}"
+    return f"This network finds none of {' and none of '.join(unseen)} ({_iou(validation)}). {REMEDY}"
+
+
+def _aimless(validation: dict[str, Any]) -> str | None:
+    """What to say where there are defects, and what the network marks has little to do with them."""
+    shown = any(choice["pixels"] for choice in validation["classes"].values())
+    if not shown or validation["score"] >= LEAST_IOU:  # False for NaN
+        return None
+    return (
+        f"What this network marks hardly meets a defect ({_iou(validation)}); its verdicts mean nothing."
+        f" {REMEDY}"
+    )
+
+
+def _iou(validation: dict[str, Any]) -> str:
+    return f"IoU {validation['score']:.3f} on validation"
 
 
 def _unkept(validation: dict[str, Any], target: float) -> Iterator[str]:

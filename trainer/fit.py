@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,12 +28,14 @@ from trainer.initial import Start, kept_settings, start_from
 from trainer.journal import Journal
 from trainer.judge import Material, Origin
 from trainer.lookalikes import warn_of_lookalikes
+from trainer.new_folder import require_new_run
 from trainer.ranks import ALONE, Ranks
 from trainer.run_lock import run_locked
 from trainer.schedule import Schedule
 from trainer.seen import SEEN, SeenPictures
 from trainer.stock import load_stock
 from trainer.train import Report, Setting, Training
+from trainer.unshown import unshown_classes
 from trainer.validate import Shown, Validation
 
 log = logging.getLogger(__name__)
@@ -71,6 +73,8 @@ class Prepared:
     validation_frames: int
     neighbours: int = 1
     """Processes of the run on this host, which share its cores."""
+    unshown: Mapping[str, int] = field(default_factory=dict)
+    """Classes that no validation frame shows, with the training frames that do; empty for a resumed run."""
     held: ExitStack = field(default_factory=ExitStack)
     """The lock of the RUN folder, given back when the run ends."""
 
@@ -82,10 +86,8 @@ def prepare(request: Request) -> Prepared:
     ConfigError for settings, PackageError for the package to go on from.
     """
     ranks = request.ranks
-    if ranks.first and request.out.exists():
-        raise UsageError(
-            f"{request.out} exists already and a run never overwrites another; give a new --out, or --resume."
-        )
+    if ranks.first:
+        require_new_run(request.out)
     if request.tensorboard:
         summary_writer()
     start = None if request.init is None else start_from(load_package(request.init))
@@ -112,7 +114,9 @@ def prepare(request: Request) -> Prepared:
         golden = golden_tiles((*held_out, *train), len(dataset.classes), Geometry(config.depth))
         _make_folder(request.out, config, golden)
         held.enter_context(run_locked(request.out))
-    return Prepared(training, config, len(train), len(held_out), ranks.neighbours, held)
+    masks = (picture.mask for picture in stock.pictures), (frame.mask for frame in frames)
+    unshown = unshown_classes(config.classes, *masks)
+    return Prepared(training, config, len(train), len(held_out), ranks.neighbours, unshown, held)
 
 
 def setting_of(out: Path, schedule: Schedule, ranks: Ranks, tensorboard: bool, step: int = 0) -> Setting:

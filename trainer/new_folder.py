@@ -19,6 +19,14 @@ def require_new(out: Path) -> None:
         raise UsageError(f"{out} is already there; choose another name or delete it first.")
 
 
+def require_new_run(out: Path) -> None:
+    """Raises UsageError when there is something where a RUN folder is to be made."""
+    if os.path.lexists(out):
+        raise UsageError(
+            f"{out} exists already and a run never overwrites another; give a new --out, or --resume."
+        )
+
+
 @contextmanager
 def new_folder(out: Path) -> Iterator[Path]:
     """A folder beside `out` that becomes `out` when the block ends well, and vanishes when it does not.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from types import TracebackType
 from typing import Any
@@ -13,6 +14,9 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from trainer.validate import Validation
 
 PLAIN_EVERY_S = 10.0
+SILENT_S = 50.0
+"""Longest silence where no bar moves: a validation or a slow step must not look like a hang."""
+LOOK_EVERY_S = 5.0
 SMOOTHING = 0.05
 
 
@@ -31,7 +35,9 @@ class Display:
         self._console = Console(file=sys.stderr)
         self._loss: float | None = None
         self._score = "not yet"
-        self._said = time.monotonic()
+        self._began = self._said = time.monotonic()
+        self._last = "no step is done yet"
+        self._over = threading.Event()
         self._bar: Progress | None = None
         self._task: TaskID | None = None
 
@@ -44,17 +50,31 @@ class Display:
             fields: dict[str, Any] = {"step": 0, "loss": "-", "score": self._score, "left": "-"}
             self._task = self._bar.add_task("training", total=1.0, **fields)
             self._bar.start()
+        else:
+            threading.Thread(target=self._keep_talking, name="progress", daemon=True).start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._over.set()
         if self._bar is not None:
             self._bar.stop()
+
+    def _keep_talking(self) -> None:
+        while not self._over.wait(LOOK_EVERY_S):
+            self.say_when_silent()
+
+    def say_when_silent(self) -> None:
+        """A line that the run is still at work, if none was printed for a while."""
+        now = time.monotonic()
+        if now - self._said >= SILENT_S:
+            self._line(f"still at work after {clock(now - self._began)}: {self._last}")
 
     def step(self, step: int, progress: float, left_s: float, loss: float) -> None:
         """One step is done. loss: its own; shown smoothed."""
         self._loss = loss if self._loss is None else self._loss + SMOOTHING * (loss - self._loss)
+        self._last = f"step {step} is done"
         if self._bar is not None and self._task is not None:
             self._bar.update(
                 self._task,
@@ -65,18 +85,17 @@ class Display:
                 left=clock(left_s),
             )
         elif time.monotonic() - self._said >= PLAIN_EVERY_S:
-            self._said = time.monotonic()
             self._line(f"step {step}  {progress:4.0%}  loss {self._loss:.3f}  left {clock(left_s)}")
 
     def validated(self, step: int, found: Validation, best: bool) -> None:
         """A validation is done; `best` when its network is the one that is served now."""
         self._score = f"{found.score:.3f}"
         parts = [
-            f"{name} {choice.iou:.3f}"
+            f"{name} {choice.iou:.3f}" if choice.iou is not None else f"{name} not shown"
             for name, choice in zip(self._classes, found.choices, strict=True)
-            if choice.iou is not None
         ]
-        shown = ", ".join(parts) or "no validation frame shows a defect"
+        any_shown = any(choice.iou is not None for choice in found.choices)
+        shown = ", ".join(parts) if any_shown else "no validation frame shows a defect"
         self._line(
             f"step {step}  validation IoU {found.score:.3f} ({shown}){'  best so far' if best else ''}"
         )
@@ -87,11 +106,11 @@ class Display:
 
     def finishing(self, words: str, done: int, frames: int) -> None:
         """The training is over and its outcome is made ready; done: of the validation frames."""
+        self._last = f"{words}, {done} of {frames} validation frames"
         if self._bar is not None and self._task is not None:
             share = done / frames if frames else 1.0
             self._bar.update(self._task, description=words, completed=share, left="nearly done")
         elif done == 0 or time.monotonic() - self._said >= PLAIN_EVERY_S:
-            self._said = time.monotonic()
             self._line(f"{words}: {done} of {frames} validation frames")
 
     def alarm(self, words: str) -> None:
@@ -99,6 +118,7 @@ class Display:
         self._line(f"Warning: {words}")
 
     def _line(self, text: str) -> None:
+        self._said = time.monotonic()
         if self._bar is not None:
             self._bar.console.print(text, highlight=False)
         else:

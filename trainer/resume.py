@@ -113,8 +113,18 @@ def _refuse_other_settings(settings: dict[str, Any], config: FitConfig, out: Pat
             raise UsageError(
                 f"{name} = {value} is not what {out} began with"
                 f" ({'nothing' if began is None else began}), and a resumed run keeps its settings; leave it"
-                " out, or begin a run in a new --out."
+                f" out, or {_instead(name, out)}."
             )
+
+
+def _instead(name: str, out: Path) -> str:
+    """What to do where a run is to have another setting."""
+    if name not in ("minutes", "steps"):
+        return "begin a run in a new --out"
+    return (
+        f"train on from its network: `trainer export {out} --out PACKAGE`, then trainer fit in a new --out"
+        f" with --init PACKAGE and --{name}"
+    )
 
 
 def _refuse_other_package(asked: Resumption, content: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from inspector.errors import InspectionError
 from inspector.tiling import Geometry
 from inspector.units import shown
 from trainer.checkpoint import save_last
@@ -135,7 +136,8 @@ class Training:
 
         stop_after: asked after each step; True, on any rank, ends this sitting on all of them
         as an interruption would, and None is returned. Writes last.pt also when interrupted, so
-        that resuming loses nothing. Raises Diverged, the best network being served all the same.
+        that resuming loses nothing. Raises Diverged, the best network being served all the same, and
+        InspectionError when the time was over before the first step.
         """
         mark, ranks = self._mark, self._ranks
         again = "what was learned is kept: start all processes again with --resume"
@@ -153,6 +155,12 @@ class Training:
                 if self._learner.whole and self._saved_at != mark.step:
                     self._save_last()
                 self._journal.flush()
+            if mark.step == 0:
+                raise InspectionError(
+                    f"No step was done within --minutes {shown(self._config.minutes or 0)}, so there is no"
+                    " network: reading the data took that long, or other programs had the processor. Give"
+                    " more minutes and another --out."
+                )
             with asked_to_stop(WHEN_DONE):
                 # By the clock a run may end between two steps, with its last steps not yet judged.
                 unjudged = ranks.agreed(self._schedule.progress(mark.step) >= 1.0 > mark.validated_at)
@@ -197,11 +205,13 @@ class Training:
         if not math.isfinite(loss):
             raise Diverged(f"The loss is no number any more at step {mark.step + 1}.")
         mark.step += 1
-        if mark.watch.add(loss, guess_loss(self._config)):
+        guess = guess_loss(self._config)
+        if mark.watch.add(loss, guess):
             self._learner.whole = False
+            words, level = mark.watch.held_against(guess)
             raise Diverged(
                 f"The training has diverged: for the last steps up to {mark.step} the loss stays far above"
-                f" its best ({shown(loss)} against {shown(mark.watch.best)})."
+                f" {words} ({shown(loss)} against {shown(level)})."
             )
         mark.losses.append(loss)
         report.step(mark.step, progress, self._schedule.left_s(mark.step), loss)

@@ -38,8 +38,9 @@ class LossWatch:
     """Tells a run that has diverged from one whose loss is merely noisy.
 
     Diverged: nine in ten of the last 50 losses lie above three times the best level (the lowest median
-    of 50 so far) and above half of what guessing costs. Single batches, or thirty in a row, cannot
-    do it; a network that is thrown back to what it knew at first can.
+    of 50 so far, or what guessing costs where it was never better) and above half of what guessing costs.
+    Single batches, or thirty in a row, cannot do it; a network that is thrown back to what it knew at
+    first can, and one that is blown up before its first steps are done.
     """
 
     best: float = math.inf
@@ -53,9 +54,13 @@ class LossWatch:
         if len(self.recent) < WINDOW:
             return False
         ordered = sorted(self.recent)
-        high = ordered[WINDOW // 10] > max(FACTOR * self.best, guess / 2)
+        high = ordered[WINDOW // 10] > max(FACTOR * min(self.best, guess), guess / 2)
         self.best = min(self.best, median(ordered))
         return high
+
+    def held_against(self, guess: float) -> tuple[str, float]:
+        """What the losses are measured by, in words, and its value."""
+        return ("its best", self.best) if self.best < guess else ("what guessing costs", guess)
 
 
 def guess_loss(config: FitConfig) -> float:

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from benchmarks.networks import seeing_network
+from inspector.errors import Refused
 from trainer.checkpoint import BEST, TrainedNetwork, save_network
 from trainer.cli.export import export
 from trainer.doubts import doubts
@@ -78,14 +79,46 @@ def test_a_run_that_has_not_ended_is_said_to_be_so() -> None:
     assert words.startswith("The run has not ended") and "--resume" in words
 
 
-@pytest.mark.parametrize("good", [True, False])
-def test_export_warns_and_packs_all_the_same(tmp_path: Path, good: bool) -> None:
-    run = tmp_path / "run"
+def packed(folder: Path, trained: TrainedNetwork, *options: str) -> Result:
+    """What `trainer export` does with a run of this network."""
+    run = folder / "run"
     run.mkdir()
-    trained = network(score=0.7 if good else 0.01)
     save_network(run / BEST, trained)
     save_tiles(run, np.random.default_rng(0).integers(0, 256, (2, 60, 60, trained.channels), dtype=np.uint8))
-    done = CliRunner().invoke(export, [str(run), "--out", str(tmp_path / "package"), "--json"])
+    return CliRunner().invoke(export, [str(run), "--out", str(folder / "package"), "--json", *options])
+
+
+@pytest.mark.parametrize("good", [True, False])
+def test_export_warns_of_a_class_that_is_not_found_and_packs_all_the_same(tmp_path: Path, good: bool) -> None:
+    done = packed(tmp_path, network((12, 20 if good else 0)))
     assert done.exit_code == 0, done.output
-    assert ("Warning: What this network marks hardly meets" in done.stderr) is not good
+    assert ("Warning: This network finds none of 20 stain" in done.stderr) is not good
     assert (tmp_path / "package" / "manifest.json").exists()
+
+
+def unfinished() -> TrainedNetwork:
+    made = network()
+    del made.metrics["validation"]["per_defect"]
+    return made
+
+
+@pytest.mark.parametrize(
+    ("trained", "reason"),
+    [
+        (network(score=0.01), "hardly meets a defect (IoU 0.010 on validation); its verdicts mean nothing."),
+        (network(score=float("nan")), "its verdicts mean nothing."),
+        (unfinished(), "The run has not ended"),
+    ],
+)
+def test_export_refuses_what_nobody_should_serve_unless_it_is_forced(
+    tmp_path: Path, trained: TrainedNetwork, reason: str
+) -> None:
+    done = packed(tmp_path, trained)
+    assert isinstance(done.exception, Refused) and done.exception.exit_code == 3
+    said = str(done.exception)
+    assert said.startswith(f"{tmp_path / 'run'} is not packed. ") and reason in said and "--force" in said
+    assert not (tmp_path / "package").exists()
+    (tmp_path / "again").mkdir()
+    done = packed(tmp_path / "again", trained, "--force")
+    assert done.exit_code == 0 and reason in done.stderr
+    assert (tmp_path / "again" / "package" / "manifest.json").exists()

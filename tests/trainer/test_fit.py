@@ -244,7 +244,19 @@ def test_the_command_shows_progress_and_ends_with_one_json_line(data: Path, tmp_
     assert "next: trainer export" not in result.stderr
 
 
+def test_a_time_that_is_over_before_the_first_step_is_no_training(data: Path, tmp_path: Path) -> None:
+    prepared = prepare(request(data, tmp_path / "r", minutes=0.2))
+    prepared.training._schedule.progress = lambda _step: 1.0  # type: ignore[method-assign]
+    with pytest.raises(InspectionError, match=r"No step .* --minutes 0\.2.*more minutes") as told:
+        run(prepared, Silent())
+    assert told.value.exit_code == 1 and not (tmp_path / "r" / "best.pt").exists()
+
+
 def test_minutes_end_by_the_clock(data: Path, tmp_path: Path) -> None:
     prepared = prepare(request(data, tmp_path / "r", minutes=0.03))
+    clock = prepared.training._schedule
+    usual = clock.progress
+    # On a busy machine the time may be over before the first step.
+    clock.progress = lambda step: usual(step) if step else 0.0  # type: ignore[method-assign]
     run(prepared, Silent())
     assert load_checkpoint(tmp_path / "r" / "last.pt")["elapsed_s"] >= 1.8

@@ -9,7 +9,7 @@ import pytest
 from tiny_run import TINY, make_data
 
 from inspector.errors import ConfigError, UsageError
-from trainer.config import RecipeName, fit_config, from_toml, to_toml
+from trainer.config import AugmentConfig, FitConfig, RecipeName, fit_config, from_toml, rate_doubt, to_toml
 from trainer.config_file import read_settings
 from trainer.fit import Request, prepare
 
@@ -94,12 +94,69 @@ def written(folder: Path, text: str) -> Path:
         ("zzz = 5\n", r"zzz is no key that is known here; valid keys are recipe, minutes, "),
         ("steps = 0\n", r"line 1: steps = 0 cannot be used: should be greater than or equal to 1\."),
         ('border = "wide"\n', r"border = \"wide\" cannot be used: should be 'weight', 'ignore' or 'none'"),
+        ("[augment]\nscale = [1.1, 0.9]\n", r"line 2: augment\.scale = \[1\.1, 0\.9\] .* smaller .* first\."),
+        ("[augment]\nscale = [0, 1]\n", r"line 2: augment\.scale = 0 .* greater than 0\."),
+        ("[augment]\nscale = 0.9\n", r"augment\.scale = 0\.9 .* be two numbers, as in \[0\.9, 1\.1\]\."),
+        ("mm_per_px = [0.1]\n", r"mm_per_px = \[0\.1\] .* should be two numbers"),
+        ("mm_per_px = [0.1, -0.1]\n", r"line 1: mm_per_px = -0\.1 .* greater than 0\."),
+        ("defect_share = [0.5, 1.5]\n", r"line 1: defect_share = 1\.5 .* less than or equal to 1\."),
+        ('[augment]\nflips = "yes"\n', r"line 2: augment\.flips = \"yes\" .* should be true or false\."),
+        ("average = 1\n", r"line 1: average = 1 .* should be true or false\."),
+        ('learning_rate = "0.1"\n', r"learning_rate = \"0\.1\" .* should be a valid number\."),
+        ("learning_rate = inf\n", r"learning_rate = Infinity .* should be a finite number\."),
+        ('classes = "dent"\n', r"classes = \"dent\" .* should be a list, as in \[\"scratch\"\]\."),
+        ('augment = "strong"\n', r"is a table: .* a line \[augment\], or give .* --augmentation strong\."),
+        ('augmentation = "strong"\n', r"it is an option of the command line, --augmentation\."),
         ("steps = \n", r"is not TOML: .*line 1.*; mend that line"),
     ],
 )  # fmt: skip
 def test_a_wrong_file_is_told_with_key_line_and_remedy(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         read_settings(written(tmp_path, text))
+
+
+def test_all_that_is_wrong_is_told_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
+    path = written(tmp_path, 'steps = 0\nlearnin_rate = 1.0\nbase = "wide"\n[augment]\nscale = [2, 1]\n')
+    with pytest.raises(ConfigError) as told:
+        read_settings(path)
+    keys = ("steps", "learnin_rate", "base", "augment.scale")
+    for number, (line, key) in enumerate(zip(str(told.value).splitlines(), keys, strict=True)):
+        assert line.startswith(f"{path}, line {(1, 2, 3, 5)[number]}: {key} ") and line.endswith(".")
+    with pytest.raises(ConfigError) as told:
+        fit_config("modern", steps=0, base=0, augment={"scale": (2.0, 1.0)})
+    named = [line.split(" = ")[0] for line in str(told.value).splitlines()]
+    assert named == ["steps", "base", "augment.scale"]
+
+
+def test_a_range_the_wrong_way_round_leaves_no_folder(tmp_path: Path) -> None:
+    data = make_data(tmp_path / "line")
+    settings = {**TINY, "steps": 1, "augment": {"scale": (1.1, 0.9)}}
+    with pytest.raises(ConfigError, match=r"augment\.scale"):
+        prepare(Request((data,), tmp_path / "run", settings=settings))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_kept_config_explains_every_key() -> None:
+    config = fit_config("modern", minutes=1.0, mm_per_px=(0.1, 0.1), escape_target=0.1)
+    lines = to_toml(config.model_copy(update={"steps": 1})).splitlines()
+    keys = [number for number, line in enumerate(lines) if " = " in line and not line.startswith("#")]
+    assert len(keys) == len(FitConfig.model_fields) - 1 + len(AugmentConfig.model_fields)
+    for number in keys:
+        assert lines[number - 1].startswith("# ") and lines[number - 1].endswith("."), lines[number]
+    assert max(len(line) for line in lines if line.startswith("#")) <= 110
+    assert "# Largest rotation to either side.\nrotation_deg = 5.0" in "\n".join(lines)
+    assert "\n".join(lines).count("One seed only") == 0, "the first sentence is enough"
+
+
+def test_a_learning_rate_is_far_above_the_recipes_own_and_that_of_its_optimizer() -> None:
+    assert rate_doubt(fit_config("modern", steps=1), False) is None
+    high = fit_config("modern", steps=1, learning_rate=0.08)
+    assert "0.08 is 20 times the recipe's 0.004" in (rate_doubt(high, False) or "")
+    assert "267 times the recipe's 0.0003" in (rate_doubt(high, True) or "")
+    assert "80 times the recipe's 0.001" in (
+        rate_doubt(fit_config("paper", steps=1, learning_rate=0.08), False) or ""
+    )
+    assert rate_doubt(fit_config("modern", steps=1, learning_rate=0.08, optimizer="sgd"), False) is None
 
 
 def test_a_missing_file_says_where_one_is_to_be_had(tmp_path: Path) -> None:

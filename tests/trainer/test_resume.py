@@ -348,7 +348,7 @@ def test_a_setting_that_the_run_did_not_begin_with_is_refused(data: Path, interr
     """The same command and --resume goes on; another length would be passed over in silence."""
     for settings, words in (
         ({"steps": 20}, r"steps = 20 is .* began with \(10\).*trainer export .*--init PACKAGE and --steps"),
-        ({"steps": None, "minutes": 3.0}, r"minutes = 3\.0 is not what .* \(nothing\).* --init .* and --minutes"),
+        ({"steps": None, "minutes": 3.0}, r"minutes = 3\.0 is .* \(nothing\).*--init .* and --minutes"),
         ({"recipe": "paper"}, r"recipe = paper is not what .* \(modern\).*leave it out"),
         ({"quarter_turns": True}, r"quarter_turns = True is not what .* \(False\)"),
         ({"augmentation": "strong"}, r"augmentation = strong is not what .* \(usual\)"),

@@ -71,6 +71,17 @@ def test_so_is_one_that_begins_with_the_warm_up_and_a_network_thrown_back_to_gue
     assert fires_at([1.6] * 50 + [0.3] * 300 + [1.5] * 60) is not None
 
 
+def test_a_loss_that_begins_far_above_guessing_and_stays_there_is_one() -> None:
+    """Its first ten steps are no level to hold the rest against: a network that knows nothing costs less."""
+    blown = [4.5, *[3 * GUESS] * 9, *[4.5 * GUESS] * 100]
+    watch = LossWatch()
+    assert any([watch.add(loss, GUESS) for loss in blown])
+    assert fires_at(blown) == 10 + WINDOW - WINDOW // 10
+    assert watch.held_against(GUESS) == ("what guessing costs", GUESS)
+    assert fires_at([2.5 * GUESS] * 200) is None, "a start that is merely bad may still learn"
+    assert LossWatch(0.3).held_against(GUESS) == ("its best", 0.3)
+
+
 def test_the_watch_goes_on_from_a_checkpoint() -> None:
     losses = [0.3] * 60 + [9.0] * 60
     watch = LossWatch()

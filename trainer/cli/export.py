@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from inspector.errors import UsageError
+from inspector.errors import Refused, UsageError
 
 if TYPE_CHECKING:
     from inspector.engine.quantised import AccuracyLoss, Quantisation
@@ -29,6 +29,7 @@ class Options:
     version: str
     calibrate: tuple[Path, ...]
     tiles: int
+    force: bool
     as_json: bool
 
     @property
@@ -53,9 +54,16 @@ class Options:
     "--tiles", type=click.IntRange(8, 1024), default=64, show_default=True,
     help="int8: tiles to fit it on.",
 )  # fmt: skip
+@click.option(
+    "--force", is_flag=True,
+    help="Pack also a RUN that has not ended, or whose network hardly meets a defect.",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as one JSON line.")
 def export(run_or_package: Path, **options: Any) -> int:
     """Pack the best network of a RUN as a model package for the line, or a PACKAGE in int8.
+
+    A RUN that has not ended, or whose network hardly meets a defect on its validation frames, is refused
+    (exit 3) unless --force is given; anything else that is doubtful is a warning.
 
     Of a RUN, batch norm is folded and the weights go to half precision. The package is refused (exit
     3) when half cannot hold them; nothing is written then. Where half changes what the network says on
@@ -81,6 +89,8 @@ def exported(model: Path, options: Options) -> int:
     """Write the package and say what was written; the exit code."""
     if not options.version.strip():
         raise UsageError("--version is empty; give one, or leave the option out.")
+    if options.force and options.calibrate:
+        raise UsageError("--force packs a RUN; it does nothing with --int8, leave it out.")
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     package = _in_int8(model, options) if options.calibrate else _of_run(model, options)
     from inspector.engine.quantised import quantisation
@@ -103,7 +113,7 @@ def exported(model: Path, options: Options) -> int:
 def _of_run(run: Path, options: Options) -> ModelPackage:
     # Imported here: --help must not wait for torch.
     from trainer.checkpoint import load_run
-    from trainer.doubts import doubts
+    from trainer.doubts import doubts, unfit
     from trainer.evaluate import is_package
     from trainer.export import export_package
     from trainer.golden import load_tiles
@@ -111,6 +121,8 @@ def _of_run(run: Path, options: Options) -> ModelPackage:
     if is_package(run):
         raise UsageError(f"{run} is a model package already; give --int8 DATA to make one in int8 of it.")
     trained = load_run(run)
+    if not options.force and (reason := unfit(trained)) is not None:
+        raise Refused(f"{run} is not packed. {reason} --force packs it as it is.")
     for words in doubts(trained):
         click.echo(f"Warning: {words}", err=True)
     return export_package(trained, load_tiles(run), options.out, *options.names)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import logging
 import os
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from inspector.cli.group import INTERRUPTED
 from inspector.errors import InspectionError, UsageError
+from trainer.cli.fit_options import FitOptions, fit_options
 
 if TYPE_CHECKING:
     from trainer.fit import Prepared
@@ -21,110 +23,8 @@ if TYPE_CHECKING:
     from trainer.validate import Validation
 
 
-@dataclass(frozen=True, slots=True)
-class FitOptions:
-    """The command line as given."""
-
-    data: tuple[Path, ...]
-    out: Path
-    recipe: Literal["modern", "paper"] | None
-    init: Path | None
-    config: Path | None
-    resume: bool
-    previous: bool
-    device: str
-    tensorboard: bool
-    as_json: bool
-    settings: dict[str, Any]
-    """Fields of FitConfig; None where nothing was said."""
-
-
 @click.command(short_help="Fit a U-Net to pictures with masks and keep the best in RUN.")
-@click.argument("data", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "--out", required=True, type=click.Path(path_type=Path), help="RUN folder to write; must be new."
-)
-@click.option(
-    "--minutes", type=click.FloatRange(min=0, min_open=True),
-    help="Train this long, loading included. Calibration and the choice of thresholds come on top: seconds"
-    " for small pictures, some minutes for a hundred validation frames of 720x1280.",
-)  # fmt: skip
-@click.option("--steps", type=click.IntRange(1), help="Train this many steps instead.")
-@click.option(
-    "--recipe", type=click.Choice(["modern", "paper"]),
-    help="Settings to start from; paper: as Ronneberger 2015.  [default: modern]",
-)  # fmt: skip
-@click.option(
-    "--config", type=click.Path(path_type=Path),
-    help="TOML file with any of the settings that RUN/config.toml lists; options given here win over it.",
-)  # fmt: skip
-@click.option("--base", type=click.IntRange(1), help="Feature maps of the first level.  [default: 16]")
-@click.option("--depth", type=click.IntRange(2, 6), help="Levels.  [default: 4]")
-@click.option("--init", type=click.Path(path_type=Path), help="Go on from the network of this model package.")
-@click.option("--seed", type=click.IntRange(0), help="Of weights, tiles and validation.  [default: 0]")
-@click.option("--channels", type=click.Choice(["1", "3"]), help="Gray or colour.  [default: as stored]")
-@click.option(
-    "--border",
-    type=click.Choice(["weight", "ignore", "none"]),
-    help="Loss between instances.  [default: weight with instances/ or --recipe paper, else none]",
-)
-@click.option(
-    "--augmentation",
-    type=click.Choice(["usual", "strong"]),
-    help="How far training tiles differ from your pictures; strong: for few pictures from many places."
-    "  [default: usual]",
-)
-@click.option(
-    "--quarter-turns/--no-quarter-turns",
-    default=None,
-    help="Turn tiles by 90 degrees as well: right where damage runs in any direction."
-    "  [default: the recipe's]",
-)
-@click.option("--skip", type=click.Choice(["concat", "sum"]), help="How skip maps join.  [default: concat]")
-@click.option("--learning-rate", type=float, help="Highest learning rate.  [default: the recipe's]")
-@click.option("--weight-cap", type=float, help="Largest class weight.  [default: the recipe's]")
-@click.option(
-    "--mm-per-px",
-    type=click.FloatRange(min=0, min_open=True),
-    nargs=2,
-    help="Scale of the pictures, Y X, for the package.",
-)
-@click.option(
-    "--escape-target",
-    type=click.FloatRange(0, 1, max_open=True),
-    help="Share of defects that may be missed on the validation frames; thresholds are then as high as it"
-    " lets them be. With --resume also for a run that has ended."
-    "  [default: thresholds of best IoU]",
-)
-@click.option(
-    "--false-alarm-share",
-    type=click.FloatRange(0, 1, max_open=True),
-    help="Share of tiles aimed at what the network falsely calls a defect in DATA: from the start with"
-    " --init, else from 60 % of the run on.  [default: 0]",
-)
-@click.option(
-    "--edge-share",
-    type=click.FloatRange(0, 1),
-    help="Share of tiles that see the frame end at one of their sides: for parts that move out of view."
-    "  [default: 0]",
-)
-@click.option("--precision", type=click.Choice(["auto", "f32", "bf16"]), help="Arithmetic.  [default: auto]")
-@click.option(
-    "--device", default="auto", show_default=True,
-    help="cpu, cuda or cuda:N; auto: an NVIDIA GPU where PyTorch finds one.",
-)  # fmt: skip
-@click.option(
-    "--tensorboard", is_flag=True,
-    help="Write curves and a few validation frames for TensorBoard as well; see them with"
-    " tensorboard --logdir RUN.",
-)  # fmt: skip
-@click.option(
-    "--resume", is_flag=True, help="Go on with the interrupted run in --out, with its own settings."
-)
-@click.option(
-    "--previous", is_flag=True, help="With --resume: from the checkpoint before the last one, previous.pt."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print the outcome as one JSON line.")
+@fit_options
 def fit(**given: Any) -> int:
     """Fit a U-Net to dataset folders (images/ and masks/) and keep the best network in RUN.
 
@@ -134,11 +34,20 @@ def fit(**given: Any) -> int:
     \b
     Examples:
       trainer fit datasets/tiles --out runs/tiles --minutes 12
+      trainer fit datasets/tiles --out runs/tiles --minutes 12 --resume     # after Ctrl-C or a crash
       trainer fit datasets/tiles flagged --out runs/tiles-2 --minutes 5 --init models/tiles
+      trainer fit datasets/tiles --out runs/again --config runs/tiles/config.toml --seed 1
+      trainer fit datasets/tiles --out runs/safe --minutes 12 --escape-target 0.02
       trainer fit datasets/cells --out runs/cells --minutes 60 --recipe paper --base 32 --depth 5
       torchrun --nproc-per-node 2 -m trainer fit datasets/tiles --out runs/tiles --minutes 12
 
     With torchrun the processes share each step's tiles, one GPU or a part of the cores each.
+
+    A run that has ended is trained for longer by a new one that begins where it ended:
+
+    \b
+      trainer export runs/tiles --out models/tiles
+      trainer fit datasets/tiles --out runs/longer --init models/tiles --minutes 30
     """
     named = {field.name for field in fields(FitOptions)} & given.keys()
     options = {name: given.pop(name) for name in named}
@@ -147,6 +56,7 @@ def fit(**given: Any) -> int:
 
 def fitted(options: FitOptions) -> int:
     """Train, show it, and say what came out; the exit code."""
+    _refuse_early(options)
     # Read by OpenMP when torch is loaded. Threads that wait by spinning take the core from the one
     # that cuts tiles: seen on two busy cores, 6.1 s a step against 1.5 s.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -162,6 +72,26 @@ def fitted(options: FitOptions) -> int:
             return _fitted(options, ranks)
         except InspectionError as error:
             raise type(error)(f"process {ranks.rank}: {error}") from error
+
+
+def _refuse_early(options: FitOptions) -> None:
+    """What is wrong with paths and settings is said before torch is loaded, which takes seconds."""
+    from trainer.config import require_one_end
+    from trainer.config_file import read_settings
+    from trainer.folder import pictures_of
+    from trainer.new_folder import require_new_run
+
+    if options.previous and not options.resume:
+        raise UsageError("--previous chooses the checkpoint that --resume goes on from; give both.")
+    if "RANK" in os.environ:
+        return  # of several processes that torchrun started one speaks for all, later
+    if not options.resume:
+        require_new_run(options.out)
+        file = read_settings(options.config) if options.config is not None else {}
+        ends = {name: options.settings[name] for name in ("minutes", "steps")}
+        require_one_end(file if set(ends.values()) == {None} else ends)
+    for folder in options.data:
+        pictures_of(folder)
 
 
 def _fitted(options: FitOptions, ranks: Ranks) -> int:
@@ -184,6 +114,8 @@ def _fitted(options: FitOptions, ranks: Ranks) -> int:
         f" {ranks.device}{f', {ranks.world} processes' if ranks.world > 1 else ''}",
         err=True,
     )
+    for words in _doubts_at_start(prepared, options):
+        click.echo(f"Warning: {words}", err=True)
     if options.tensorboard:
         click.echo(f"To watch it, type in another terminal: tensorboard --logdir {out}", err=True)
     found = None
@@ -220,9 +152,20 @@ def _prepared(options: FitOptions, ranks: Ranks) -> Prepared:
         return prepare_resume(
             Resumption(data, out, target, options.previous, again, options.config, options.init, board, ranks)
         )
-    if options.previous:
-        raise UsageError("--previous chooses the checkpoint that --resume goes on from; give both.")
     return prepare(Request(data, out, options.recipe, options.init, settings, options.config, board, ranks))
+
+
+def _doubts_at_start(prepared: Prepared, options: FitOptions) -> Iterator[str]:
+    """What makes the outcome doubtful before the first step; of a resumed run it was said when it began."""
+    from trainer.config import rate_doubt
+    from trainer.unshown import unshown_words
+
+    if options.resume:
+        return
+    if (words := rate_doubt(prepared.config, options.init is not None)) is not None:
+        yield words
+    if prepared.unshown:
+        yield unshown_words(prepared.unshown)
 
 
 def _outcome(out: Path, classes: tuple[str, ...], found: Validation) -> dict[str, Any]:
