@@ -19,6 +19,10 @@ IGNORE = 255
 """The label of pixels that take no part in loss or figures."""
 
 
+PROVENANCE = "provenance.json"
+"""In a folder of `inspector export --flagged`: where its frames come from."""
+
+
 def read_mask(path: Path) -> Mask:
     """A mask as stored, uint8 (H, W). Raises DatasetError when missing or not 8-bit with one channel."""
     if not path.exists():
@@ -141,7 +145,7 @@ def uncorrected(folder: Path) -> tuple[list[str], int]:
     """
     frames: Any = {}
     with suppress(DatasetError):
-        frames = read_json(folder / "provenance.json", {}).get("frames")
+        frames = read_json(folder / PROVENANCE, {}).get("frames")
     drawn = {
         stem: told["mask_sha256"]
         for stem, told in (frames.items() if isinstance(frames, dict) else ())

@@ -69,8 +69,8 @@ def _write_parts(report: Report, path: Path) -> None:
     parts = report.proposed_parts()
     _write(path, parts)
     click.echo(
-        f"{path}: {len(set(parts.values()))} parts of {len(parts)} frames; look at it, then copy it to"
-        f" {report.folder / 'parts.json'} and split by part",
+        f"{path}: {len(set(parts.values()))} parts of {len(parts)} frames (stem: name of its part);"
+        f" look at it, then copy it to {report.folder / 'parts.json'}: validation and --write-split go by it",
         err=True,
     )
 

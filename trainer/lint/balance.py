@@ -32,8 +32,11 @@ def balance(facts: list[FrameFacts], side: dict[str, str], names: dict[int, str]
                 sum(frame.defects.get(class_id, 0) for frame in own),
                 sum(class_id in frame.defects for frame in own),
             )
-    _missing(report)
-    _few(report)
+    if not any(report.shown.values()):
+        _no_defect(usable, report)
+    else:
+        _missing(report)
+        _few(report)
     _empty(usable, report)
 
 
@@ -42,13 +45,20 @@ def least_recall(found: int) -> float:
     return math.floor(100 * wilson(found, found)[0]) / 100
 
 
+def _no_defect(usable: list[FrameFacts], report: Report) -> None:
+    """Drawing defects in white is the commonest cause; frames flagged as false rejects have none by right."""
+    white = tuple(f"masks/{frame.stem}.png" for frame in usable if IGNORE in frame.pixels)
+    remedy = "Draw the defects as class ids: 1 is the first class, 2 the second ..."
+    if white:
+        words = (
+            f"All drawn pixels are 255, which means ignore, in {counted(len(white), 'mask')}: none shows a"
+        )
+        report.add("error", "no-defect", f"{words} defect.", remedy, white)
+    elif not report.addition:
+        report.add("error", "no-defect", "No mask shows a defect.", remedy)
+
+
 def _missing(report: Report) -> None:
-    if report.classes and not any(row.pixels for rows in report.classes.values() for row in rows.values()):
-        report.add("error", "no-defect", "No mask shows a class.", "Draw the defects as class ids 1, 2 ...")
-        return
-    if not report.classes:
-        report.add("error", "no-defect", "No mask shows a defect.", "Draw the defects as class ids 1, 2 ...")
-        return
     for one, other, cost in (("train", "test", "cannot be learned"), ("test", "train", "is in no exam")):
         if one not in report.frames or other not in report.frames:
             continue
@@ -67,7 +77,7 @@ def _missing(report: Report) -> None:
     unused = tuple(
         name for name, rows in report.classes.items() if not any(row.pixels for row in rows.values())
     )
-    if unused:
+    if unused and not report.addition:
         report.add(
             "warning",
             "unused-class",
@@ -78,6 +88,8 @@ def _missing(report: Report) -> None:
 
 
 def _few(report: Report) -> None:
+    if report.addition:
+        return
     for side, least, why in (
         ("train", FEW_TO_LEARN, "is little to learn from"),
         (

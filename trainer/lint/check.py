@@ -14,61 +14,71 @@ from trainer.dataset import one_thread
 from trainer.folder import IGNORE
 from trainer.lint.balance import balance
 from trainer.lint.complaints import complaint, heard
-from trainer.lint.findings import EdgeRow, Level, Report, counted
+from trainer.lint.findings import EdgeRow, Level, Report, counted, worded
 from trainer.lint.frames import SPECK_PX, FrameFacts, Problem, frame_facts
 from trainer.lint.layout import Layout, layout_of
-from trainer.lint.twins import Twin, crowded, grouped, twins
+from trainer.lint.twins import SAME, Twin, crowded, grouped, twins
 
 Progress = Callable[[int, int], None]
 """Called with (frames done, frames in all)."""
 FAT_RATIO, FAT_PX = 1.4, 0.75
 THIN_RATIO = 0.7
 FEWEST_LABELS = 5
+LIKENESS = f"a likeness of {SAME} (the least that counts) to 1 (equal)"
+"""Legend of the figure behind each pair."""
 
 _FRAME_FINDINGS: dict[str, tuple[Level, str, str]] = {
     "unreadable": (
         "error",
-        "{n} cannot be read as a picture.",
+        "{files} cannot be read as [a picture|pictures].",
         "Replace the file, or take it and its mask out.",
     ),
     "damaged": (
         "warning",
-        "{n} can be read, but the decoder complains: pixels may be missing.",
+        "{files} can be read, but the decoder complains: pixels may be missing.",
         "Look at each; where a part is gray or shifted, copy it again from the camera.",
     ),
     "size": (
         "error",
-        "{n} of labels does not have the size of its picture.",
+        "{files} of labels [does|do] not have the size of [its picture|their pictures].",
         "Draw or export it again in full size; it is never resized, since that moves edges.",
     ),
-    "bad-mask": ("error", "{n} is no mask.", "Save class ids 0, 1, 2 ... as 8-bit gray PNG."),
+    "bad-mask": (
+        "error",
+        "{files} [is no mask|are no masks].",
+        "Save class ids 0, 1, 2 ... as 8-bit gray PNG.",
+    ),
     "soft-mask": (
         "error",
-        "{n} with many values is no class mask: soft edges or a photograph.",
+        "{files} with many values [is no class mask|are no class masks]: soft edges or a photograph.",
         "Cut it at half its white and save class ids.",
     ),
     "unknown-class": (
         "error",
-        "{n} holds class ids that classes.json does not name.",
+        "{files} [holds|hold] class ids that classes.json does not name.",
         "Name them in classes.json, or repair the mask.",
     ),
-    "bad-instances": ("error", "{n} cannot be used as instances.", "Write ids as 16-bit gray PNG."),
+    "bad-instances": ("error", "{files} cannot be used as instances.", "Write ids as 16-bit gray PNG."),
     "white-mask": (
         "warning",
-        "{n} holds 255 and no class: 255 means ignore, so nothing there is learned.",
+        "{files} [holds|hold] 255 and no class: 255 means ignore, so nothing there is learned.",
         "If white was to mean the defect, write class ids (1, 2 ...) instead.",
     ),
     "instance-on-good": (
         "warning",
-        "{n} has instances where the mask is good; they do not count.",
+        "{files} [has|have] instances where the mask is good; they do not count.",
         "Draw them into the mask, or erase them from the instances.",
     ),
     "no-instance": (
         "warning",
-        "{n} leaves defect pixels without an instance; each piece becomes one.",
+        "{files} [leaves|leave] defect pixels without an instance; each piece becomes one.",
         "Give them an id, or leave out instances/ for this frame.",
     ),
-    "instance-of-two": ("warning", "{n} has one id on two classes.", "Give each class its own instance."),
+    "instance-of-two": (
+        "warning",
+        "{files} [has|have] one id on two classes.",
+        "Give each class its own instance.",
+    ),
 }
 
 
@@ -119,10 +129,13 @@ def _unnamed(facts: list[FrameFacts]) -> dict[int, str]:
 
 
 def _frame_findings(facts: list[FrameFacts], report: Report) -> None:
+    """What is wrong with single frames. White masks are the error of `balance` where none shows a class."""
     for code, (level, words, remedy) in _FRAME_FINDINGS.items():
+        if code == "white-mask" and not any(report.shown.values()):
+            continue
         places = tuple(p.place for frame in facts for p in frame.problems if p.code == code)
         if places:
-            report.add(level, code, words.format(n=counted(len(places), "file")), remedy, places)
+            report.add(level, code, worded(words, len(places)), remedy, places)
 
 
 def _depths(facts: list[FrameFacts], report: Report) -> None:
@@ -229,8 +242,8 @@ def _twin_findings(pairs: list[Twin], stems: list[str], layout: Layout, report: 
         report.add(
             "error",
             "same-picture",
-            f"{counted(len(across), 'pair')} of frames in train and test show the same thing: the exam is"
-            " known.",
+            f"{counted(len(across), 'pair of frames shows', 'pairs of frames show')} the same thing in train"
+            f" and test, with {LIKENESS}: the exam is known.",
             "Move all frames of a part to one side; --write-parts and --write-split propose how.",
             tuple(across),
         )
@@ -238,8 +251,8 @@ def _twin_findings(pairs: list[Twin], stems: list[str], layout: Layout, report: 
         report.add(
             "warning",
             "same-part",
-            f"{counted(len(within), 'pair')} of frames on one side show the same thing but count as two"
-            " parts.",
+            f"{counted(len(within), 'pair of frames shows', 'pairs of frames show')} the same thing on one"
+            f" side, with {LIKENESS}, but as two parts.",
             "Give them one part in parts.json (--write-parts proposes one), else validation, which is cut"
             " by part, flatters the network.",
             tuple(within),

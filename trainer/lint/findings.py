@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -66,6 +67,8 @@ class Report:
     """Everything that was found out about a dataset folder."""
 
     folder: Path
+    addition: bool = False
+    """Frames that an operator flagged, to be trained on beside a dataset that has the rest."""
     frames: dict[str, int] = field(default_factory=dict)
     """Number of frames in each side of the split."""
     good: dict[str, int] = field(default_factory=dict)
@@ -104,6 +107,12 @@ class Report:
             for stem in group[1:]:
                 joined[root(self.parts[stem])] = first
         return {stem: root(part) for stem, part in self.parts.items()}
+
+
+def worded(template: str, number: int) -> str:
+    """`{files} [has|have] one id.` for so many files: `1 file has one id.`, `2 files have one id.`"""
+    chosen = re.sub(r"\[([^|\]]*)\|([^\]]*)\]", lambda forms: forms[1 if number == 1 else 2], template)
+    return chosen.format(files=counted(number, "file"))
 
 
 def counted(number: int, one: str, many: str | None = None) -> str:

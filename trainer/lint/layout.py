@@ -8,8 +8,8 @@ from typing import Any
 
 from inspector.errors import DatasetError
 from inspector.inputs import IMAGE_SUFFIXES
-from trainer.folder import class_names, read_json
-from trainer.lint.findings import Report, counted
+from trainer.folder import PROVENANCE, class_names, read_json
+from trainer.lint.findings import Report, counted, worded
 
 SIDES = ("train", "test")
 
@@ -36,6 +36,7 @@ def layout_of(folder: Path, report: Report) -> Layout:
     """
     if not (folder / "images").is_dir():
         raise DatasetError(f"{folder} has no folder images/; name a dataset folder with images/ and masks/.")
+    report.addition = (folder / PROVENANCE).is_file()
     pictures = _pictures(folder, report)
     _lone(folder, pictures, report)
     parts = _parts(folder, pictures, report)
@@ -64,7 +65,8 @@ def _pictures(folder: Path, report: Report) -> dict[str, Path]:
         report.add(
             "error",
             "stem",
-            f"{counted(len(twice), 'pair')} of pictures share a stem, so one mask would fit two.",
+            f"{counted(len(twice), 'pair of pictures shares', 'pairs of pictures share')} a stem, so one mask"
+            " would fit two.",
             "Rename one of each pair, with its mask.",
             tuple(twice),
         )
@@ -101,7 +103,7 @@ def _lone(folder: Path, pictures: dict[str, Path], report: Report) -> None:
         report.add(
             "warning",
             "lone-label",
-            f"{counted(len(lone), 'file')} in masks/ or instances/ fit no picture.",
+            worded("{files} in masks/ or instances/ [fits|fit] no picture.", len(lone)),
             "Name them STEM.png like the picture in images/, or take them out.",
             tuple(lone),
         )
@@ -132,6 +134,8 @@ def _parts(folder: Path, pictures: dict[str, Path], report: Report) -> dict[str,
 
 def _sides(folder: Path, pictures: dict[str, Path], report: Report) -> dict[str, str]:
     path = folder / "split.json"
+    if not path.exists() and report.addition:
+        return dict.fromkeys(pictures, "train")
     if not path.exists():
         report.add(
             "warning",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from trainer.lint.edges import LABELS_A_FRAME, LEAST_AREA
 from trainer.lint.findings import ClassRow, Finding, Report, counted
 
 SHOWN = 8
@@ -16,6 +17,11 @@ def text_of(report: Report, *, everything: bool = False) -> str:
     everything: list all places of a finding instead of the first eight.
     """
     lines = [_headline(report), ""]
+    if report.addition:
+        lines += [
+            "Flagged frames, an addition to a dataset: no split, and no number of defects, is asked for.",
+            "",
+        ]
     lines += _table(report)
     for level in ("error", "warning"):
         for finding in report.of(level):
@@ -32,6 +38,7 @@ def json_of(report: Report) -> dict[str, Any]:
     """The whole report as JSON types."""
     return {
         "folder": str(report.folder),
+        "addition": report.addition,
         "frames": report.frames,
         "good_frames": report.good,
         "sizes": [list(size) for size in report.sizes],
@@ -90,7 +97,9 @@ def _table(report: Report) -> list[str]:
         lines += [
             "",
             "label: median width at the widest place. by seen: that width by the width of the visible edge",
-            "(1 = fits; fading defects such as stains read above 1 with a right label too).",
+            "(1 = fits; fading defects such as stains read above 1 with a right label too). measured: labels",
+            f"with an edge to be seen, of those tried: the {LABELS_A_FRAME} largest of {LEAST_AREA} px or"
+            " more of each frame and class.",
         ]
     return lines
 
