@@ -1,4 +1,4 @@
-"""`inspector run` in a process of its own, looked at from outside while it works."""
+"""`inspector run`, or another command, in a process of its own, looked at from outside while it works."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +25,22 @@ def line_config(folder: Path, package: Path, precision: str = "auto", memory_mb:
 
 
 def watched_run(config: Path, look: Callable[[Path], None], every_s: float) -> dict[str, Any]:
-    """The run's summary. look: given its folder in /proc, again and again. Raises SystemExit if it fails."""
-    command = [sys.executable, "-m", "inspector", "run", "--config", str(config), "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as line:
-        while line.poll() is None:
-            look(Path(f"/proc/{line.pid}"))
+    """The summary of `inspector run`, as `watched`."""
+    return watched(["inspector", "run", "--config", str(config), "--json"], look, every_s)
+
+
+def watched(command: Sequence[str], look: Callable[[Path], None], every_s: float) -> dict[str, Any]:
+    """The JSON object that `python -m COMMAND` prints last.
+
+    look: given its folder in /proc, again and again. Raises SystemExit if it fails.
+    """
+    with subprocess.Popen([sys.executable, "-m", *command], stdout=subprocess.PIPE, text=True) as process:
+        while process.poll() is None:
+            look(Path(f"/proc/{process.pid}"))
             time.sleep(every_s)
-        said = line.stdout.read() if line.stdout is not None else ""
-    if line.returncode:
-        raise SystemExit(f"inspector run failed with exit code {line.returncode}.")
+        said = process.stdout.read() if process.stdout is not None else ""
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command[:2])} failed with exit code {process.returncode}.")
     summary: dict[str, Any] = json.loads(said.splitlines()[-1])
     return summary
 
