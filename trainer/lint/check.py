@@ -24,59 +24,62 @@ Progress = Callable[[int, int], None]
 FAT_RATIO, FAT_PX = 1.4, 0.75
 THIN_RATIO = 0.7
 FEWEST_LABELS = 5
-LIKENESS = f"a likeness of {SAME} (the least that counts) to 1 (equal)"
-"""Legend of the figure behind each pair."""
+LIKENESS = f"Behind each is its likeness: 1 of equal pictures, {SAME} the least that counts."
+KNOWN = "{n} of frames in train and test [shows|show] the same thing: the exam is known. " + LIKENESS
+TWO_PARTS = (
+    "{n} of frames on one side [shows|show] the same thing but [counts|count] as two parts. " + LIKENESS
+)
 
 _FRAME_FINDINGS: dict[str, tuple[Level, str, str]] = {
     "unreadable": (
         "error",
-        "{files} cannot be read as [a picture|pictures].",
+        "{n} cannot be read as [a picture|pictures].",
         "Replace the file, or take it and its mask out.",
     ),
     "damaged": (
         "warning",
-        "{files} can be read, but the decoder complains: pixels may be missing.",
+        "{n} can be read, but the decoder complains: pixels may be missing.",
         "Look at each; where a part is gray or shifted, copy it again from the camera.",
     ),
     "size": (
         "error",
-        "{files} of labels [does|do] not have the size of [its picture|their pictures].",
+        "{n} of labels [does|do] not have the size of [its picture|their pictures].",
         "Draw or export it again in full size; it is never resized, since that moves edges.",
     ),
     "bad-mask": (
         "error",
-        "{files} [is no mask|are no masks].",
+        "{n} [is no mask|are no masks].",
         "Save class ids 0, 1, 2 ... as 8-bit gray PNG.",
     ),
     "soft-mask": (
         "error",
-        "{files} with many values [is no class mask|are no class masks]: soft edges or a photograph.",
+        "{n} with many values [is no class mask|are no class masks]: soft edges or a photograph.",
         "Cut it at half its white and save class ids.",
     ),
     "unknown-class": (
         "error",
-        "{files} [holds|hold] class ids that classes.json does not name.",
+        "{n} [holds|hold] class ids that classes.json does not name.",
         "Name them in classes.json, or repair the mask.",
     ),
-    "bad-instances": ("error", "{files} cannot be used as instances.", "Write ids as 16-bit gray PNG."),
+    "bad-instances": ("error", "{n} cannot be used as instances.", "Write ids as 16-bit gray PNG."),
     "white-mask": (
         "warning",
-        "{files} [holds|hold] 255 and no class: 255 means ignore, so nothing there is learned.",
+        "{n} [holds|hold] 255 and no class: 255 means ignore, so nothing there is learned.",
         "If white was to mean the defect, write class ids (1, 2 ...) instead.",
     ),
     "instance-on-good": (
         "warning",
-        "{files} [has|have] instances where the mask is good; they do not count.",
+        "{n} [has|have] instances where the mask is good; they do not count.",
         "Draw them into the mask, or erase them from the instances.",
     ),
     "no-instance": (
         "warning",
-        "{files} [leaves|leave] defect pixels without an instance; each piece becomes one.",
+        "{n} [leaves|leave] defect pixels without an instance; each piece becomes one.",
         "Give them an id, or leave out instances/ for this frame.",
     ),
     "instance-of-two": (
         "warning",
-        "{files} [has|have] one id on two classes.",
+        "{n} [has|have] one id on two classes.",
         "Give each class its own instance.",
     ),
 }
@@ -242,8 +245,7 @@ def _twin_findings(pairs: list[Twin], stems: list[str], layout: Layout, report: 
         report.add(
             "error",
             "same-picture",
-            f"{counted(len(across), 'pair of frames shows', 'pairs of frames show')} the same thing in train"
-            f" and test, with {LIKENESS}: the exam is known.",
+            worded(KNOWN, len(across), "pair"),
             "Move all frames of a part to one side; --write-parts and --write-split propose how.",
             tuple(across),
         )
@@ -251,8 +253,7 @@ def _twin_findings(pairs: list[Twin], stems: list[str], layout: Layout, report: 
         report.add(
             "warning",
             "same-part",
-            f"{counted(len(within), 'pair of frames shows', 'pairs of frames show')} the same thing on one"
-            f" side, with {LIKENESS}, but as two parts.",
+            worded(TWO_PARTS, len(within), "pair"),
             "Give them one part in parts.json (--write-parts proposes one), else validation, which is cut"
             " by part, flatters the network.",
             tuple(within),

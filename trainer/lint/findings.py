@@ -109,10 +109,10 @@ class Report:
         return {stem: root(part) for stem, part in self.parts.items()}
 
 
-def worded(template: str, number: int) -> str:
-    """`{files} [has|have] one id.` for so many files: `1 file has one id.`, `2 files have one id.`"""
+def worded(template: str, number: int, noun: str = "file") -> str:
+    """`{n} [has|have] one id.` for so many files: `1 file has one id.`, `2 files have one id.`"""
     chosen = re.sub(r"\[([^|\]]*)\|([^\]]*)\]", lambda forms: forms[1 if number == 1 else 2], template)
-    return chosen.format(files=counted(number, "file"))
+    return chosen.format(n=counted(number, noun))
 
 
 def counted(number: int, one: str, many: str | None = None) -> str:

@@ -65,8 +65,7 @@ def _pictures(folder: Path, report: Report) -> dict[str, Path]:
         report.add(
             "error",
             "stem",
-            f"{counted(len(twice), 'pair of pictures shares', 'pairs of pictures share')} a stem, so one mask"
-            " would fit two.",
+            worded("{n} of pictures [shares|share] a stem, so one mask would fit two.", len(twice), "pair"),
             "Rename one of each pair, with its mask.",
             tuple(twice),
         )
@@ -103,7 +102,7 @@ def _lone(folder: Path, pictures: dict[str, Path], report: Report) -> None:
         report.add(
             "warning",
             "lone-label",
-            worded("{files} in masks/ or instances/ [fits|fit] no picture.", len(lone)),
+            worded("{n} in masks/ or instances/ [fits|fit] no picture.", len(lone)),
             "Name them STEM.png like the picture in images/, or take them out.",
             tuple(lone),
         )

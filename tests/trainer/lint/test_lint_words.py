@@ -104,7 +104,10 @@ def test_one_and_many_are_told_in_grammar(
 def test_the_legend_says_what_the_columns_and_the_figures_of_pairs_count(folder: Path) -> None:
     _same_in_test(folder)
     report = lint(folder)
-    assert "with a likeness of 0.65 (the least that counts) to 1 (equal)" in words(report, "same-picture")
+    assert words(report, "same-picture") == (
+        "1 pair of frames in train and test shows the same thing: the exam is known."
+        " Behind each is its likeness: 1 of equal pictures, 0.65 the least that counts."
+    )
     assert "measured: labels\nwith an edge to be seen, of those tried: the 12 largest" in text_of(report)
 
 
