@@ -32,6 +32,7 @@ from trainer.folder import (
     stored_channels,
     test_stems,
 )
+from trainer.held_out import held_out
 from trainer.seen import picture_sha256
 
 FEW_PARTS = 8
@@ -148,8 +149,8 @@ class Dataset:
                 len(parts),
             )
             return samples, samples
-        held_out = _held_out(candidates, fraction, seed)
-        cut = {(s.folder, s.stem) for name in held_out for s in candidates[name]}
+        held = held_out({name: _shown(found) for name, found in candidates.items()}, fraction, seed)
+        cut = {(s.folder, s.stem) for name in held for s in candidates[name]}
         return (
             tuple(s for s in samples if (s.folder, s.stem) not in cut),
             tuple(s for s in samples if (s.folder, s.stem) in cut),
@@ -254,25 +255,6 @@ def _grouped(samples: Sequence[Sample], key: Callable[[Sample], str]) -> dict[st
     for sample in samples:
         groups.setdefault(key(sample), []).append(sample)
     return groups
-
-
-def _held_out(parts: dict[str, list[Sample]], fraction: float, seed: int) -> set[str]:
-    """Names of the parts that validate: of each kind the same share, at least one where two exist."""
-    shown = {name: _shown(samples) for name, samples in parts.items()}
-    frequency: dict[int, int] = {}
-    for ids in shown.values():
-        for class_id in ids:
-            frequency[class_id] = frequency.get(class_id, 0) + 1
-    kinds: dict[int, list[str]] = {}
-    for name, ids in sorted(shown.items()):
-        rarest = min(ids, key=lambda class_id: (frequency[class_id], class_id), default=0)
-        kinds.setdefault(rarest, []).append(name)
-    rng = np.random.default_rng(seed)
-    held_out: set[str] = set()
-    for _, names in sorted(kinds.items()):
-        rng.shuffle(names)
-        held_out.update(names[: max(round(fraction * len(names)), int(len(names) > 1))])
-    return held_out or {sorted(parts)[0]}
 
 
 def _shown(samples: list[Sample]) -> set[int]:
