@@ -22,6 +22,7 @@ from trainer.board import Board, summary_writer
 from trainer.config import PAPER, FitConfig, RecipeName, fit_config, to_toml
 from trainer.config_file import read_settings
 from trainer.dataset import Dataset, load_dataset, one_thread
+from trainer.failures import loading_told
 from trainer.folder import uncorrected
 from trainer.golden import golden_tiles, save_tiles
 from trainer.initial import Start, kept_settings, start_from
@@ -31,9 +32,10 @@ from trainer.lookalikes import warn_of_lookalikes
 from trainer.new_folder import require_new_run
 from trainer.ranks import ALONE, Ranks
 from trainer.run_lock import run_locked
+from trainer.sampler import TileSampler
 from trainer.schedule import Schedule
 from trainer.seen import SEEN, SeenPictures
-from trainer.stock import load_stock
+from trainer.stock import Stock, load_stock
 from trainer.train import Report, Setting, Training
 from trainer.unshown import unshown_classes
 from trainer.validate import Shown, Validation
@@ -83,23 +85,34 @@ def prepare(request: Request) -> Prepared:
     """Read and check everything, then make the RUN folder; nothing is written before all is well.
 
     Raises UsageError when the folder exists, DatasetError for data that cannot be used,
-    ConfigError for settings, PackageError for the package to go on from.
+    ConfigError for settings, PackageError for the package to go on from, OutOfMemory for more pictures
+    than memory holds.
     """
-    ranks = request.ranks
-    if ranks.first:
+    if request.ranks.first:
         require_new_run(request.out)
     if request.tensorboard:
         summary_writer()
+    with loading_told(request.data):
+        return _prepared(request)
+
+
+def _prepared(request: Request) -> Prepared:
+    ranks, settings = request.ranks, asked_settings(request.config, request.settings)
     start = None if request.init is None else start_from(load_package(request.init))
-    dataset, config = _data_and_config(request, start)
-    schedule = Schedule(config)
+    dataset, config = _data_and_config(request, settings, start)
+    loading = Schedule(config)
     train, held_out = dataset.validation(config.validation, config.seed)
     stock, frames = load_stock(train, config), [Shown.of(sample) for sample in held_out]
+    loaded_s = loading.elapsed_s()
     trained, validated = [picture.image for picture in stock.pictures], [frame.image for frame in frames]
     if ranks.first:
         warn_of_lookalikes(
             list(zip(train, trained, strict=True)), list(zip(held_out, validated, strict=True))
         )
+    if settings.get("step_px") is None:
+        config = _for_each_process(config, stock, ranks.world)
+    # --minutes hold the loading, but not the look for lookalikes, which a run could do without.
+    schedule = Schedule(config, loaded_s)
     data_sha256 = dataset.sha256()
     ranks.refuse_other_data(data_sha256)
     origin = _origin(data_sha256, SeenPictures.of(trained, validated), start)
@@ -139,8 +152,9 @@ def asked_settings(config: Path | None, options: dict[str, Any]) -> dict[str, An
     return settings | given
 
 
-def _data_and_config(request: Request, start: Start | None) -> tuple[Dataset, FitConfig]:
-    settings = asked_settings(request.config, request.settings)
+def _data_and_config(
+    request: Request, settings: dict[str, Any], start: Start | None
+) -> tuple[Dataset, FitConfig]:
     recipe = request.recipe or settings.get("recipe") or "modern"
     if settings.get("recipe", recipe) != recipe and settings.keys() >= PAPER.keys():
         raise UsageError(
@@ -148,7 +162,7 @@ def _data_and_config(request: Request, start: Start | None) -> tuple[Dataset, Fi
             f" --recipe {recipe} would change nothing; leave one of the two out."
         )
     if start is not None:
-        settings |= kept_settings(start, settings)
+        settings = settings | kept_settings(start, settings)
     dataset = load_dataset(
         request.data,
         channels=settings.get("channels"),
@@ -156,14 +170,22 @@ def _data_and_config(request: Request, start: Start | None) -> tuple[Dataset, Fi
     )
     dataset.refuse_exam_frames()
     _warn_of_uncorrected(request.data)
-    settings |= {"recipe": recipe, "channels": dataset.channels, "classes": dataset.classes}
+    settings = settings | {"recipe": recipe, "channels": dataset.channels, "classes": dataset.classes}
     if recipe == "modern" and settings.get("border") is None and _has_instances(dataset):
         settings["border"] = "weight"
-    config = fit_config(going_on=start is not None, **settings)
-    if settings.get("step_px") is None:
-        # Each process has as much to do as a single one would.
-        config = config.model_copy(update={"step_px": config.step_px * request.ranks.world})
-    return dataset, config
+    return dataset, fit_config(going_on=start is not None, **settings)
+
+
+def _for_each_process(config: FitConfig, stock: Stock, processes: int) -> FitConfig:
+    """The config with as many tiles a step for each process as a single one would have.
+
+    By tiles and not by step_px alone, of which the paper's recipe asks for one, and so gets a tile.
+    """
+    if processes == 1:
+        return config
+    alone = TileSampler(stock, config)
+    step_px = processes * alone.tiles * alone.out[0] * alone.out[1]
+    return config.model_copy(update={"step_px": step_px})
 
 
 def _origin(data_sha256: str, seen: SeenPictures, start: Start | None) -> Origin:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -60,12 +61,23 @@ class Judge:
         self._run, self._ranks = run, ranks
         self._prior: Sequence[float | None] = origin.thresholds or [None] * len(config.classes)
 
-    def score(self, net: UNet, autocast: torch.autocast) -> Validation:
-        """What the frames say of a network in evaluation mode, on every rank."""
-        material = self._material
-        return validate(
-            net, material.frames, material.stock.normalisation, self._prior, autocast, self._ranks
-        )
+    def score(self, net: UNet, autocast: torch.autocast) -> Validation | None:
+        """What the frames say of a network in evaluation mode, on every rank.
+
+        None where a logit of any frame is not finite: as probabilities these look like a network that
+        calls everything good.
+        """
+        material, broken = self._material, False
+
+        def look(_net: Any, _tiles: Any, logits: Tensor) -> None:
+            nonlocal broken
+            broken = broken or not bool(logits.isfinite().all())
+
+        with net.register_forward_hook(look):
+            found = validate(
+                net, material.frames, material.stock.normalisation, self._prior, autocast, self._ranks
+            )
+        return None if self._ranks.any(broken) else found
 
     def best_score(self) -> float:
         """What the frames said of best.pt, on every rank; -1 when there is none that can be read.

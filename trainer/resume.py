@@ -14,6 +14,7 @@ from inspector.package import load_package
 from trainer.checkpoint import LAST, PREVIOUS, load_last, save_atomically, set_last_aside
 from trainer.config import STRONG, FitConfig, from_toml, to_toml
 from trainer.dataset import Sample, load_dataset
+from trainer.failures import loading_told
 from trainer.fit import CONFIG, Prepared, asked_settings, setting_of
 from trainer.judge import Material, Origin
 from trainer.mining import load_false_alarms, with_false_alarms
@@ -55,7 +56,8 @@ def prepare_resume(asked: Resumption) -> Prepared:
     with ExitStack() as held:
         if asked.ranks.first and any((asked.out / name).exists() for name in (LAST, PREVIOUS)):
             held.enter_context(run_locked(asked.out))
-        prepared = _prepared(asked)
+        with loading_told(asked.data):
+            prepared = _prepared(asked)
         return dataclasses.replace(prepared, held=held.pop_all())
 
 

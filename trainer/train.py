@@ -139,34 +139,39 @@ class Training:
         that resuming loses nothing. Raises Diverged, the best network being served all the same, and
         InspectionError when the time was over before the first step.
         """
-        mark, ranks = self._mark, self._ranks
         again = "what was learned is kept: start all processes again with --resume"
-        with peers_told(ranks, again), memory_told(self._config, ranks, self._sampler):
+        with peers_told(self._ranks, again), memory_told(self._config, self._ranks, self._sampler):
             try:
-                if self._saved_at < 0:
-                    # A run that dies before its first validation can be resumed as well.
-                    self._save_last()
-                if self._train(report, stop_after):
-                    return None
+                return self._to_the_end(report, stop_after)
             except Diverged as error:
                 raise self._ended_by(error, report) from None
-            finally:
-                # In the midst of a step, or with weights that are no numbers, the older one is better.
-                if self._learner.whole and self._saved_at != mark.step:
-                    self._save_last()
-                self._journal.flush()
-            if mark.step == 0:
-                raise InspectionError(
-                    f"No step was done within --minutes {shown(self._config.minutes or 0)}, so there is no"
-                    " network: reading the data took that long, or other programs had the processor. Give"
-                    " more minutes and another --out."
-                )
-            with asked_to_stop(WHEN_DONE):
-                # By the clock a run may end between two steps, with its last steps not yet judged.
-                unjudged = ranks.agreed(self._schedule.progress(mark.step) >= 1.0 > mark.validated_at)
-                if unjudged or self._judge.best_score() < 0:
-                    self._validate(report)
-                return self._finish(report)
+
+    def _to_the_end(self, report: Report, stop_after: Callable[[int], bool]) -> Validation | None:
+        """As `run`, but for what is left to do when the training diverges."""
+        mark = self._mark
+        try:
+            if self._saved_at < 0:
+                # A run that dies before its first validation can be resumed as well.
+                self._save_last()
+            if self._train(report, stop_after):
+                return None
+        finally:
+            # In the midst of a step, or with weights that are no numbers, the older one is better.
+            if self._learner.whole and self._saved_at != mark.step:
+                self._save_last()
+            self._journal.flush()
+        if mark.step == 0:
+            raise InspectionError(
+                f"No step was done within --minutes {shown(self._config.minutes or 0)}, so there is no"
+                " network: reading the data took that long, or other programs had the processor. Give more"
+                " minutes and another --out."
+            )
+        with asked_to_stop(WHEN_DONE):
+            # By the clock a run may end between two steps, with its last steps not yet judged.
+            unjudged = self._ranks.agreed(self._schedule.progress(mark.step) >= 1.0 > mark.validated_at)
+            if unjudged or self._judge.best_score() < 0:
+                self._validate(report)
+            return self._finish(report)
 
     def _train(self, report: Report, stop_after: Callable[[int], bool]) -> bool:
         """All steps from the mark on; True when it was stopped before the end."""
@@ -275,6 +280,9 @@ class Training:
         mark, began = self._mark, self._schedule.elapsed_s()
         net, autocast = self._learner.averaged(), self._learner.autocast
         found = self._judge.score(net, autocast)
+        if found is None:
+            self._learner.whole = False
+            raise Diverged(f"What the network gives is no number any more at step {mark.step}.")
         better = found.score >= mark.best
         if better:
             self._judge.keep(net, found, mark.step)

@@ -63,15 +63,18 @@ def calibrated(
 ) -> TrainedNetwork:
     """The network with the scaling that fits these frames best folded into its last layer.
 
-    Thresholds and figures are still those of before. A network that is scaled already, or that no
-    defect pixel can tell anything about, is returned as it is.
+    Thresholds and figures are still those of before. A network that is scaled already, that no defect
+    pixel can tell anything about, or whose logits no scaling can be reckoned of, is returned as it is.
     """
     if trained.scaled:
         return trained
     samples = sample_logits(trained, frames, autocast, tell)
     if not bool((samples.truth > 0).any()):
         return trained
-    scaling = fit_scaling(samples)
+    try:
+        scaling = fit_scaling(samples)
+    except FloatingPointError:
+        return trained
     net = copy.deepcopy(trained.net)
     with torch.no_grad():
         assert net.head.bias is not None
@@ -114,7 +117,8 @@ def sample_logits(
 def fit_scaling(samples: Samples) -> Scaling:
     """The temperature and offsets under which the true classes are most likely.
 
-    A class that no sample shows moves as far as the others do on average.
+    A class that no sample shows moves as far as the others do on average. Raises FloatingPointError
+    where logits are not finite, or so large that the loss is not.
     """
     classes = samples.logits.shape[1]
     shown = torch.bincount(samples.truth, minlength=classes)[1:] > 0
@@ -136,6 +140,9 @@ def fit_scaling(samples: Samples) -> Scaling:
         scaled = (samples.logits + every_offset()) / temperature()
         each = F.cross_entropy(scaled, samples.truth, reduction="none")
         value = (each * weight).sum() + HOLD * offsets.square().sum()
+        if not bool(value.isfinite()):
+            # LBFGS itself would look for a step until its length is no number either.
+            raise FloatingPointError("The loss of the scaling is not finite.")
         value.backward()  # type: ignore[no-untyped-call]
         return value
 

@@ -1,12 +1,15 @@
 """`trainer fit` says when validation frames show what also trains."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
+from tiny_run import request
 
 from trainer.dataset import Sample
+from trainer.fit import load_stock, prepare
 from trainer.lookalikes import warn_of_lookalikes
 
 
@@ -45,3 +48,35 @@ def test_says_nothing_of(tmp_path: Path, caplog: pytest.LogCaptureFixture, case:
         held_out = train
     warn_of_lookalikes(train, held_out)
     assert not caplog.text
+
+
+def test_a_run_says_so_before_it_starts(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    """Twelve surfaces, each under two exposures, so that a validation frame has its twin in training."""
+    folder = tmp_path / "line"
+    mask = np.zeros((240, 200), np.uint8)
+    mask[50:60, 50:60] = 1
+    for kind in ("images", "masks"):
+        (folder / kind).mkdir(parents=True)
+    for seed in range(12):
+        for name, gain in (("bright", 1.0), ("dim", 0.5)):
+            sample, picture = shown(folder, f"{seed}_{name}", seed, gain)
+            cv2.imwrite(str(sample.image_path), picture)
+            cv2.imwrite(str(folder / "masks" / sample.image_path.name), mask)
+    prepare(request(folder, tmp_path / "r", steps=1)).held.close()
+    assert "show the same thing as a training frame" in caplog.text
+
+
+def test_to_look_for_them_takes_nothing_of_the_minutes(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    now = [0.0]
+
+    def takes(seconds: float) -> None:
+        now[0] += seconds
+
+    monkeypatch.setattr("trainer.schedule.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr("trainer.fit.load_stock", lambda *given: (takes(5), load_stock(*given))[1])
+    monkeypatch.setattr("trainer.fit.warn_of_lookalikes", lambda *_: takes(60))
+    prepared = prepare(request(data, tmp_path / "r", minutes=1.0))
+    prepared.held.close()
+    assert prepared.training._schedule.elapsed_s() == 5

@@ -23,9 +23,9 @@ from tiny_run import TINY, Silent, request, resumption
 
 from inspector.errors import UsageError
 from trainer.checkpoint import LAST, load_checkpoint, load_run
-from trainer.config import fit_config
+from trainer.config import RecipeName, fit_config, from_toml
 from trainer.dataset import load_dataset
-from trainer.fit import Request, _data_and_config, prepare, run
+from trainer.fit import CONFIG, Request, prepare, run
 from trainer.learner import Learner
 from trainer.losses import dice_loss, loss_sums
 from trainer.ranks import Ranks, joined
@@ -274,13 +274,24 @@ def test_other_data_on_another_host_is_refused_everywhere(monkeypatch: pytest.Mo
     Ranks().refuse_other_data("a" * 64)
 
 
-def test_each_process_has_as_much_to_do_as_a_single_one_unless_the_step_is_given(data: Path) -> None:
-    def step_px(world: int, **given: Any) -> int:
-        asked = {"steps": 1, "base": 4, "depth": 3, **given}
-        _, config = _data_and_config(
-            Request((data,), data / "r", settings=asked, ranks=Ranks(0, world)), None
-        )
-        return config.step_px
+@pytest.mark.parametrize("recipe", ["modern", "paper"])
+def test_each_process_has_as_many_tiles_as_a_single_one_unless_the_step_is_given(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recipe: RecipeName
+) -> None:
+    """The paper's step is one tile, of two processes two: with a step of 2 px it was refused."""
+    monkeypatch.setattr(Ranks, "refuse_other_data", lambda _self, _sha256: None)
+    monkeypatch.setattr("trainer.learner.DistributedDataParallel", lambda net, _on: net)
 
-    assert step_px(4) == 4 * step_px(1)
-    assert step_px(4, step_px=5000) == 5000
+    def tiles(world: int, **given: Any) -> int:
+        out = tmp_path / f"{world}-{len(given)}"
+        settings = {"steps": 1, "base": 4, "depth": 3, **given}
+        prepared = prepare(Request((data,), out, recipe, settings=settings, ranks=Ranks(0, world)))
+        prepared.held.close()
+        # What is kept asks for as many tiles again when the run is resumed.
+        assert from_toml((out / CONFIG).read_text()) == prepared.config
+        return prepared.training._sampler.tiles
+
+    alone = tiles(1)
+    assert (recipe == "paper") == (alone == 1)
+    assert tiles(3) == 3 * alone
+    assert tiles(2, step_px=60_000) == tiles(1, step_px=60_000)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+from math import inf, nan
 
 import numpy as np
 import pytest
 import torch
-from benchmarks.networks import pictures, seeing_network
 
+from benchmarks.networks import pictures, seeing_network
 from trainer.sampler import network_input
 from trainer.validate import Shown
 from trainer.vector_scaling import Samples, calibrated, fit_scaling
@@ -72,6 +73,18 @@ def test_a_network_is_scaled_in_its_last_layer_and_pixels_keep_their_order() -> 
     assert scaled.scaled and calibrated(scaled, frames, contextlib.nullcontext(), untold) is scaled  # type: ignore[arg-type]
     first = trained.net.down[0].state_dict()
     assert all(torch.equal(v, first[k]) for k, v in scaled.net.down[0].state_dict().items())
+
+
+@pytest.mark.parametrize("row", [(nan, 0, 0), (0, inf, 0), (0, -inf, 0), (-3e38, 3e38, 0)])
+def test_a_network_of_which_no_scaling_can_be_reckoned_stays_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, row: tuple[float, ...]
+) -> None:
+    logits, truth = drawn(2000, 3)
+    logits[5], truth[5] = torch.tensor(row), 0
+    samples = Samples(logits, truth, torch.ones(len(truth)))
+    monkeypatch.setattr("trainer.vector_scaling.sample_logits", lambda *_: samples)
+    trained = seeing_network(4, 3)
+    assert calibrated(trained, (), contextlib.nullcontext(), untold) is trained  # type: ignore[arg-type]
 
 
 def test_frames_without_a_defect_change_nothing() -> None:

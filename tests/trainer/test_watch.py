@@ -16,6 +16,7 @@ from tiny_run import Silent, request, resumption
 from trainer.checkpoint import LAST, load_checkpoint, load_run
 from trainer.config import fit_config
 from trainer.fit import Prepared, prepare, run
+from trainer.ranks import Ranks
 from trainer.resume import prepare_resume
 from trainer.thresholds import ClassChoice, ProbabilityHistogram
 from trainer.validate import Validation
@@ -124,6 +125,43 @@ def test_a_loss_that_is_no_number_ends_the_run_and_the_best_network_is_served(
     kept = load_checkpoint(out / LAST)
     assert all(bool(value.isfinite().all()) for value in kept["net"].values())
     assert '"kind": "diverged"' in (out / "log.jsonl").read_text()
+
+
+def test_a_network_that_gives_no_numbers_is_never_the_best_one(data: Path, tmp_path: Path) -> None:
+    """The step before the first validation breaks it, whose loss was still a number."""
+    out = tmp_path / "r"
+    error = run_until_diverged(data, out, 4, 1e30, steps=60, optimizer="sgd")
+    assert "no number any more at step 5. Nothing was learned yet" in str(error)
+    assert not (out / "best.pt").exists()
+    kept = load_checkpoint(out / LAST)
+    assert all(bool(value.isfinite().all()) for value in kept["net"].values())
+
+
+def test_nor_at_a_later_validation(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "r"
+    error = run_until_diverged(data, out, 9, 1e30, steps=60, optimizer="sgd")
+    assert "no number any more at step 10." in str(error) and "keeps the best network" in str(error)
+    assert load_run(out).step == load_checkpoint(out / LAST)["mark"]["step"] == 5
+
+
+def test_nor_after_the_last_step_by_the_clock(data: Path, tmp_path: Path) -> None:
+    training = prepare(request(data, tmp_path / "r", minutes=1.0)).training
+    training._mark.step = 1
+    training._schedule.progress = lambda _step: 1.0  # type: ignore[method-assign]
+    for value in training._learner._average.values():
+        value.fill_(math.nan) if value.is_floating_point() else None
+    with pytest.raises(Diverged, match="Nothing was learned yet; start again with a lower --learning-rate"):
+        training.run(Silent())
+
+
+def test_a_frame_of_another_process_that_gives_no_numbers_counts(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = prepare(request(data, tmp_path / "r", steps=1)).training
+    net, autocast = training._learner.averaged(), training._learner.autocast
+    assert training._judge.score(net, autocast) is not None
+    monkeypatch.setattr(Ranks, "any", lambda _self, _flag: True)
+    assert training._judge.score(net, autocast) is None
 
 
 def test_a_loss_that_explodes_ends_the_run(data: Path, tmp_path: Path) -> None:
