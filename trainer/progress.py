@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -27,6 +28,49 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def line(text: str) -> None:
+    """Print it on stderr at once."""
+    print(text, file=sys.stderr, flush=True)
+
+
+class StillAtWork:
+    """Says that something is still at work whenever nothing else was said for a while."""
+
+    def __init__(self, doing: str, say: Callable[[str], None] = line) -> None:
+        """doing: what was done last, or is being done."""
+        self.doing = doing
+        self._say = say
+        self._began = self._said = time.monotonic()
+        self._over = threading.Event()
+
+    def __enter__(self) -> StillAtWork:
+        threading.Thread(target=self._keep_talking, name="progress", daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+
+    def silent_s(self) -> float:
+        """Seconds since something was said."""
+        return time.monotonic() - self._said
+
+    def heard(self) -> None:
+        """Something was said, by whomever."""
+        self._said = time.monotonic()
+
+    def say_when_silent(self) -> None:
+        """A line, if none was printed for a while."""
+        if self.silent_s() >= SILENT_S:
+            self._say(f"still at work after {clock(time.monotonic() - self._began)}: {self.doing}")
+            self.heard()
+
+    def _keep_talking(self) -> None:
+        while not self._over.wait(LOOK_EVERY_S):
+            self.say_when_silent()
+
+
 class Display:
     """Shows steps, loss, time left and validation scores on stderr."""
 
@@ -35,9 +79,7 @@ class Display:
         self._console = Console(file=sys.stderr)
         self._loss: float | None = None
         self._score = "not yet"
-        self._began = self._said = time.monotonic()
-        self._last = "no step is done yet"
-        self._over = threading.Event()
+        self._work = StillAtWork("no step is done yet", self._line)
         self._bar: Progress | None = None
         self._task: TaskID | None = None
 
@@ -51,30 +93,20 @@ class Display:
             self._task = self._bar.add_task("training", total=1.0, **fields)
             self._bar.start()
         else:
-            threading.Thread(target=self._keep_talking, name="progress", daemon=True).start()
+            self._work.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._over.set()
+        self._work.__exit__(kind, error, trace)
         if self._bar is not None:
             self._bar.stop()
-
-    def _keep_talking(self) -> None:
-        while not self._over.wait(LOOK_EVERY_S):
-            self.say_when_silent()
-
-    def say_when_silent(self) -> None:
-        """A line that the run is still at work, if none was printed for a while."""
-        now = time.monotonic()
-        if now - self._said >= SILENT_S:
-            self._line(f"still at work after {clock(now - self._began)}: {self._last}")
 
     def step(self, step: int, progress: float, left_s: float, loss: float) -> None:
         """One step is done. loss: its own; shown smoothed."""
         self._loss = loss if self._loss is None else self._loss + SMOOTHING * (loss - self._loss)
-        self._last = f"step {step} is done"
+        self._work.doing = f"step {step} is done"
         if self._bar is not None and self._task is not None:
             self._bar.update(
                 self._task,
@@ -84,7 +116,7 @@ class Display:
                 score=self._score,
                 left=clock(left_s),
             )
-        elif time.monotonic() - self._said >= PLAIN_EVERY_S:
+        elif self._work.silent_s() >= PLAIN_EVERY_S:
             self._line(f"step {step}  {progress:4.0%}  loss {self._loss:.3f}  left {clock(left_s)}")
 
     def validated(self, step: int, found: Validation, best: bool) -> None:
@@ -106,11 +138,11 @@ class Display:
 
     def finishing(self, words: str, done: int, frames: int) -> None:
         """The training is over and its outcome is made ready; done: of the validation frames."""
-        self._last = f"{words}, {done} of {frames} validation frames"
+        self._work.doing = f"{words}, {done} of {frames} validation frames"
         if self._bar is not None and self._task is not None:
             share = done / frames if frames else 1.0
             self._bar.update(self._task, description=words, completed=share, left="nearly done")
-        elif done == 0 or time.monotonic() - self._said >= PLAIN_EVERY_S:
+        elif done == 0 or self._work.silent_s() >= PLAIN_EVERY_S:
             self._line(f"{words}: {done} of {frames} validation frames")
 
     def alarm(self, words: str) -> None:
@@ -118,11 +150,11 @@ class Display:
         self._line(f"Warning: {words}")
 
     def _line(self, text: str) -> None:
-        self._said = time.monotonic()
+        self._work.heard()
         if self._bar is not None:
             self._bar.console.print(text, highlight=False)
         else:
-            print(text, file=sys.stderr, flush=True)
+            line(text)
 
 
 class Quiet:

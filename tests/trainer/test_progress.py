@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from trainer import progress
-from trainer.progress import SILENT_S, Display
+from trainer.progress import SILENT_S, Display, StillAtWork
 from trainer.thresholds import ClassChoice
 from trainer.validate import Validation
 
@@ -32,22 +32,23 @@ def test_a_long_silence_is_broken_with_what_was_done_last(
     clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     display = Display(("dent",))
+    work = display._work
     assert SILENT_S <= 55, "with the pause between two looks at least one line a minute"
     clock.now += SILENT_S - 1
-    display.say_when_silent()
+    work.say_when_silent()
     assert capsys.readouterr().err == ""
     clock.now += 1
-    display.say_when_silent()
+    work.say_when_silent()
     assert capsys.readouterr().err == "still at work after 0:50: no step is done yet\n"
     display.step(7, 0.1, 60.0, 0.5)
     assert capsys.readouterr().err == "", "said a moment ago"
     clock.now += SILENT_S
-    display.say_when_silent()
+    work.say_when_silent()
     assert "step 7 is done" in capsys.readouterr().err
     display.finishing("calibrating", 0, 20)
     display.finishing("calibrating", 3, 20)
     clock.now += SILENT_S
-    display.say_when_silent()
+    work.say_when_silent()
     said = capsys.readouterr().err.splitlines()
     assert said == [
         "calibrating: 0 of 20 validation frames",
@@ -58,7 +59,7 @@ def test_a_long_silence_is_broken_with_what_was_done_last(
 def test_it_looks_by_itself_until_the_run_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "LOOK_EVERY_S", 0.001)
     looked = threading.Event()
-    monkeypatch.setattr(Display, "say_when_silent", lambda _self: looked.set())
+    monkeypatch.setattr(StillAtWork, "say_when_silent", lambda _self: looked.set())
     with Display(("dent",)):
         assert looked.wait(60)
         (thread,) = [one for one in threading.enumerate() if one.name == "progress"]

@@ -30,6 +30,7 @@ def test_a_run_knows_them_before_it_starts(data: Path, tmp_path: Path) -> None:
     # One part shows it, and a single part never validates.
     path = folder / "masks" / "1.png"
     drawn = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    assert drawn is not None
     drawn[:3, :3] = 3
     cv2.imwrite(str(path), drawn)
     prepared = prepare(request(folder, tmp_path / "run", steps=1))

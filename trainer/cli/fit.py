@@ -6,7 +6,7 @@ import json
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,7 +78,7 @@ def _refuse_early(options: FitOptions) -> None:
     """What is wrong with paths and settings is said before torch is loaded, which takes seconds."""
     from trainer.config import require_one_end
     from trainer.config_file import read_settings
-    from trainer.folder import pictures_of
+    from trainer.folder import lint_named, pictures_of
     from trainer.new_folder import require_new_run
 
     if options.previous and not options.resume:
@@ -90,8 +90,9 @@ def _refuse_early(options: FitOptions) -> None:
         file = read_settings(options.config) if options.config is not None else {}
         ends = {name: options.settings[name] for name in ("minutes", "steps")}
         require_one_end(file if set(ends.values()) == {None} else ends)
-    for folder in options.data:
-        pictures_of(folder)
+    with lint_named(options.data):
+        for folder in options.data:
+            pictures_of(folder)
 
 
 def _fitted(options: FitOptions, ranks: Ranks) -> int:
@@ -100,9 +101,12 @@ def _fitted(options: FitOptions, ranks: Ranks) -> int:
     from trainer.failures import peers_told
     from trainer.fit import run
     from trainer.interrupt import asked_to_stop
-    from trainer.progress import Display, Quiet
+    from trainer.progress import Display, Quiet, StillAtWork
 
-    with peers_told(ranks, "see what it said, mend that and start all again"):
+    with ExitStack() as around:
+        around.enter_context(peers_told(ranks, "see what it said, mend that and start all again"))
+        if ranks.first:
+            around.enter_context(StillAtWork("reading the data"))
         prepared = _prepared(options, ranks)
     if not ranks.first:
         with asked_to_stop() as stop:
@@ -140,6 +144,7 @@ def _fitted(options: FitOptions, ranks: Ranks) -> int:
 
 def _prepared(options: FitOptions, ranks: Ranks) -> Prepared:
     from trainer.fit import Request, prepare
+    from trainer.folder import lint_named
     from trainer.resume import Resumption, prepare_resume
 
     data, out, board = options.data, options.out, options.tensorboard
@@ -152,7 +157,10 @@ def _prepared(options: FitOptions, ranks: Ranks) -> Prepared:
         return prepare_resume(
             Resumption(data, out, target, options.previous, again, options.config, options.init, board, ranks)
         )
-    return prepare(Request(data, out, options.recipe, options.init, settings, options.config, board, ranks))
+    with lint_named(data):
+        return prepare(
+            Request(data, out, options.recipe, options.init, settings, options.config, board, ranks)
+        )
 
 
 def _doubts_at_start(prepared: Prepared, options: FitOptions) -> Iterator[str]:

@@ -50,7 +50,9 @@ def test_an_interrupted_fit_is_no_usage_error(monkeypatch: pytest.MonkeyPatch, t
     )
     monkeypatch.setitem(sys.modules, "trainer.fit", module("trainer.fit", run=interrupted))
     monkeypatch.setitem(
-        sys.modules, "trainer.progress", module("trainer.progress", Display=NoDisplay, Quiet=None)
+        sys.modules,
+        "trainer.progress",
+        module("trainer.progress", Display=NoDisplay, Quiet=None, StillAtWork=NoDisplay),
     )
     monkeypatch.setattr(fit_command, "_prepared", lambda _options, _ranks: prepared)
     given = [str(tmp_path), "--out", str(tmp_path / "run"), "--steps", "5"]
