@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,18 @@ def pictures_of(folder: Path) -> dict[str, Path]:
         if not (folder / "masks" / f"{stem}.png").exists():
             read_mask(folder / "masks" / f"{stem}.png")
     return found
+
+
+@contextmanager
+def lint_named(folders: Sequence[Path]) -> Iterator[None]:
+    """Raises DatasetErrors anew with the command that names all of them: who reads stops at the first."""
+    try:
+        yield
+    except DatasetError as error:
+        if not all((folder / "images").is_dir() for folder in folders):
+            raise  # no dataset folder at all, of which lint can say no more
+        named = folders[0] if len(folders) == 1 else "FOLDER"
+        raise DatasetError(f"{error} `trainer lint {named}` names all that is wrong at once.") from error
 
 
 def read_json(path: Path, default: dict[str, Any]) -> dict[str, Any]:

@@ -10,10 +10,12 @@ import cv2
 import pytest
 from click.testing import CliRunner
 
+from inspector.errors import DatasetError
 from tests.trainer.lint.test_lint import (
     _coloured,
     _instances_on_good,
     _lone_mask,
+    _no_mask,
     _same_in_test,
     _small_mask,
     _white,
@@ -21,6 +23,7 @@ from tests.trainer.lint.test_lint import (
     split,
     write,
 )
+from trainer.cli.fit import fit
 from trainer.cli.lint import lint as command
 from trainer.lint.check import lint
 from trainer.lint.findings import Report
@@ -116,3 +119,21 @@ def test_who_writes_parts_is_told_what_to_do_with_the_file(folder: Path, tmp_pat
     told = CliRunner().invoke(command, given, standalone_mode=False, catch_exceptions=False).stderr
     assert "parts of 30 frames (stem: name of its part); look at it, then copy it to" in told
     assert told.strip().endswith(f"{folder / 'parts.json'}: validation and --write-split go by it")
+
+
+@pytest.mark.parametrize("spoil", [_no_mask, _small_mask])
+def test_a_fit_that_stops_at_the_first_error_names_lint(
+    folder: Path, spoil: Callable[[Path], None], tmp_path: Path
+) -> None:
+    """A missing mask is seen before torch is loaded, one of another size when it is read."""
+    spoil(folder)
+    split(folder, range(20, 30))
+    given = [str(folder), "--out", str(tmp_path / "run"), "--steps", "1"]
+    with pytest.raises(DatasetError, match=r"f03\.png .*`trainer lint \S+/d` names all that is wrong"):
+        CliRunner().invoke(fit, given, standalone_mode=False, catch_exceptions=False)
+
+
+def test_what_is_no_dataset_folder_is_told_without_lint(tmp_path: Path) -> None:
+    given = [str(tmp_path), "--out", str(tmp_path / "run"), "--steps", "1"]
+    with pytest.raises(DatasetError, match=r"has no folder images/; [^`]*$"):
+        CliRunner().invoke(fit, given, standalone_mode=False, catch_exceptions=False)
