@@ -150,13 +150,13 @@ def test_a_kept_config_explains_every_key() -> None:
 
 def test_a_learning_rate_is_far_above_the_recipes_own_and_that_of_its_optimizer() -> None:
     assert rate_doubt(fit_config("modern", steps=1), False) is None
-    high = fit_config("modern", steps=1, learning_rate=0.08)
-    assert "0.08 is 20 times the recipe's 0.004" in (rate_doubt(high, False) or "")
-    assert "267 times the recipe's 0.0003" in (rate_doubt(high, True) or "")
-    assert "80 times the recipe's 0.001" in (
-        rate_doubt(fit_config("paper", steps=1, learning_rate=0.08), False) or ""
+    high = fit_config("modern", steps=1, learning_rate=0.16)
+    assert "0.16 is 20 times the recipe's 0.008" in (rate_doubt(high, False) or "")
+    assert "533 times the recipe's 0.0003" in (rate_doubt(high, True) or "")
+    assert "160 times the recipe's 0.001" in (
+        rate_doubt(fit_config("paper", steps=1, learning_rate=0.16), False) or ""
     )
-    assert rate_doubt(fit_config("modern", steps=1, learning_rate=0.08, optimizer="sgd"), False) is None
+    assert rate_doubt(fit_config("modern", steps=1, learning_rate=0.16, optimizer="sgd"), False) is None
 
 
 def test_a_missing_file_says_where_one_is_to_be_had(tmp_path: Path) -> None:

@@ -99,8 +99,8 @@ _LEARNING = (
     ),
     click.option(
         "--learning-rate", type=click.FloatRange(min=0, min_open=True),
-        help="Highest learning rate; lower it when the loss explodes.  [default: 0.004; paper 0.001; with"
-        " --init 0.0003]",
+        help="Highest learning rate; lower it when the loss explodes.  [default: 0.008; strong"
+        " 0.004; paper 0.001; with --init 0.0003]",
     ),
     click.option(
         "--weight-cap", type=click.FloatRange(min=0, min_open=True),

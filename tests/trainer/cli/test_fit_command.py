@@ -108,7 +108,7 @@ def test_a_learning_rate_far_above_the_recipes_and_unshown_classes_are_said_at_t
     config = fit_config("modern", steps=1, learning_rate=50.0)
     prepared = SimpleNamespace(config=config, unshown={"rare": 2, "lost": 0})
     rate, unshown = fit_command._doubts_at_start(prepared, options(tmp_path, tmp_path))  # type: ignore[arg-type]
-    assert "The learning rate 50 is 12,500 times the recipe's 0.004" in rate and "--learning-rate" in rate
+    assert "The learning rate 50 is 6,250 times the recipe's 0.008" in rate and "--learning-rate" in rate
     assert "No validation frame shows rare (2 training frames) or lost (0 training frames)" in unshown
     assert "threshold" in unshown and "guess" in unshown
     resumed = options(tmp_path, tmp_path, resume=True)
@@ -122,7 +122,11 @@ def test_the_help_has_the_recipes_own_numbers() -> None:
     modern, paper = fit_config("modern", steps=1), fit_config("paper", steps=1)
     going_on = fit_config("modern", True, steps=1)
     rate, cap = helped["learning_rate"], helped["weight_cap"]
-    assert f"[default: {modern.learning_rate:g}; paper {paper.learning_rate:g};" in rate
+    strong = fit_config("modern", steps=1, augmentation="strong")
+    rates = (
+        f"[default: {modern.learning_rate:g}; strong {strong.learning_rate:g}; paper {paper.learning_rate:g};"
+    )
+    assert rates in rate
     assert f"with --init {going_on.learning_rate:g}]" in rate
     assert f"[default: {modern.weight_cap:g}; paper {paper.weight_cap:g}]" in cap
     assert "[default: no]" in helped["quarter_turns"]
