@@ -70,21 +70,14 @@ def export_int8(
     fitted = _fitted(graph, cut, package.golden().tiles, tell)
     made = Quantisation(source=package.id, calibration=_record(cut), loss=_NOT_MEASURED)
     fields: dict[str, Any] = {"name": names[0], "version": names[1], "files": {}}
+    fields["metrics"] = {INT8: made.model_dump(mode="json")}
     with TemporaryDirectory(prefix="int8-") as folder:
-        fields["metrics"] = {INT8: made.model_dump(mode="json")}
         unmeasured = package.manifest.model_copy(update=fields)
         candidate = write_package(Path(folder) / "candidate", unmeasured, *fitted)
-        golden = golden_parity(candidate, package.golden())
-        loss, figures = accuracy_loss(package, candidate, validation, held_out, tell)
-    refuse_lost(package, loss, golden)
-    for words in loss_doubts(package, loss):
-        _LOG.warning("%s", words)
+        loss, golden, figures = _cost(package, candidate, validation, held_out, tell)
     made = made.model_copy(update={"loss": loss, "golden": golden, "golden_least_px": LEAST_GOLDEN_PX})
-    fields["metrics"] = {
-        "validation": figures,
-        INT8: made.model_dump(mode="json"),
-        **_seen(package, training, validation),
-    }
+    fields["metrics"] = {"validation": figures, INT8: made.model_dump(mode="json")}
+    fields["metrics"] |= _seen(package, training, validation)
     fields["thresholds"] = kept_thresholds(package, loss)
     return write_package(out, package.manifest.model_copy(update=fields), *fitted)
 
@@ -99,6 +92,21 @@ def _cut(package: ModelPackage, dataset: Dataset) -> tuple[tuple[Sample, ...], t
     if isinstance(share, float) and 0 < share < 1:
         return dataset.validation(share, seed)
     return dataset.validation(seed=seed)
+
+
+def _cost(
+    package: ModelPackage, candidate: ModelPackage, validation: Sequence[Sample], held_out: bool, tell: Tell
+) -> tuple[AccuracyLoss, Parity, dict[str, Any]]:
+    """What the candidate loses on these frames and on the golden tiles, and its figures on the frames.
+
+    Raises Refused where that is more than int8 may cost, and logs a warning of what it loses within that.
+    """
+    golden = golden_parity(candidate, package.golden())
+    loss, figures = accuracy_loss(package, candidate, validation, held_out, tell)
+    refuse_lost(package, loss, golden)
+    for words in loss_doubts(package, loss):
+        _LOG.warning("%s", words)
+    return loss, golden, figures
 
 
 def _seen(package: ModelPackage, training: Sequence[Sample], validation: Sequence[Sample]) -> dict[str, Any]:

@@ -80,13 +80,7 @@ def contract(
         "conclusion": conclusion(found),
         "conditions": [asdict(one) for one in found],
         **_geometry(facts),
-        "tile": {"h": plan.input[0], "w": plan.input[1]},
-        "tiles": len(tiles),
-        "tiles_all": len(plan.tiles),
-        "measured_tiles": time_of.tiles,
-        "others_share": round(time_of.others, 3),
-        "frame_ms": round(frame_ms, 3),
-        "frame_ms_all_tiles": round(time_of.ms * len(plan.tiles), 3),
+        **_tiles(plan, len(tiles), time_of),
         "period_ms": round(facts.period_ms, 3),
         "margin": round(1 - frame_ms / facts.period_ms, 4),
         "largest_speed_mm_s": _rounded(facts.largest_speed_mm_s(frame_ms)),
@@ -94,6 +88,19 @@ def contract(
         "engine": {"name": info.name, "precision": info.precision, "device": info.device,
                    "package": info.package, "certificate": info.certificate},
     }  # fmt: skip
+
+
+def _tiles(plan: TilePlan, counted: int, time_of: TileTime) -> dict[str, Any]:
+    """The plan's tiles, those that are run among them, and what they take."""
+    return {
+        "tile": {"h": plan.input[0], "w": plan.input[1]},
+        "tiles": counted,
+        "tiles_all": len(plan.tiles),
+        "measured_tiles": time_of.tiles,
+        "others_share": round(time_of.others, 3),
+        "frame_ms": round(time_of.ms * counted, 3),
+        "frame_ms_all_tiles": round(time_of.ms * len(plan.tiles), 3),
+    }
 
 
 def _measured_engine(
