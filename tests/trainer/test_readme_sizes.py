@@ -9,7 +9,6 @@ import pytest
 
 from trainer.config import FitConfig, fit_config
 from trainer.dataset import FEW_PARTS
-from trainer.escapes import EscapeCurve
 from trainer.lint.balance import FEW_TO_LEARN, FEW_TO_PROVE
 from trainer.metrics.intervals import poisson_rate, wilson
 from trainer.thresholds import FEW
@@ -34,7 +33,7 @@ def test_recall_that_flawless_exams_prove(found: int, above: float) -> None:
 
 @pytest.mark.parametrize(("percent", "needed"), [(5, 73), (2, 189), (1, 381)])
 def test_defects_that_prove_an_escape_target(percent: int, needed: int) -> None:
-    assert EscapeCurve([]).json(percent / 100, [])["defects_needed"] == needed
+    assert wilson(needed - 1, needed - 1)[0] < 1 - percent / 100 <= wilson(needed, needed)[0]
     assert re.search(rf"\b{needed} (defects of a class )?for {percent} %", SIZES)
 
 
