@@ -72,10 +72,12 @@ def _aimless(validation: dict[str, Any]) -> str | None:
     shown = any(choice["pixels"] for choice in validation["classes"].values())
     if not shown or validation["score"] >= LEAST_IOU:  # False for NaN
         return None
-    return (
-        f"What this network marks hardly meets a defect ({_iou(validation)}); its verdicts mean nothing."
-        f" {REMEDY}"
-    )
+    return hopeless_words(_iou(validation))
+
+
+def hopeless_words(iou: str) -> str:
+    """What to say of a network whose mean IoU of the defect classes is below `LEAST_IOU`; iou: in words."""
+    return f"What this network marks hardly meets a defect ({iou}); its verdicts mean nothing. {REMEDY}"
 
 
 def _iou(validation: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -79,9 +79,9 @@ class EscapeCurve:
             trades.append(Trade(level / 255, counts.found, counts.total, counts.false_alarms, iou))
         return tuple(trades)
 
-    def points(self, name: str) -> list[dict[str, Any]]:
-        """The curve of one class with counts and 95 % intervals: `DefectFigures` at each threshold."""
-        return [{"threshold": level / 255, **self._matches[level].of(name).json()} for level in LEVELS]
+    def points(self, *names: str) -> list[dict[str, Any]]:
+        """The curve of these classes together: `DefectFigures` with their intervals at each level."""
+        return [{"threshold": level / 255, **self._matches[level].of(*names).json()} for level in LEVELS]
 
     def choose(self, target: float, least: int) -> tuple[Trade | None, ...]:
         """For each class the highest threshold that lets no more than `target` of its defects escape.
@@ -91,26 +91,20 @@ class EscapeCurve:
         """
         return tuple(_best(self.trades(name), target, least) for name in self._classes)
 
-    def json(self, target: float, served: Sequence[float]) -> dict[str, Any]:
-        """The trade for an escape target: the curve of each class, and the threshold that keeps it.
+    def json(self, target: float, served: Sequence[float], found: Mapping[str, Any]) -> dict[str, Any]:
+        """The trade for an escape target: a row of each class, and one of `all` together.
 
-        served: the model's own thresholds. `defects_needed`: with so many defects of a class, all
-        found, the 95 % interval would prove the target. `at_target` is None for a class not shown;
-        where no threshold keeps the target, `reached` is False and it is the one that misses fewest.
+        served: the model's own thresholds. found: `defect_figures` at these, of the same frames.
+        `defects_needed`: with so many defects of a class, all found, the 95 % interval would prove the
+        target. See `_row` for what a row holds.
         """
         needed = None if target <= 0 else math.ceil(Z95 * Z95 * (1 - target) / target)
-        classes = {}
-        for name, trade, threshold in zip(self._classes, self.choose(target, 1), served, strict=True):
-            points = self.points(name)
-            at = None if trade is None else points[[p["threshold"] for p in points].index(trade.threshold)]
-            reached = trade is not None and trade.total - trade.found <= may_escape(target, trade.total)
-            classes[name] = {
-                "served_threshold": threshold,
-                "at_target": at,
-                "reached": reached,
-                "points": points,
-            }
-        return {"target": target, "defects_needed": needed, "classes": classes}
+        classes = {
+            name: _row(target, self.points(name), {**found["classes"][name], "threshold": threshold})
+            for name, threshold in zip(self._classes, served, strict=True)
+        }
+        every = _row(target, self.points(*self._classes), {**found, "threshold": None})
+        return {"target": target, "defects_needed": needed, "classes": classes, "all": every}
 
 
 def may_escape(target: float, total: int) -> int:
@@ -130,6 +124,43 @@ def _best(trades: tuple[Trade, ...], target: float, least: int) -> Trade | None:
         return None
     allowed = max(may_escape(target, total), min(total - trade.found for trade in trades))
     return [trade for trade in trades if total - trade.found <= allowed][-1]
+
+
+def _row(target: float, points: list[dict[str, Any]], figures: Mapping[str, Any]) -> dict[str, Any]:
+    """What the points of a curve and those of the served thresholds say of the target.
+
+    points: lowest threshold first, each with one threshold for all classes. figures: at the served
+    thresholds, each class at its own. `at_target` is the point that keeps the target, or with `reached`
+    False misses fewest, at the fewest false alarms, and of equal ones the highest threshold; None where
+    the frames show no defect, or none is found at any. `advice` names the better by the same rule,
+    "served" or "at_target"; where they are equal, it is the served one.
+    """
+    served = {key: figures[key] for key in points[0]}
+    allowed = may_escape(target, served["total"])
+    seen = max(point["found"] for point in (served, *points))
+    at = min(reversed(points), key=lambda point: _cost(point, allowed)) if seen else None
+    advice = None
+    if at is not None:
+        advice = "served" if _cost(served, allowed) <= _cost(at, allowed) else "at_target"
+    return {
+        "served_threshold": served["threshold"],
+        "served": served,
+        "served_reached": bool(seen) and _missed(served) <= allowed,
+        "at_target": at,
+        "reached": at is not None and _missed(at) <= allowed,
+        "advice": advice,
+        "points": points,
+    }
+
+
+def _missed(point: Mapping[str, Any]) -> int:
+    return int(point["total"] - point["found"])
+
+
+def _cost(point: Mapping[str, Any], allowed: int) -> tuple[int, int, int]:
+    """What to keep low, most important first; a target that is kept need not be kept by more."""
+    missed = _missed(point)
+    return 0 if missed <= allowed else missed, int(point["false_alarms"]), missed
 
 
 def _damage(probs: ProbMap, truth: Mask) -> tuple[Segmentation, tuple[slice, slice]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -24,6 +26,12 @@ def curve(levels: list[int], specks: list[int]) -> EscapeCurve:
     found = EscapeCurve(("pit",))
     found.add(probs, truth, None)
     return found
+
+
+def traded(known: EscapeCurve, target: float, served: int = 128) -> dict[str, Any]:
+    """The trade of a model that serves at a level that is tried."""
+    point = next(p for p in known.points("pit") if p["threshold"] == served / 255)
+    return known.json(target, [served / 255], {**point, "classes": {"pit": point}})
 
 
 def test_the_highest_threshold_that_keeps_the_target_is_chosen() -> None:
@@ -60,26 +68,26 @@ def test_the_curve_falls_as_the_threshold_rises_and_ignored_pixels_count_for_not
 
 def test_the_trade_says_what_the_target_costs_and_what_would_prove_it() -> None:
     known = curve([250] * 18 + [210, 110], [120, 220, 247])
-    found = known.json(0.05, [0.5])
+    found = traded(known, 0.05)
     row = found["classes"]["pit"]
-    assert row["served_threshold"] == 0.5 and row["reached"]
+    assert row["served_threshold"] == 128 / 255 and row["reached"]
     at = row["at_target"]
     assert (at["threshold"], at["found"], at["total"], at["false_alarms"]) == (204 / 255, 19, 20, 2)
     assert at["recall_95"] == pytest.approx(wilson(0.95, 1)), "one part alone counts as one trial"
     assert at["false_alarms_per_frame"] == 2
     assert [p["threshold"] for p in row["points"]] == [level / 255 for level in LEVELS]
     # 381 of 381 found: at most 1 % missed by Wilson's 95 %.
-    assert known.json(0.01, [0.5])["defects_needed"] == 381
+    assert traded(known, 0.01)["defects_needed"] == 381
     assert 1 - wilson(381, 381)[0] <= 0.01 < 1 - wilson(380, 380)[0]
-    assert known.json(0.0, [0.5])["defects_needed"] is None
+    assert traded(known, 0.0)["defects_needed"] is None
 
 
 def test_a_target_out_of_reach_is_called_so() -> None:
-    row = curve([250] * 8 + [0] * 4, [200]).json(0.1, [0.5])["classes"]["pit"]
+    row = traded(curve([250] * 8 + [0] * 4, [200]), 0.1)["classes"]["pit"]
     assert not row["reached"] and row["at_target"]["found"] == 8
     nothing = EscapeCurve(("pit",))
     nothing.add(np.zeros((*SIZE, 1), np.uint8), np.zeros(SIZE, np.uint8), None)
-    assert nothing.json(0.1, [0.5])["classes"]["pit"]["at_target"] is None
+    assert traded(nothing, 0.1)["classes"]["pit"]["at_target"] is None
 
 
 def test_the_levels_begin_where_the_thresholds_of_the_best_outline_do() -> None:
@@ -102,7 +110,7 @@ def test_a_target_on_the_edge_is_reached() -> None:
     known.add(probs, truth, None)
     (trade,) = known.choose(0.29, 10)
     assert trade is not None and (trade.found, trade.threshold) == (71, 250 / 255)
-    assert known.json(0.29, [0.5])["classes"]["pit"]["reached"]
+    assert traded(known, 0.29)["classes"]["pit"]["reached"]
 
 
 def test_every_level_counts_what_the_lines_own_mask_and_matching_count() -> None:
@@ -129,3 +137,70 @@ def test_every_level_counts_what_the_lines_own_mask_and_matching_count() -> None
         [f, a, pytest.approx(both / either)] for f, a, both, either in map(np.ndarray.tolist, plain.values())
     ]
     assert len({row[1] for row in found}) > 5
+
+
+def served_at(point: dict[str, Any], **changed: int) -> dict[str, Any]:
+    """`defect_figures` of one class whose thresholds do a little better or worse than a point."""
+    row = {**point, **changed}
+    return {**row, "classes": {"pit": row}}
+
+
+@pytest.mark.parametrize(
+    ("changed", "advice"),
+    [
+        ({"false_alarms": 1}, "served"),  # keeps the target with one false alarm less
+        ({}, "served"),  # as good: nothing to gain
+        ({"false_alarms": 3}, "at_target"),
+        ({"found": 18, "false_alarms": 0}, "at_target"),  # does not keep it
+    ],
+)
+def test_the_advice_never_goes_where_it_is_worse(changed: dict[str, int], advice: str) -> None:
+    """A crack that served with 1.46 false alarms a frame was sent to a threshold with 2.12."""
+    known = curve([250] * 18 + [210, 110], [120, 220, 247])
+    at = traded(known, 0.05)["classes"]["pit"]["at_target"]
+    row = known.json(0.05, [0.055], served_at(at, **changed))["classes"]["pit"]
+    assert row["advice"] == advice and row["at_target"] == at
+    assert row["served_reached"] == (changed.get("found", 19) == 19)
+    assert row["served"]["threshold"] == 0.055
+
+
+def test_out_of_reach_what_misses_fewer_is_better() -> None:
+    known = curve([250] * 8 + [100] * 2 + [0] * 2, [200])
+    at = traded(known, 0.0)["classes"]["pit"]["at_target"]
+    for found, advice in ((11, "served"), (9, "at_target")):
+        row = known.json(0.0, [0.5], served_at(at, found=found, false_alarms=9 * (found > 10)))["classes"][
+            "pit"
+        ]
+        assert (row["advice"], row["served_reached"], row["reached"]) == (advice, False, False)
+
+
+def test_of_points_that_find_the_same_the_one_with_fewest_false_alarms_is_named() -> None:
+    """A higher threshold can raise more: a large false region falls into pieces."""
+    truth, probs = np.zeros(SIZE, np.uint8), np.zeros((*SIZE, 1), np.uint8)
+    truth[5:9, 4:8], probs[5:9, 4:8, 0] = 1, 255
+    probs[30, 4:30, 0], probs[30, 4:30:4, 0] = 120, 255
+    found = EscapeCurve(("pit",))
+    found.add(probs, truth, None)
+    at = traded(found, 0.0)["classes"]["pit"]["at_target"]
+    assert at["threshold"] == 102 / 255 and at["false_alarms"] == 1
+    assert found.points("pit")[-1]["false_alarms"] == 7
+
+
+def test_a_class_that_is_never_found_has_no_point_and_no_advice() -> None:
+    row = traded(curve([0] * 6, [200]), 0.01)["classes"]["pit"]
+    assert row["at_target"] is None and row["advice"] is None and not row["reached"]
+    assert not row["served_reached"] and row["served"]["total"] == 6
+
+
+def test_all_classes_together_have_a_curve_of_their_own() -> None:
+    truth, probs = np.zeros(SIZE, np.uint8), np.zeros((*SIZE, 2), np.uint8)
+    truth[5:9, 4:8], truth[5:9, 24:28] = 1, 2
+    probs[5:9, 4:8, 0], probs[5:9, 24:28, 1], probs[30, 4, 1] = 250, 120, 180
+    found = EscapeCurve(("pit", "scratch"))
+    found.add(probs, truth, None)
+    served = {name: found.points(name)[0] for name in ("pit", "scratch")}
+    row = found.json(0.0, (0.03, 0.03), {**found.points("pit", "scratch")[0], "classes": served})["all"]
+    assert row["served_threshold"] is None and row["advice"] == "served"
+    assert [(p["found"], p["total"], p["false_alarms"]) for p in row["points"][:6:5]] == [(2, 2, 1)] * 2
+    above = next(p for p in row["points"] if p["threshold"] > 200 / 255)
+    assert (above["found"], above["total"], above["false_alarms"]) == (1, 2, 0)

@@ -22,8 +22,11 @@ from trainer.report.identity import Identity
 from trainer.report.notices import notices
 from trainer.report.overlays import overlay
 from trainer.report.page import page
+from trainer.report.sections import curves, topology
 from trainer.report.style import INVENTED, MISSED
 from trainer.report.text import _small, table
+from trainer.report.trade import trade
+from trainer.report.words import COUNTED, INTERVALS, edge
 
 ABOUT = Identity(
     "tiles <1>",
@@ -71,8 +74,9 @@ def result(dataset: Dataset) -> EvaluationResult:
 @pytest.fixture(scope="module")
 def figures(result: EvaluationResult) -> dict[str, object]:
     curves = result.figures["defect_curves"]
-    escape = curves.escapes.json(0.01, (0.5, 0.5))  # type: ignore[attr-defined]
-    return {"split": "test", "average": None, **result.json(), "escape": escape}
+    found = result.json()
+    escape = curves.escapes.json(0.01, (0.5, 0.5), found["per_defect"])  # type: ignore[attr-defined]
+    return {"split": "test", "average": None, **found, "escape": escape}
 
 
 @pytest.fixture(scope="module")
@@ -116,29 +120,43 @@ def test_every_section_is_there_with_its_figures(html: str) -> None:
     text = re.sub(r"<[^>]+>", " ", html)
     for words in (
         "Evaluation of tiles &lt;1&gt;", "4 of 6", "Recall by width", "Escapes against false alarms",
-        "from 0.03 to 0.996", "381 defects", "Precision and recall", "Which class is taken for which", "Instances", "SEG",
-        "warping error", "Worst frames", "Best frames", "ab" * 32, "2026-01-02 03:04", "2.13.0",
+        "from 0.031 to 0.996", "381 defects", "Precision and recall", "Which class is taken for which",
+        "Instances", "SEG", "Warping error", "Worst frames", "Best frames", "ab" * 32,
+        "2026-01-02 03:04", "2.13.0",
     ):  # fmt: skip
         assert words in text, words
     assert "nan" not in text.lower().replace("nano", "") and "inf " not in text
 
 
 def test_every_rate_of_one_stands_beside_an_interval(html: str) -> None:
-    """A row with 1.000 has an interval that ends there and begins elsewhere."""
+    """A row with 1.000, or 100 %, has an interval that ends there and begins elsewhere."""
+    whole = 0
     for row in re.findall(r"<tr.*?</tr>", html):
         if "<td>1.000</td>" in row:
             assert re.search(r"0\.\d+ to 1\.000", row), row
+        if re.search(r"<td>100\.0 %", row):
+            assert re.search(r"\b\d\d?\.\d( to |-)100\.0", row), row
+            whole += 1
+    assert whole > 3
     assert "100.0 %</b>" not in html
 
 
 def test_notices_say_what_to_know_before_quoting(figures: dict[str, object]) -> None:
     usual = " ".join(notices(figures))
     assert "2 parts" in usual and "remembers" not in usual and "averaged" not in usual
+    hopeless = " ".join(notices({**figures, "miou_defects": 0.04}))
+    assert "hardly meets a defect (IoU 0.040 on these frames); its verdicts mean nothing" in hopeless
     odd = " ".join(notices({**figures, "split": "all", "average": "rotations", "parts": 40}))
     assert "remembers" in odd and "The line does not run" in odd and "parts" not in odd
     assert "has not ended" not in usual
     assert "The run has not ended" in " ".join(notices({**figures, "ended": False}))
     none = {"classes": {"pit": {"total": 0}, "scratch": {"total": 3}}}
+    assert "hardly meets" not in usual and "marks no pixel" not in usual
+    silent = json.loads(json.dumps(figures))
+    silent["per_class"]["scratch"]["predicted_px"] = 0
+    assert "This network marks no pixel as scratch, though these" in " ".join(notices(silent))
+    silent["per_defect"]["classes"]["scratch"]["total"] = 0
+    assert "marks no pixel" not in " ".join(notices(silent)), "none is shown either"
     assert "pit: nothing is known" in " ".join(notices({**figures, "per_defect": none}))
 
 
@@ -202,7 +220,7 @@ def test_the_terminal_says_the_same(figures: dict[str, object]) -> None:
     assert "4 frames of 2 parts" in lines and "381 defects" in lines
     assert re.search(r"scratch +1 of 3 +33\.3 % \(", lines)
     assert re.search(r"pit +3 of 3 +100\.0 % \(\d\d\.\d-100\.0\)", lines), "never a bare 100 %"
-    assert "1 % out of reach" in lines and "SEG (mean overlap" in lines
+    assert "<- keeps 1 %" in lines and "1 % out of reach" in lines and "SEG (mean overlap" in lines
     assert re.search(r"scratch +up to 2 px +1 of 3", lines)
     assert "only 2 parts" in lines, "what the page says before its figures"
     assert "\n  1 added hole, 2 lost holes\n" in lines and "4 of 6 instances matched" in lines
@@ -217,7 +235,7 @@ def test_the_terminal_fits_its_width_and_leaves_no_empty_brackets(figures: dict[
     alone |= {"miou_95": None, "pixel_error_95": [None, None]}
     lines = table(alone)
     assert "()" not in lines and "(–)" not in lines and "None" not in lines and "nan" not in lines
-    assert "Mean IoU 0." in lines and "The frames show one part alone" in lines
+    assert "Mean IoU of the defect classes 0." in lines and "The frames show one part alone" in lines
     tabled = [line for line in table(figures).splitlines() if "(" in line and "  " in line.strip()]
     assert len(tabled) > 10 and max(map(len, tabled)) <= 100
 
@@ -225,14 +243,15 @@ def test_the_terminal_fits_its_width_and_leaves_no_empty_brackets(figures: dict[
 @pytest.mark.parametrize(
     ("value", "bounds", "words"),
     [
-        (0.024107, (0.018408, 0.029851), "0.0241 (0.0184-0.0299)"),
+        (0.024107, (0.018408, 0.029851), "0.024 (0.018-0.030)"),
+        (0.016213, (0.00612, 0.02831), "0.016 (0.006-0.028)"),
         (0.000353, None, "0.000353"),
         (0.5, (0.25, None), "0.500 (0.250-more)"),
-        (0.0, (0.0, 0.39), "0.000 (0.000-0.390)"),
+        (0.0, (0.0, 0.39), "0.00 (0.00-0.39)"),
         (None, (0.1, 0.2), "–"),
     ],
 )
-def test_small_shares_keep_three_digits_that_count(
+def test_small_shares_keep_the_digits_that_their_interval_bears(
     value: float | None, bounds: tuple[float, float] | None, words: str
 ) -> None:
     assert _small(value, bounds) == words
@@ -266,3 +285,97 @@ def test_touching_instances_that_were_not_parted_show_a_line(tmp_path: Path) -> 
     blend = (0.45 * 100 + 0.55 * rgb(INVENTED)).astype(np.uint8)
     assert (joined[12:28, 24] == blend).all(), "the larger one would have given the ridge"
     assert (parted[12:28, 24] == 100).all()
+
+
+def plain(html: str) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
+
+
+def test_where_the_model_serves_stands_in_the_tables_and_on_the_charts(
+    html: str, figures: dict[str, object]
+) -> None:
+    section = html[html.index("Escapes against") : html.index("<h2>Pixels")]
+    assert section.count(">serves</text>") == 3, "pit, scratch and all classes"
+    assert "serves at 0.500 3 of 3 0.0 %" in plain(section)
+    assert "pit: keeps the target as it serves, and no threshold tried does better" in plain(section)
+    assert "all classes: misses more than the target" in plain(section)
+    lines = table(figures)
+    assert re.search(r"serves 0\.500 +3 of 3 +0\.0 % .* <- keeps 1 %", lines)
+    assert re.search(r"all classes:\n.*\nserves +4 of 6 +33\.3 %", lines)
+
+
+def test_a_class_that_is_found_nowhere_has_no_chart_and_is_said(figures: dict[str, object]) -> None:
+    """Its highest threshold was named as the one that misses fewest."""
+    blind = json.loads(json.dumps(figures))
+    row = blind["escape"]["classes"]["scratch"]
+    row |= {"at_target": None, "advice": None}
+    row["served"]["found"] = 0
+    said = "scratch: finds none of this class at any threshold tried, 0.031 to 0.996 (0 of 3)."
+    drawn = trade(blind)
+    assert said in table(blind) and said in plain(drawn)
+    assert drawn.count("<figure>") == 2 and "every threshold of scratch" not in drawn
+
+
+def test_a_pixel_curve_that_reaches_nothing_is_neither_drawn_nor_in_the_key(
+    figures: dict[str, object],
+) -> None:
+    blind = json.loads(json.dumps(figures))
+    for kind in (blind["pixel_curves"]["scratch"]["points"], blind["defect_curves"]["scratch"]):
+        for point in kind:
+            point |= {"recall": 0.0, "precision": 0.0}
+    assert curves(figures).count("</i>scratch") == 2 and "No curve" not in curves(figures)
+    drawn = curves(blind)
+    assert "</i>scratch" not in drawn and drawn.count("</i>pit") == 2
+    assert drawn.count("No curve: nothing of scratch") == 2
+
+
+def test_good_frames_that_are_marked_and_bad_ones_that_are_not(html: str, figures: dict[str, object]) -> None:
+    """Frame 3 is clean and has a dot; of its part, frame 2 shows defects."""
+    marked = figures["marked"]
+    assert isinstance(marked, dict)
+    good, bad = marked["frames"]["good"], marked["frames"]["bad"]
+    assert (good["marked"], good["total"], bad["unmarked"], bad["total"]) == (1, 1, 0, 3)
+    assert marked["parts"]["good"]["total"] == 0 and marked["parts"]["bad"]["total"] == 2
+    assert re.search(r"good frames +marked +1 of 1 +100\.0 % \(\d", table(figures))
+    assert re.search(r"bad parts +nothing marked +0 of 2 +0\.0 % \(0", table(figures))
+    assert "good frames marked 1 of 1 100.0 %" in plain(html) and "line.toml" in plain(html)
+
+
+def test_each_table_says_what_found_and_a_false_alarm_mean(html: str, figures: dict[str, object]) -> None:
+    lines = table(figures).split("\n\n")
+    for head in ("Defects  ", "Defects by width", "What it would cost"):
+        (block,) = [b for b in lines if b.startswith(head)]
+        assert COUNTED in block, head
+    for start, end in (("<h2>Defects", "<h2>Good"), ("<h2>Recall by", "<h2>Esc"), ("<h2>Esc", "<h2>Pixels")):
+        assert COUNTED in html[html.index(start) : html.index(end)], start
+    assert INTERVALS in html and INTERVALS in table(figures)
+
+
+def test_figures_near_the_edge_stand_beside_those_of_the_same_classes(figures: dict[str, object]) -> None:
+    """0.499 at the edge beside 0.194 everywhere: most classes did not occur at the edge."""
+    classes = {"background": {"iou": 0.99}, "pit": {"iou": 0.8}, "scratch": {"iou": 0.1}}
+    near = {"px": 20, "iou": {"background": 0.9, "pit": 0.6, "scratch": None}}
+    said = edge({"border": near, "per_class": classes})
+    assert said == (
+        "Within 20 px of the frame's edge the mean IoU of pit is 0.600; on whole frames it is 0.800."
+    )
+    near["iou"] = {"background": 0.9, "pit": None}
+    assert edge({"border": near, "per_class": classes}) == ""
+
+
+def test_the_mean_of_the_defect_classes_stands_before_that_with_the_background(
+    html: str, figures: dict[str, object]
+) -> None:
+    iou = {name: row["iou"] for name, row in figures["per_class"].items()}  # type: ignore[attr-defined]
+    assert figures["miou_defects"] == pytest.approx((iou["pit"] + iou["scratch"]) / 2)
+    both = f"{figures['miou_defects']:.3f}", f"{figures['miou']:.3f}"
+    assert both[0] != both[1]
+    for text in (table(figures), plain(html)):
+        assert re.search(rf"{both[0]}.*with the background {both[1]}", text)
+
+
+def test_one_error_is_a_sentence_and_no_digit_is_more_than_its_interval_bears() -> None:
+    said = topology({"pixel_error": 0.016213, "pixel_error_95": [0.006, 0.028]})
+    assert said == "<p>Pixel error (share of pixels with the wrong class): 0.016 (95 %: 0.006 to 0.028).</p>"
+    both = {"rand_error": 0.1, "rand_error_95": [0.05, 0.2]}
+    assert "<table>" in topology({"pixel_error": 0.016213, "pixel_error_95": [0.006, 0.028], **both})

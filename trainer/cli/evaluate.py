@@ -203,7 +203,9 @@ def _asked(
     figures = result.json()
     curves = result.figures.get("defect_curves")
     if options.escape_target is not None and isinstance(curves, DefectCurves):
-        figures["escape"] = null_for_nan(curves.escapes.json(options.escape_target, model.thresholds))
+        figures["escape"] = null_for_nan(
+            curves.escapes.json(options.escape_target, model.thresholds, figures["per_defect"])
+        )
     return figures
 
 

@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from inspector.defects import MatchCounts
+from inspector.types import Mask
 from trainer.metrics.intervals import (
     Interval,
     events_by_parts,
@@ -16,6 +19,7 @@ from trainer.metrics.intervals import (
     wilson,
 )
 from trainer.metrics.judged import null_for_nan
+from trainer.weights import IGNORE
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +89,30 @@ class PartMatches:
         return DefectFigures(every, sum(self._frames.values()), parts)
 
 
-def defect_figures(matches: PartMatches, classes: Sequence[str]) -> dict[str, Any]:
+def as_any_class(truth: Mask, predicted: Mask) -> Mask:
+    """The predicted mask with the true class wherever a true defect is marked as any defect.
+
+    truth: uint8 (H, W), 255 = ignore. predicted: uint8 (H, W).
+    """
+    return np.where((predicted > 0) & (truth > 0) & (truth != IGNORE), truth, predicted)
+
+
+def defect_figures(
+    matches: PartMatches, classes: Sequence[str], as_any: PartMatches | None = None
+) -> dict[str, Any]:
     """DefectFigures of all classes together and, under `classes`, of each by name.
 
+    as_any: the matches of `as_any_class`, for how many defects are marked whatever their class is called.
     A figure that nothing stands behind is None, so that the whole is JSON.
     """
-    of_class = {name: matches.of(name).json() for name in classes}
-    figures: dict[str, Any] = null_for_nan({**matches.of(*classes).json(), "classes": of_class})
-    return figures
+
+    def figures(*names: str) -> dict[str, Any]:
+        found = matches.of(*names).json()
+        if as_any is not None:
+            marked = as_any.of(*names).json()
+            found |= {f"{key}_as_any": marked[key] for key in ("found", "recall")}
+            found["recall_as_any_95"] = marked["recall_95"]
+        return found
+
+    of_class = {name: figures(name) for name in classes}
+    return dict(null_for_nan({**figures(*classes), "classes": of_class}))

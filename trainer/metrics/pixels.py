@@ -37,6 +37,10 @@ class Confusion:
         """Mean IoU over background and defect classes, absent ones left out; NaN without a pixel."""
         return float(_mean(self.iou()))
 
+    def miou_defects(self) -> float:
+        """The same without the background; NaN where no defect class occurs."""
+        return float(_mean(self.iou()[1:]))
+
     def pixel_error(self) -> float:
         """Share of pixels with a wrong class; NaN without a pixel."""
         total = self.matrix.sum()
@@ -59,13 +63,14 @@ class Confusion:
 def bootstrap_iou(parts: Sequence[NDArray[np.int64]], seed: int = 0) -> NDArray[np.float64]:
     """95 % intervals of IoU by drawing whole parts again, since pixels of one part err together.
 
-    parts: the confusion matrix of each physical part. Returns (classes + 1, 2): each class's
-    interval, then that of the mean; see `bootstrap`.
+    parts: the confusion matrix of each physical part. Returns (classes + 2, 2): each class's
+    interval, then that of the mean, and of the mean without the background; see `bootstrap`.
     """
 
     def figures(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
         ious = iou_of(matrix)
-        return np.concatenate([ious, _mean(ious)[..., None]], axis=-1)
+        means = _mean(ious)[..., None], _mean(ious[..., 1:])[..., None]
+        return np.concatenate([ious, *means], axis=-1)
 
     return bootstrap(parts, figures, seed)
 

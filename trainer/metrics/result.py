@@ -14,7 +14,8 @@ from trainer.metrics.curves import DefectCurves, PixelCurves
 from trainer.metrics.frames import FrameList
 from trainer.metrics.instances import InstanceFigures
 from trainer.metrics.judged import Figure, Judged, null_for_nan
-from trainer.metrics.matches import PartMatches, defect_figures
+from trainer.metrics.marked import MarkedFrames
+from trainer.metrics.matches import PartMatches, as_any_class, defect_figures
 from trainer.metrics.pixels import Confusion, bootstrap_iou, pixel_intervals
 from trainer.metrics.segments import RandError
 from trainer.metrics.warping import WarpingError
@@ -44,6 +45,9 @@ class EvaluationResult:
     parts: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     """Confusion matrix of each physical part."""
     matches: PartMatches = field(default_factory=PartMatches)
+    as_any: PartMatches = field(default_factory=PartMatches)
+    """`matches` with the true class wherever any is marked."""
+    marked: MarkedFrames = field(default_factory=MarkedFrames)
     figures: dict[str, Figure] = field(init=False)
     """What `also` asked for, by the name that asked first."""
 
@@ -64,6 +68,9 @@ class EvaluationResult:
         self.border.matrix += at_edge.matrix
         self.border_parts[part] = self.border_parts.get(part, 0) + at_edge.matrix
         self.matches.update(part, match_defects(truth, judged.instances, predicted, self.classes))
+        any_class = as_any_class(truth, predicted)
+        self.as_any.update(part, match_defects(truth, judged.instances, any_class, self.classes))
+        self.marked.update(judged)
         for figure in self.figures.values():
             figure.update(judged)
         self.frames += 1
@@ -80,9 +87,12 @@ class EvaluationResult:
             rows[name] = {**self.pixels.of_class(k), "iou_95": list(ious[k]), **bounds}
         found: dict[str, Any] = {
             "miou": self.pixels.miou(),
-            "miou_95": list(ious[-1]),
+            "miou_95": list(ious[len(names)]),
+            "miou_defects": self.pixels.miou_defects(),
+            "miou_defects_95": list(ious[-1]),
             "per_class": rows,
-            "per_defect": defect_figures(self.matches, self.classes),
+            "per_defect": defect_figures(self.matches, self.classes, self.as_any),
+            **self.marked.json(),
             "border": self._border(names),
             "confusion": {"classes": list(names), "px": self.pixels.matrix.tolist()},
             "frames": self.frames,
@@ -102,16 +112,16 @@ class EvaluationResult:
         return {
             "px": self.border_px,
             "miou": self.border.miou(),
-            "miou_95": intervals[-1],
+            "miou_95": intervals[len(names)],
             "iou": dict(zip(names, self.border.iou().tolist(), strict=True)),
-            "iou_95": dict(zip(names, intervals[:-1], strict=True)),
+            "iou_95": dict(zip(names, intervals[: len(names)], strict=True)),
             "true_px": dict(zip(names, self.border.matrix.sum(1).tolist(), strict=True)),
         }
 
 
 def _iou_intervals(parts: Sequence[NDArray[np.int64]], classes: int) -> NDArray[np.float64]:
     """`bootstrap_iou`, NaN where no frame was counted. classes: with the background."""
-    return bootstrap_iou(parts) if parts else np.full((classes + 1, 2), np.nan)
+    return bootstrap_iou(parts) if parts else np.full((classes + 2, 2), np.nan)
 
 
 def _figures(classes: Sequence[str], also: Sequence[str]) -> dict[str, Figure]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from trainer.doubts import NOT_ENDED
+from trainer.doubts import NOT_ENDED, hopeless_words
 from trainer.report.words import many
+from trainer.watch import LEAST_IOU
 
 FEW_PARTS = 10
 """With fewer parts an interval by part is rough itself."""
@@ -42,6 +43,7 @@ def notices(figures: dict[str, Any]) -> Iterator[str]:
         yield from seen_words(figures.get("seen"), figures["frames"])
     if figures.get("ended") is False:
         yield NOT_ENDED
+    yield from _hopeless(figures)
     if figures.get("average"):
         yield (
             f"Probabilities are averaged over {figures['average']} of each frame. The line does not run"
@@ -57,3 +59,19 @@ def notices(figures: dict[str, Any]) -> Iterator[str]:
     unseen = [name for name, row in figures["per_defect"]["classes"].items() if not row["total"]]
     if unseen:
         yield f"No frame shows a defect of class {', '.join(unseen)}: nothing is known about it."
+
+
+def _hopeless(figures: dict[str, Any]) -> Iterator[str]:
+    """That the network meets hardly a defect of these frames, and the classes that it never marks."""
+    iou = figures["miou_defects"]
+    # IoU counts what is invented where no defect is shown as well; that says nothing of what is met.
+    shown = any(row["total"] for row in figures["per_defect"]["classes"].values())
+    if shown and iou is not None and iou < LEAST_IOU:
+        yield hopeless_words(f"IoU {iou:.3f} on these frames")
+    never = [
+        name
+        for name, row in figures["per_defect"]["classes"].items()
+        if row["total"] and not figures["per_class"][name]["predicted_px"]
+    ]
+    if never:
+        yield f"This network marks no pixel as {', '.join(never)}, though these frames show such defects."

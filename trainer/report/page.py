@@ -11,10 +11,10 @@ from trainer.report.html import facts, matrix
 from trainer.report.identity import Identity
 from trainer.report.notices import notices
 from trainer.report.overlays import MOST_BOXES, overlay
-from trainer.report.sections import curves, defects, instances, pixels, topology, widths
+from trainer.report.sections import curves, defects, instances, pixels, rejects, topology, widths
 from trainer.report.style import CSS, FOUND, INVENTED, MISSED
 from trainer.report.trade import trade
-from trainer.report.words import count, interval, many, rate
+from trainer.report.words import COUNTED, INTERVALS, count, edge, interval, many, percents, rate
 
 WORST, BEST = 6, 3
 
@@ -26,13 +26,14 @@ def page(figures: dict[str, Any], about: Identity, frames: FrameList, classes: S
         _head(figures, about, title),
         *(f'<p class="warn">{escape(note)}</p>' for note in notices(figures)),
         defects(figures),
+        rejects(figures),
         widths(figures),
         trade(figures),
         pixels(figures),
         curves(figures),
         _confusion(figures),
-        instances(figures),
         topology(figures),
+        instances(figures),
         "".join(_frames(frames, classes)),
         _identity(about),
         _definitions(figures),
@@ -47,16 +48,16 @@ def page(figures: dict[str, Any], about: Identity, frames: FrameList, classes: S
 def _head(figures: dict[str, Any], about: Identity, title: str) -> str:
     found = figures["per_defect"]
     tiles = (
-        ("defects found", count(found["found"], found["total"]), f"95 %: {interval(found['recall_95'])}"),
+        ("defects found", count(found["found"], found["total"]), f"95 %: {percents(found['recall_95'])}"),
         (
             "false alarms a frame",
             rate(found["false_alarms_per_frame"], 2),
             f"{found['false_alarms']:,} in all; 95 %: {interval(found['false_alarms_per_frame_95'], 2)}",
         ),
         (
-            "mean IoU of the pixels",
-            rate(figures["miou"]),
-            f"95 %: {interval(figures['miou_95'])}",
+            "mean IoU of the defect classes",
+            rate(figures["miou_defects"]),
+            f"95 %: {interval(figures['miou_defects_95'])}; with the background {rate(figures['miou'])}",
         ),
     )
     boxes = "".join(
@@ -67,7 +68,10 @@ def _head(figures: dict[str, Any], about: Identity, title: str) -> str:
     data = about.data
     where = f"{data['folders']}, split {data['split']}: {data['frames']}"
     subtitle = f"{where}. Measured {about.software['date (UTC)']} UTC."
-    return f'<h1>{escape(title)}</h1><p class="dim">{escape(subtitle)}</p><div class="tiles">{boxes}</div>'
+    return (
+        f'<h1>{escape(title)}</h1><p class="dim">{escape(subtitle)}</p><div class="tiles">{boxes}</div>'
+        f'<p class="note">{escape(INTERVALS)}</p>'
+    )
 
 
 def _confusion(figures: dict[str, Any]) -> str:
@@ -125,15 +129,15 @@ def _identity(about: Identity) -> str:
 
 def _definitions(figures: dict[str, Any]) -> str:
     lines = [
-        "A true defect is found when predicted pixels of its class cover at least 10 % of it. A predicted"
-        " defect is a false alarm unless at least 30 % of its area lies within 3 px of true defects.",
-        "IoU: pixels that truth and model agree on, over pixels that either gives the class. The mean is"
-        " over the background and the defect classes that occur.",
+        COUNTED,
+        "IoU: pixels that truth and model agree on, over pixels that either gives the class. The means are"
+        " over the classes that occur.",
         "Intervals are 95 % and by physical part: Wilson's for rates and Garwood's for false alarms, widened"
         " by how much the parts differ; all others by drawing whole parts again 2,000 times. A perfect score"
         " gets the interval that its number of trials proves.",
-        f"Within {figures['border']['px']} px of the frame's edge the mean IoU is"
-        f" {rate(figures['border']['miou'])}.",
+        edge(figures),
         "Pixels that the truth marks as ignored (255) count for nothing.",
     ]
-    return f"<h2>How it was counted</h2><ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>"
+    return (
+        f"<h2>How it was counted</h2><ul>{''.join(f'<li>{escape(line)}</li>' for line in lines if line)}</ul>"
+    )

@@ -9,7 +9,19 @@ from trainer.metrics.warping import KINDS
 from trainer.report.chart import Axis, Series, chart, key, strip
 from trainer.report.html import Raw, rows_table
 from trainer.report.style import SERIES
-from trainer.report.words import band, count, interval, rate
+from trainer.report.words import (
+    COUNTED,
+    MARKED,
+    band,
+    count,
+    interval,
+    measured,
+    percent,
+    percents,
+    rate,
+    reject_rows,
+    with_interval,
+)
 
 _RATE = ("", "95 % interval")
 
@@ -17,10 +29,29 @@ _RATE = ("", "95 % interval")
 def defects(figures: dict[str, Any]) -> str:
     """Found and invented defects by class."""
     found = figures["per_defect"]
-    head = ("class", "found", "recall", *_RATE, "false alarms", "a frame", "95 % interval")
+    recall = "recall (95 %)"
+    head = ("class", "found", recall, "", "as any class", recall, "false alarms", "a frame (95 %)")
     rows = [_defect_row(name, row) for name, row in _with_all(found).items()]
-    words = "What the line would say of each defect, at the model's own thresholds."
-    return f"<h2>Defects</h2><p>{words}</p>" + rows_table(head, rows, _last(rows))
+    words = "What the network makes of each defect, at the model's own thresholds."
+    any_class = "As any class: marked as a defect, whatever its class is called."
+    table = rows_table(head, rows, _last(rows))
+    return f"<h2>Defects</h2><p>{words}</p>{table}{_note(COUNTED)}{_note(any_class)}"
+
+
+def _note(words: str) -> str:
+    return f'<p class="note">{escape(words)}</p>'
+
+
+def rejects(figures: dict[str, Any]) -> str:
+    """Good frames and parts that are marked, and bad ones on which nothing is."""
+    rows = [
+        [what, wrong, count(number, row["total"]), percent(row["share"], None),
+         Raw(strip(row["share"], row["share_95"])), percents(row["share_95"])]
+        for what, wrong, row, number in reject_rows(figures["marked"])
+    ]  # fmt: skip
+    words = "What would be wrongly rejected, and wrongly passed, if every mark rejected."
+    table = rows_table(("", "went wrong", "number", "share", *_RATE), rows)
+    return f"<h2>Good and bad frames</h2><p>{words}</p>{table}{_note(MARKED)}"
 
 
 def _with_all(found: dict[str, Any]) -> dict[str, Any]:
@@ -37,12 +68,12 @@ def _defect_row(name: str, row: dict[str, Any]) -> list[str]:
     return [
         name,
         count(row["found"], row["total"]),
-        rate(row["recall"]),
+        percent(row["recall"], row["recall_95"]),
         Raw(strip(row["recall"], row["recall_95"])),
-        interval(row["recall_95"]),
+        count(row["found_as_any"], row["total"]),
+        percent(row["recall_as_any"], row["recall_as_any_95"]),
         f"{row['false_alarms']:,}",
-        rate(row["false_alarms_per_frame"], 2),
-        interval(row["false_alarms_per_frame_95"], 2),
+        with_interval(row["false_alarms_per_frame"], row["false_alarms_per_frame_95"], 2),
     ]
 
 
@@ -60,11 +91,11 @@ def widths(figures: dict[str, Any]) -> str:
                 marked[len(rows)] = "first" if n == 0 else "sum"
             strips = Raw(strip(row["recall"], row["recall_95"]))
             found = count(row["found"], row["total"])
-            words = [band(row), found, rate(row["recall"]), strips, interval(row["recall_95"])]
+            words = [band(row), found, percent(row["recall"], None), strips, percents(row["recall_95"])]
             rows.append([name if n == 0 else "", *words])
     said = "Thin defects are missed first. The width is the diameter of the largest circle inside the defect."
     table = rows_table(("class", "width", "found", "recall", *_RATE), rows, marked)
-    return f"<h2>Recall by width</h2><p>{said}</p>{table}"
+    return f"<h2>Recall by width</h2><p>{said}</p>{table}{_note(COUNTED)}"
 
 
 def pixels(figures: dict[str, Any]) -> str:
@@ -92,21 +123,32 @@ def curves(figures: dict[str, Any]) -> str:
     by_pixel = [_pixel_curve(name, curve, colours[name], len(shown) < 3) for name, curve in shown.items()]
     by_defect = [_defect_curve(name, figures, colours[name]) for name in shown]
     plots = [
-        ("by pixel", chart(by_pixel, *both, "precision over recall by pixel")),
-        ("by defect", chart(by_defect, *both, "precision over recall by defect")),
+        _plot("by pixel", by_pixel, both),
+        _plot("by defect", by_defect, both),
     ]
-    drawn = "".join(f"<figure><h3>{name}</h3>{plot}</figure>" for name, plot in plots)
     means = ((name, c["average_precision"], c["average_precision_95"]) for name, c in shown.items())
     rows = [[name, rate(value), interval(bounds)] for name, value, bounds in means]
-    words = (
-        "Each curve runs over the thresholds, low ones to the right. By pixel: each class against all the"
-        " rest, shaded the 95 % interval where parts differ. By defect: precision is the share of"
-        " predictions that are no false alarms; the ring is where the model serves."
-    )
     table = rows_table(("class", "mean precision of pixels", "95 % interval"), rows)
-    return (
-        f'<h2>Precision and recall</h2><p>{words}</p>{key(by_pixel)}<div class="charts">{drawn}</div>{table}'
-    )
+    return f'<h2>Precision and recall</h2><p>{_CURVES}</p><div class="charts">{"".join(plots)}</div>{table}'
+
+
+_CURVES = (
+    "Each curve runs over the thresholds, low ones to the right. By pixel: each class against all the rest,"
+    " shaded the 95 % interval where parts differ. By defect: recall is the share of true defects found;"
+    " precision is the share of predicted defects that are no false alarms. It counts predictions: several"
+    " pieces on one true defect count each, and so does a piece on a defect of another class. Hence more"
+    " predictions can be right than defects are found. The curve puts one threshold on all classes; the ring"
+    " is where the model serves, each class at its own threshold, and need not lie on the curve."
+)
+
+
+def _plot(name: str, series: list[Series], axes: tuple[Axis, Axis]) -> str:
+    """A chart of the series that reach anything, and the names of those that do not."""
+    drawn = [line for line in series if any(recall for recall, _ in line.points)]
+    empty = [line.name for line in series if line not in drawn]
+    said = _note(f"No curve: nothing of {', '.join(empty)} is found at any threshold.") if empty else ""
+    plot = key(drawn) + chart(drawn, *axes, f"precision over recall {name}") if drawn else ""
+    return f"<figure><h3>{name}</h3>{plot}{said}</figure>"
 
 
 def _pixel_curve(name: str, curve: dict[str, Any], colour: str, shaded: bool) -> Series:
@@ -148,8 +190,14 @@ def instances(figures: dict[str, Any]) -> str:
     said = ". ".join(
         f"{words}: {rate(figures[key])} ({interval(figures[f'{key}_95'])})"
         for key, words in (
-            ("seg", "SEG of the Cell Tracking Challenge"),
-            ("ap50", "Average precision at IoU 0.5, TP / (TP + FP + FN)"),
+            (
+                "seg",
+                "Mean overlap (IoU) of true instances with their matches (SEG, Cell Tracking Challenge)",
+            ),
+            (
+                "ap50",
+                "Matched instances over matched, missed and invented ones (average precision at IoU 0.5)",
+            ),
         )
         if key in figures
     )
@@ -177,25 +225,29 @@ def _instance_row(name: str, row: dict[str, Any]) -> list[str]:
 def topology(figures: dict[str, Any]) -> str:
     """Pixel, Rand and warping error."""
     names = {
-        "pixel_error": "pixel error",
+        "pixel_error": "Pixel error (share of pixels with the wrong class)",
         "rand_error": "Rand error",
-        "warping_error": "warping error",
+        "warping_error": "Warping error",
     }
     rows = [
-        [words, rate(figures[key], 6), interval(figures[f"{key}_95"], 6)]
+        [words, *measured(figures[key], figures[f"{key}_95"])]
         for key, words in names.items()
         if key in figures
     ]
     if "warping" in figures:
         warping = figures["warping"]
-        part = rate(warping["splits_and_mergers"], 6), interval(warping["splits_and_mergers_95"], 6)
+        part = measured(warping["splits_and_mergers"], warping["splits_and_mergers_95"])
         rows.append(["of it splits and mergers", *part])
     if not rows:
         return ""
+    if len(rows) == 1:
+        name, value, between = rows[0]
+        return f"<p>{escape(f'{name}: {value} (95 %: {between}).')}</p>"
     words = (
-        "As the EM segmentation challenge has them, but at the model's own thresholds, where the challenge"
-        " takes the best of all thresholds. Warping error: what still differs when boundaries may move and"
-        " nothing may tear or join (Jain et al. 2010)."
+        "Rand error: pairs of pixels wrongly joined or parted. Warping error: share of pixels that still"
+        " differ when boundaries may move and nothing may tear or join (Jain et al. 2010). These are the"
+        " errors of the challenge on neurons in electron microscopy (EM), but at the model's own thresholds,"
+        " where the challenge takes the best of all thresholds."
     )
     table = rows_table(("", "error", "95 % interval"), rows)
     return f"<h2>Segmentation errors</h2><p>{words}</p>{table}{_kinds(figures.get('warping'))}"

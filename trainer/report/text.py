@@ -5,13 +5,27 @@ Every figure of --json that is left out here, such as Dice, stands in the report
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from trainer.escapes import outcomes
 from trainer.report.notices import notices
-from trainer.report.words import band, count, many, percent, rate, with_interval
+from trainer.report.trade import EVERY, nothing_found
+from trainer.report.words import (
+    COUNTED,
+    INTERVALS,
+    MARKED,
+    NOTHING,
+    band,
+    count,
+    edge,
+    many,
+    measured,
+    percent,
+    rate,
+    reject_rows,
+    with_interval,
+)
 
 SINGLE = {
     "pixel_error": "Pixel error (share of pixels with the wrong class)",
@@ -39,10 +53,12 @@ def table(figures: dict[str, Any]) -> str:
 
 def _lines(figures: dict[str, Any]) -> Iterator[str]:
     shown = f"{many(figures['frames'], 'frame')} of {many(figures['parts'], 'part')}"
-    yield f"{shown}. In brackets: 95 % intervals."
+    yield f"{shown}. In brackets: {INTERVALS}"
     yield from notices(figures)
     yield ""
     yield from _defects(figures["per_defect"])
+    yield ""
+    yield from _rejects(figures["marked"])
     if "widths" in figures:
         yield ""
         yield from _widths(figures["widths"])
@@ -80,10 +96,29 @@ def _columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str
 
 def _defects(figures: dict[str, Any]) -> Iterator[str]:
     rows = [
-        (name, *_found(row), f"{row['false_alarms']:,}", _alarms(row))
+        (
+            name,
+            *_found(row),
+            count(row["found_as_any"], row["total"]),
+            f"{row['false_alarms']:,}",
+            _alarms(row),
+        )
         for name, row in _with_all(figures["classes"], figures).items()
     ]
-    yield from _columns(("Defects", "found", "recall", "false alarms", "per frame"), rows)
+    yield from _columns(("Defects", "found", "recall", "as any class", "false alarms", "per frame"), rows)
+    yield COUNTED
+    yield "As any class: marked as a defect, whatever its class is called."
+
+
+def _rejects(marked: dict[str, Any]) -> Iterator[str]:
+    rows = [
+        (what, wrong, count(number, row["total"]), percent(row["share"], row["share_95"]))
+        for what, wrong, row, number in reject_rows(marked)
+    ]
+    yield from _columns(
+        ("Whole frames and parts" if marked["parts"] else "Whole frames", "", "", "share"), rows
+    )
+    yield MARKED
 
 
 def _found(row: dict[str, Any]) -> tuple[str, str]:
@@ -106,6 +141,7 @@ def _widths(widths: dict[str, Any]) -> Iterator[str]:
         for row in bands
     ]
     yield from _columns(("Defects by width", "width", "found", "recall"), rows)
+    yield COUNTED
 
 
 def _outlines(figures: dict[str, Any]) -> Iterator[str]:
@@ -115,17 +151,17 @@ def _outlines(figures: dict[str, Any]) -> Iterator[str]:
         for name, row in figures["per_class"].items()
     ]  # fmt: skip
     yield from _columns(("Outlines, by pixel", "IoU", "precision", "recall", "true pixels"), rows)
-    border = figures["border"]
-    yield (
-        f"Mean IoU {with_interval(figures['miou'], figures['miou_95'])}; within {border['px']} px of the"
-        f" frame's edge {with_interval(border['miou'], border['miou_95'])}."
-    )
+    mean = with_interval(figures["miou_defects"], figures["miou_defects_95"])
+    every = with_interval(figures["miou"], figures["miou_95"])
+    yield f"Mean IoU of the defect classes {mean}; with the background {every}."
+    if near := edge(figures):
+        yield near
 
 
 def _small(value: float | None, bounds: Sequence[float | None] | None) -> str:
-    """With three digits that count, however small it is: 0.0241 (0.0184-0.0299)."""
-    digits = 3 if not value else max(3, 2 - math.floor(math.log10(value)))
-    return with_interval(value, bounds, digits)
+    """However small it is, with the digits that its interval bears: 0.024 (0.018-0.030)."""
+    said, between = measured(value, bounds)
+    return said + ("" if value is None or between == NOTHING else f" ({between.replace(' to ', '-')})")
 
 
 def _warping(found: dict[str, Any]) -> Iterator[str]:
@@ -154,20 +190,35 @@ def _instances(found: dict[str, Any]) -> str:
 def _escape(escape: dict[str, Any]) -> Iterator[str]:
     target = f"{100 * escape['target']:g} %"
     yield f"What it would cost to miss at most {target} of the defects. (trainer fit chooses thresholds.)"
-    for name, trade in escape["classes"].items():
-        at = trade["at_target"]
-        if at is None:
-            yield f"{name}: no frame shows such a defect."
-            continue
-        yield f"{name}, which now serves at the threshold {rate(trade['served_threshold'])}:"
-        goal = f"<- keeps {target}" if trade["reached"] else f"<- fewest missed, {target} out of reach"
-        rows = []
-        for point in outcomes(trade["points"]):
-            mark = goal if point["threshold"] == at["threshold"] else ""
-            rows.append((f"  {rate(point['threshold'])}", *_found(point), _alarms(point), mark))
-        yield from _columns(("  threshold", "found", "recall", "false alarms per frame", ""), rows)
+    yield COUNTED
+    yield "Serves: each class at its own threshold. Each other row puts one threshold on all classes."
+    classes = escape["classes"]
+    for name, trade in ({**classes, EVERY: escape["all"]} if len(classes) > 1 else classes).items():
+        if trade["at_target"] is None:
+            yield f"{name}: {nothing_found(trade)}."
+        else:
+            yield f"{name}:"
+            yield from _curve(trade, target)
     if escape["defects_needed"]:
         yield (
             f"To prove {target}, at least {escape['defects_needed']:,} defects of a class must be shown and"
             " all be found."
         )
+
+
+def _curve(trade: dict[str, Any], target: str) -> Iterator[str]:
+    """The served thresholds first, then each level that changes something; the better one is marked."""
+    served, at, advice = trade["served"], trade["at_target"], trade["advice"]
+    reached = trade["served_reached"] if advice == "served" else trade["reached"]
+    goal = f"<- keeps {target}" if reached else f"<- fewest missed, {target} out of reach"
+    own = "serves" if served["threshold"] is None else f"serves {rate(served['threshold'])}"
+    rows = [(own, *_missed(served), _alarms(served), goal if advice == "served" else "")]
+    for point in outcomes(trade["points"]):
+        mark = goal if advice == "at_target" and point["threshold"] == at["threshold"] else ""
+        rows.append((rate(point["threshold"]), *_missed(point), _alarms(point), mark))
+    yield from _columns(("threshold", "found", "missed", "false alarms a frame", ""), rows)
+
+
+def _missed(point: dict[str, Any]) -> tuple[str, str]:
+    missed = [1 - bound for bound in reversed(point["recall_95"])]
+    return count(point["found"], point["total"]), percent(1 - point["recall"], missed)
