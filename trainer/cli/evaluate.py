@@ -18,7 +18,7 @@ from inspector.errors import UsageError
 if TYPE_CHECKING:
     from inspector.package import ModelPackage
     from trainer.checkpoint import TrainedNetwork
-    from trainer.dataset import Sample
+    from trainer.dataset import Dataset, Sample
     from trainer.evaluate import Segmenter
     from trainer.metrics.result import EvaluationResult
 
@@ -107,12 +107,7 @@ def evaluated(options: Options) -> int:
         )
     model, segmenter, channels = _opened(options.model)
     dataset = load_dataset(options.data, channels=channels, classes=model.classes)
-    samples = dataset.split(options.split)  # type: ignore[arg-type]
-    if not samples:
-        raise UsageError(
-            f"{options.data[0]} has no frames in its {options.split} split; use --split all or add"
-            " split.json."
-        )
+    samples = _samples(options, dataset)
     seen = _seen(model, samples)
     if options.split == "test":
         for words in seen_words(seen, len(samples)):
@@ -135,6 +130,17 @@ def evaluated(options: Options) -> int:
         _write(options.report, figures, about, result)
     click.echo(json.dumps(figures) if options.as_json else table(figures))
     return 0
+
+
+def _samples(options: Options, dataset: Dataset) -> tuple[Sample, ...]:
+    """Raises UsageError when there are none."""
+    samples = dataset.split(options.split)  # type: ignore[arg-type]
+    if not samples:
+        raise UsageError(
+            f"{options.data[0]} has no frames in its {options.split} split; use --split all or add"
+            " split.json."
+        )
+    return samples
 
 
 def _ended(model: TrainedNetwork | ModelPackage) -> bool:

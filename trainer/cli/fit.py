@@ -18,6 +18,7 @@ from inspector.errors import InspectionError, UsageError
 from trainer.cli.fit_options import FitOptions, fit_options
 
 if TYPE_CHECKING:
+    from trainer.config import FitConfig
     from trainer.fit import Prepared
     from trainer.ranks import Ranks
     from trainer.validate import Validation
@@ -96,8 +97,6 @@ def _refuse_early(options: FitOptions) -> None:
 
 
 def _fitted(options: FitOptions, ranks: Ranks) -> int:
-    from trainer.checkpoint import load_run
-    from trainer.doubts import blind, doubts
     from trainer.failures import peers_told
     from trainer.fit import run
     from trainer.interrupt import asked_to_stop
@@ -130,7 +129,15 @@ def _fitted(options: FitOptions, ranks: Ranks) -> int:
             f"Stopped; go on with the same command and --resume. {out} keeps what was learned.", err=True
         )
         return INTERRUPTED
-    trained = load_run(out)
+    _say_what_came_out(options, config, found)
+    return 0
+
+
+def _say_what_came_out(options: FitOptions, config: FitConfig, found: Validation) -> None:
+    from trainer.checkpoint import load_run
+    from trainer.doubts import blind, doubts
+
+    out, trained = options.out, load_run(options.out)
     warnings = doubts(trained)
     if options.as_json:
         click.echo(json.dumps(_outcome(out, config.classes, found) | {"warnings": warnings}))
@@ -139,7 +146,6 @@ def _fitted(options: FitOptions, ranks: Ranks) -> int:
     click.echo(f"Done: {out}  (next: {step})", err=True)
     for words in warnings:
         click.echo(f"Warning: {words}", err=True)
-    return 0
 
 
 def _prepared(options: FitOptions, ranks: Ranks) -> Prepared:

@@ -10,7 +10,7 @@ from trainer.report.words import many
 from trainer.watch import LEAST_IOU
 
 FEW_PARTS = 10
-"""With fewer parts an interval by part is rough itself."""
+"""With fewer parts an interval by part is wide, and rough itself."""
 
 
 def seen_words(seen: Mapping[str, int] | None, frames: int) -> Iterator[str]:
@@ -53,8 +53,8 @@ def notices(figures: dict[str, Any]) -> Iterator[str]:
         yield "The frames show one part alone, so nothing tells how far other parts may differ from it."
     elif figures["parts"] < FEW_PARTS:
         yield (
-            f"The frames show only {many(figures['parts'], 'part')}. Intervals by part are rough with fewer"
-            f" than {FEW_PARTS}."
+            f"The frames show only {many(figures['parts'], 'part')}. Intervals by part are wide, and rough,"
+            f" with fewer than {FEW_PARTS}: so few do not tell how far parts differ."
         )
     unseen = [name for name, row in figures["per_defect"]["classes"].items() if not row["total"]]
     if unseen:
