@@ -24,7 +24,8 @@ from inspector.types import Image, Mask, VerdictWord
 
 pytest.importorskip("torch", reason="the circle needs the trainer's packages")
 HEIGHT, WIDTH = 96, 128
-STEPS = 40
+STEPS, MORE_STEPS = 60, 150
+"""Of the first training, and of the one that goes on with what was flagged."""
 RULE = {"class": "damage", "measure": "area_px", "reject_above": 12.0}
 
 
@@ -42,7 +43,7 @@ def part(rng: np.random.Generator, *things: str) -> tuple[Image, Mask]:
         elif thing == "glint":
             cv2.circle(image, (x, y), int(rng.integers(3, 7)), 250, -1)
         elif thing == "code":
-            block = (np.indices((18, 18)) // 3).sum(axis=0) % 2
+            block = (np.indices((18, 18)) // 6).sum(axis=0) % 2
             image[y - 9 : y + 9, x - 9 : x + 9] = np.where(block, 45, 220)
         elif thing == "scratch":
             line = np.zeros_like(damage)
@@ -73,7 +74,8 @@ def train(out: Path, package: Path, *data: Path, init: Path | None = None) -> No
     usual = AugmentConfig().model_dump()
     fresh = {"base": 8, "depth": 3, "crops": 1, "start_scale": 1.0, "augment": usual}
     network = {} if init is not None else fresh
-    settings = {"steps": STEPS, "step_px": 50_000, "learning_rate": 5e-3, **network}
+    steps = STEPS if init is None else MORE_STEPS
+    settings = {"steps": steps, "step_px": 50_000, "learning_rate": 5e-3, **network}
     prepared = prepare(Request(data, out, init=init, settings=settings))
     with Display(prepared.config.classes) as display:
         run(prepared, display)
