@@ -67,7 +67,7 @@ def exposures(stems: Iterable[str]) -> dict[str, str]:
     """magnetic_tile: KIND_expE_num_N; in the order of N a tile ends where E does not rise or N leaps."""
     kinds: dict[str, list[tuple[int, int, str]]] = defaultdict(list)
     for stem in stems:
-        kind, exposure, number = re.fullmatch(r"(\w+)_exp(\d)_num_(\d+)", stem).groups()  # type: ignore[union-attr]
+        kind, exposure, number = re.split("_exp|_num_", stem)
         kinds[kind].append((int(number), int(exposure), stem))
     found = {}
     for kind, shots in kinds.items():

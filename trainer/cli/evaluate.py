@@ -109,9 +109,8 @@ def evaluated(options: Options) -> int:
     dataset = load_dataset(options.data, channels=channels, classes=model.classes)
     samples = _samples(options, dataset)
     seen = _seen(model, samples)
-    if options.split == "test":
-        for words in seen_words(seen, len(samples)):
-            click.echo(f"Warning: {words}", err=True)
+    for words in seen_words(seen, len(samples)) if options.split == "test" else ():
+        click.echo(f"Warning: {words}", err=True)
     try:
         result = _measured(options, model, segmenter, samples)
         about = identity(options.model, model, segmenter.engines, dataset, samples, options.split)

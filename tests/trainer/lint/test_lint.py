@@ -52,15 +52,6 @@ def clean_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    for n in range(30):
-        write(tmp_path / "d", f"f{n:02}", [1] if n % 2 else [])
-    (tmp_path / "d" / "classes.json").write_text('{"1": "scratch"}')
-    split(tmp_path / "d", range(15, 30))
-    return tmp_path / "d"
-
-
 def found(report: Report) -> dict[str, str]:
     return {finding.code: finding.level for finding in report.findings}
 

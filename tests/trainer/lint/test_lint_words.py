@@ -30,15 +30,6 @@ from trainer.lint.findings import Report
 from trainer.lint.text import json_of, text_of
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    for n in range(30):
-        write(tmp_path / "d", f"f{n:02}", [1] if n % 2 else [])
-    (tmp_path / "d" / "classes.json").write_text('{"1": "scratch"}')
-    split(tmp_path / "d", range(15, 30))
-    return tmp_path / "d"
-
-
 def words(report: Report, code: str) -> str:
     return next(finding.words for finding in report.findings if finding.code == code)
 
