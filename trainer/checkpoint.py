@@ -24,6 +24,7 @@ from torch import Tensor
 from inspector.durable import durable_file, sync_folder
 from inspector.errors import InspectionError, UsageError
 from trainer.seen import SEEN, SeenPictures
+from trainer.standing import Standing
 from trainer.unet import UNet, UNetConfig
 
 LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
@@ -80,8 +81,9 @@ class TrainedNetwork:
     """What the thresholds were chosen for; None: the best IoU."""
     scaled: bool = False
     """Whether its probabilities have been calibrated; doing it twice would not give the same weights."""
-    uncalibrated_score: float = -1.0
-    """The validation score before that, which the next network of the run has to reach; -1: not known."""
+    standing: Standing | None = None
+    """Of the network of its run with the highest score so far, which the next one must not be worse than;
+    None: made by a version that did not keep it."""
     seen: SeenPictures | None = None
     """What it was trained on and validated with; None: made by a version that did not keep it."""
 
@@ -102,7 +104,7 @@ def save_network(path: Path, trained: TrainedNetwork) -> None:
         "fit_config": trained.fit_config,
         "escape_target": trained.escape_target,
         "scaled": trained.scaled,
-        "uncalibrated_score": trained.uncalibrated_score,
+        "standing": trained.standing.kept() if trained.standing is not None else None,
         SEEN: trained.seen.kept() if trained.seen is not None else None,
     }
     save_atomically(path, partial(torch.save, content))
@@ -128,8 +130,8 @@ def load_run(path: Path) -> TrainedNetwork:
     mean, std = (tuple(values) for values in content["normalisation"])
     scale = content["mm_per_px"]
     # An earlier version kept it among the figures, all of which go into a package's manifest.
-    figures = content["metrics"].get("validation", {})
-    score = figures.pop("uncalibrated_score", figures.get("score", -1.0))
+    content["metrics"].get("validation", {}).pop("uncalibrated_score", None)
+    standing = content.get("standing")
     return TrainedNetwork(
         net=net.eval(),
         config=config,
@@ -145,7 +147,7 @@ def load_run(path: Path) -> TrainedNetwork:
         fit_config=content["fit_config"],
         escape_target=content.get("escape_target"),
         scaled=content.get("scaled", False),
-        uncalibrated_score=content.get("uncalibrated_score", score),
+        standing=Standing.read(standing) if standing is not None else None,
         seen=SeenPictures.read(content.get(SEEN)),
     )
 

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from trainer.checkpoint import TrainedNetwork
-from trainer.escapes import may_escape
-from trainer.thresholds import FEW
+from trainer.escapes import FEW_DEFECTS, may_escape
 from trainer.watch import LEAST_IOU
 
 NOT_ENDED = (
@@ -109,6 +108,6 @@ def _unkept(validation: dict[str, Any], target: float) -> Iterator[str]:
 def _why_not(total: int) -> str:
     if total == 0:
         return "validation shows none"
-    if total < FEW:
-        return f"only {total} on validation, {FEW} needed"
+    if total < FEW_DEFECTS:
+        return f"only {total} on validation, {FEW_DEFECTS} needed"
     return f"none of {total} found at any level"

@@ -27,6 +27,8 @@ LEVELS = (
 )  # fmt: skip
 """Levels of 255 that are tried: from 0.03, the lowest threshold that any class may have, to 0.996. Closer
 together at both ends: a rare class's calibrated probabilities lie low, those of a sure network high."""
+FEW_DEFECTS = 10
+"""Fewer of a class do not tell which of its thresholds keeps a target."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,9 +18,9 @@ from inspector.defects import mask_of, match_defects
 from inspector.tiling import Geometry
 from inspector.types import ProbMap
 from trainer.checkpoint import TrainedNetwork
-from trainer.escapes import EscapeCurve, Trade
+from trainer.escapes import FEW_DEFECTS, EscapeCurve, Trade
 from trainer.metrics.matches import PartMatches, defect_figures
-from trainer.thresholds import FEW, ClassChoice, ProbabilityHistogram
+from trainer.thresholds import ClassChoice, ProbabilityHistogram
 from trainer.validate import Shown, Tell, segment_frame, told
 from trainer.vector_scaling import calibrated
 
@@ -30,7 +30,7 @@ class Aim:
     """What the thresholds are chosen for."""
 
     prior: Sequence[float | None]
-    """Thresholds towards which classes with few defects are drawn; see ProbabilityHistogram.choose."""
+    """Thresholds towards which classes that few parts show are drawn; see ProbabilityHistogram.choose."""
     escape_target: float | None
     """Share of defects that may be missed; None: the best IoU."""
 
@@ -74,9 +74,9 @@ def finish(
     """The network as it is served: calibrated, with its thresholds and what they find on these frames."""
     best = calibrated(best, frames, autocast, tell)
     maps = KeptMaps(best, frames, autocast, tell)
-    histogram = ProbabilityHistogram(len(best.classes))
+    histogram = ProbabilityHistogram(len(best.classes), (frame.part for frame in frames))
     for probs, frame in maps.told("choosing thresholds", tell):
-        histogram.add(probs, frame.mask)
+        histogram.add(probs, frame.mask, frame.part)
     choices = histogram.choose(aim.prior)
     if aim.escape_target is not None:
         curve = EscapeCurve(best.classes)
@@ -121,5 +121,5 @@ def _for_escapes(
         choice
         if trade is None or not trade.found
         else replace(choice, threshold=trade.threshold, iou=trade.iou, escape_target=target)
-        for choice, trade in zip(choices, curve.choose(target, FEW), strict=True)
+        for choice, trade in zip(choices, curve.choose(target, FEW_DEFECTS), strict=True)
     )

@@ -20,9 +20,8 @@ from inspector.engine.quantised import LEAST_GOLDEN_PX, MOST_LOST, AccuracyLoss,
 from inspector.errors import Refused
 from inspector.package import ModelPackage, Threshold
 from trainer.dataset import Sample
-from trainer.escapes import may_escape
+from trainer.escapes import FEW_DEFECTS, may_escape
 from trainer.evaluate import Segmenter, evaluate
-from trainer.thresholds import FEW
 from trainer.validate import Tell, told
 
 MOST_VALIDATION_PX = 60_000_000
@@ -170,8 +169,8 @@ def loss_doubts(package: ModelPackage, loss: AccuracyLoss) -> Iterator[str]:
 
 def _why_not_kept(target: float, counts: DefectCount) -> str | None:
     """What keeps these counts from showing that int8 keeps an escape target; None where they show it."""
-    if counts.total < FEW:
-        return f"only {counts.total} on validation, {FEW} needed"
+    if counts.total < FEW_DEFECTS:
+        return f"only {counts.total} on validation, {FEW_DEFECTS} needed"
     if (missed := counts.total - counts.int8) > may_escape(target, counts.total):
         return f"misses {missed} of {counts.total}, f32 {counts.total - counts.f32}"
     return None

@@ -31,10 +31,10 @@ class Journal:
         if self.board is not None:
             self.board.steps(step, loss, learning_rate)
 
-    def validated(self, step: int, found: Validation, best: bool, classes: Sequence[str]) -> None:
-        """best: whether it is the best network so far."""
+    def validated(self, step: int, found: Validation, kept: bool, classes: Sequence[str]) -> None:
+        """kept: whether its network is the one that is served now."""
         choices = [asdict(choice) for choice in found.choices]
-        self.note("validation", step, score=found.score, called=found.called, best=best, classes=choices)
+        self.note("validation", step, score=found.score, called=found.called, kept=kept, classes=choices)
         if self.board is not None:
             self.board.validated(step, found, classes)
 

@@ -1,4 +1,4 @@
-"""What validation decides in a run: which network is the best so far, and how it is served at the end."""
+"""What validation decides in a run: which network is served, and how it is at the end."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from trainer.finish import Aim, LogTrades, finish
 from trainer.learner import channels_last
 from trainer.ranks import Ranks
 from trainer.seen import SeenPictures
+from trainer.standing import Standing
 from trainer.stock import Stock
 from trainer.thresholds import ClassChoice
 from trainer.unet import UNet
@@ -52,7 +53,7 @@ class Origin:
 
 
 class Judge:
-    """Scores networks on the validation frames and keeps the best one as best.pt."""
+    """Scores networks on the validation frames and keeps as best.pt the latest that none is known to beat."""
 
     def __init__(
         self, config: FitConfig, material: Material, origin: Origin, run: Path, ranks: Ranks
@@ -60,6 +61,8 @@ class Judge:
         self._config, self._material, self._origin = config, material, origin
         self._run, self._ranks = run, ranks
         self._prior: Sequence[float | None] = origin.thresholds or [None] * len(config.classes)
+        self._best: Standing | None = None
+        """Of the network with the highest score so far; known to rank 0."""
 
     def score(self, net: UNet, autocast: torch.autocast) -> Validation | None:
         """What the frames say of a network in evaluation mode, on every rank.
@@ -79,29 +82,36 @@ class Judge:
             )
         return None if self._ranks.any(broken) else found
 
-    def best_score(self) -> float:
-        """What the frames said of best.pt, on every rank; -1 when there is none that can be read.
+    def take_up(self) -> None:
+        """Go on from best.pt, which may be newer than last.pt, or lost so that the next takes its place."""
+        best = self._kept()
+        self._best = best.standing if best is not None else None
 
-        Before its calibration, as they say it of a network in training: calibrated probabilities fall
-        on other ones of the 256 levels, which alone moves the score.
+    def kept_score(self) -> float:
+        """What the frames say of best.pt, on every rank; -1 when there is none that can be read."""
+        best = self._kept()
+        return self._ranks.agreed(best.metrics["validation"]["score"] if best is not None else -1.0)
+
+    def keep_unless_worse(self, net: UNet, found: Validation, step: int) -> bool:
+        """Make this network the one that is served, and whether it is, on every rank.
+
+        It is not where the frames tell that it is worse than the best one so far: see Standing.
         """
-        score = -1.0
-        if self._ranks.first and (self._run / BEST).exists():
-            with suppress(BrokenCheckpoint):
-                score = load_run(self._run).uncalibrated_score
-        return self._ranks.agreed(score)
-
-    def keep(self, net: UNet, found: Validation, step: int) -> None:
-        """Make this network the best one."""
-        if self._ranks.first:
+        own, best = found.standing, self._best
+        kept = own is None or best is None or not own.worse_than(best)
+        if kept and self._ranks.first:
+            self._best = own if best is None or own is None or own.score >= best.score else best
             save_network(self._run / BEST, self._trained(net, found, step))
+        return bool(self._ranks.agreed(kept))
 
-    def finish(
-        self, best_score: float, autocast: torch.autocast, log_trades: LogTrades, tell: Tell
-    ) -> Validation:
-        """Keep the best network as it is served, and return its figures; other ranks know its score alone."""
+    def finish(self, autocast: torch.autocast, log_trades: LogTrades, tell: Tell) -> Validation:
+        """Keep the best network as it is served, and return its figures.
+
+        Other ranks, which do not wait for them, know its score before calibration alone.
+        """
+        score = self.kept_score()
         if not self._ranks.first:
-            return Validation(best_score, ())
+            return Validation(score, ())
         best = load_run(self._run)
         channels_last(best.net.to(self._ranks.device))
         aim = Aim(self._prior, self._config.escape_target)
@@ -124,6 +134,13 @@ class Judge:
 
         board.frames(step, drawn())
 
+    def _kept(self) -> TrainedNetwork | None:
+        """best.pt, on rank 0."""
+        if self._ranks.first and (self._run / BEST).exists():
+            with suppress(BrokenCheckpoint):
+                return load_run(self._run)
+        return None
+
     def _trained(self, net: UNet, found: Validation, step: int) -> TrainedNetwork:
         config, stock = self._config, self._material.stock
         figures = {name: asdict(c) for name, c in zip(config.classes, found.choices, strict=True)}
@@ -141,6 +158,6 @@ class Judge:
             metrics={"validation": {"score": found.score, "frames": frames, "classes": figures}},
             step=step,
             fit_config=to_toml(config),
-            uncalibrated_score=found.score,
+            standing=self._best,
             seen=self._origin.seen,
         )

@@ -119,8 +119,8 @@ class Display:
         elif self._work.silent_s() >= PLAIN_EVERY_S:
             self._line(f"step {step}  {progress:4.0%}  loss {self._loss:.3f}  left {clock(left_s)}")
 
-    def validated(self, step: int, found: Validation, best: bool) -> None:
-        """A validation is done; `best` when its network is the one that is served now."""
+    def validated(self, step: int, found: Validation, kept: bool) -> None:
+        """A validation is done; `kept` when its network is the one that is served now."""
         self._score = f"{found.score:.3f}"
         parts = [
             f"{name} {choice.iou:.3f}" if choice.iou is not None else f"{name} not shown"
@@ -128,9 +128,7 @@ class Display:
         ]
         any_shown = any(choice.iou is not None for choice in found.choices)
         shown = ", ".join(parts) if any_shown else "no validation frame shows a defect"
-        self._line(
-            f"step {step}  validation IoU {found.score:.3f} ({shown}){'  best so far' if best else ''}"
-        )
+        self._line(f"step {step}  validation IoU {found.score:.3f} ({shown}){'  kept' if kept else ''}")
 
     def notice(self, words: str) -> None:
         """What the run does now, where no step is made for a while."""
@@ -162,7 +160,7 @@ class Quiet:
 
     def step(self, step: int, progress: float, left_s: float, loss: float) -> None: ...
 
-    def validated(self, step: int, found: Validation, best: bool) -> None: ...
+    def validated(self, step: int, found: Validation, kept: bool) -> None: ...
 
     def notice(self, words: str) -> None: ...
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 
 from inspector.types import Mask, ProbMap
 from trainer.dataset import IGNORE
+from trainer.standing import Standing
 
 LOWEST, HIGHEST = 8, 242
 """Levels of 255 between which a threshold may lie (0.03 and 0.95): beyond them few pixels decide.
 Calibrated probabilities of a rare class that is hard to tell hardly rise above 0.2."""
-FEW = 10
-"""With fewer defects than this a class's own threshold is drawn towards the one of all classes."""
+FEW_PARTS = 10
+"""With fewer parts that show it than this a class's own threshold is drawn towards the one of all classes."""
+GROUPS = 64
+"""Parts are told apart in as many groups at most, which bounds what is counted."""
 HALF = 128
 """The level from which a class has more than half of the probability."""
 PLATEAU = 0.995
@@ -39,22 +42,25 @@ class ClassChoice:
 
 
 class ProbabilityHistogram:
-    """How often each of the 256 levels was given to pixels of a class and to all others."""
+    """How often each of the 256 levels was given to pixels of a class and to all others, part by part."""
 
-    def __init__(self, classes: int) -> None:
-        self._true = np.zeros((classes, 256), np.int64)
-        self._false = np.zeros((classes, 256), np.int64)
+    def __init__(self, classes: int, parts: Iterable[str]) -> None:
+        """parts: every name that `add` will be given."""
+        self._group = {part: number % GROUPS for number, part in enumerate(dict.fromkeys(parts))}
+        groups = min(GROUPS, len(self._group))
+        self._true = np.zeros((groups, classes, 256), np.int64)
+        self._false = np.zeros((groups, classes, 256), np.int64)
         self._defects = np.zeros(classes, np.int64)
 
-    def add(self, probs: ProbMap, mask: Mask) -> None:
+    def add(self, probs: ProbMap, mask: Mask, part: str) -> None:
         """Count one frame. probs: uint8 (H, W, K) of the defect classes. mask: uint8 (H, W), 255 = ignore."""
-        valid = mask != IGNORE
+        valid, group = mask != IGNORE, self._group[part]
         for k in range(probs.shape[2]):
             truth = mask == k + 1
             everything = np.bincount(probs[..., k][valid], minlength=256)
             hits = np.bincount(probs[..., k][truth], minlength=256)
-            self._true[k] += hits
-            self._false[k] += everything - hits
+            self._true[group, k] += hits
+            self._false[group, k] += everything - hits
             if hits.any():
                 self._defects[k] += cv2.connectedComponents(truth.view(np.uint8), connectivity=8)[0] - 1
 
@@ -64,46 +70,51 @@ class ProbabilityHistogram:
 
     def called(self) -> tuple[int, ...]:
         """Pixels given to each class for more than half."""
-        return tuple(int(n) for n in (self._true + self._false)[:, HALF:].sum(1))
+        return tuple(int(n) for n in (self._true + self._false)[..., HALF:].sum((0, 2)))
 
     def choose(self, prior: Sequence[float | None]) -> tuple[ClassChoice, ...]:
         """One choice for each class, in order.
 
-        prior: thresholds (0 to 1) towards which classes with few defects are drawn, those of the
+        prior: thresholds (0 to 1) towards which classes that few parts show are drawn, those of the
         package that training goes on from; None: the best one threshold for all classes together.
         """
-        present = self._true.sum(1) > 0
-        common = _best(self._true[present].sum(0), self._false[present].sum(0)) if present.any() else 127.5
+        trues, falses = self._true.sum(0), self._false.sum(0)
+        iou, shown = _iou(trues, falses), trues.any(1)
+        common = _best(iou[shown].mean(0)) if shown.any() else 127.5
         choices = []
-        for k, (true, false, defects) in enumerate(zip(self._true, self._false, self._defects, strict=True)):
+        for k, parts in enumerate((self._true.sum(2) > 0).sum(0).tolist()):
             given = prior[k]
             expected = common if given is None else 255 * given
-            if not true.any():
+            if not parts:
                 choices.append(ClassChoice(expected / 255, None, 0, 0))
                 continue
-            trust = min(1.0, int(defects) / FEW)
-            level = trust * _best(true, false) + (1 - trust) * expected
-            iou = float(_iou(true, false)[int(np.ceil(level))])
-            choices.append(ClassChoice(level / 255, iou, int(defects), int(true.sum())))
+            trust = min(1.0, parts / FEW_PARTS)
+            level = trust * _best(iou[k]) + (1 - trust) * expected
+            reached = float(iou[k, int(np.ceil(level))])
+            choices.append(ClassChoice(level / 255, reached, int(self._defects[k]), int(trues[k].sum())))
         return tuple(choices)
 
     def score(self) -> float:
         """Mean over the classes shown of the best IoU that any threshold reaches; 0 when none is shown."""
-        best = [
-            float(_iou(true, false)[LOWEST : HIGHEST + 1].max())
-            for true, false in zip(self._true, self._false, strict=True)
-            if true.any()
-        ]
-        return float(np.mean(best)) if best else 0.0
+        return self.standing().score
+
+    def standing(self) -> Standing:
+        """What each part says of each class at the level that is best for all parts together."""
+        iou = _iou(self._true.sum(0), self._false.sum(0))[:, LOWEST : HIGHEST + 1]
+        overlap = np.zeros((*self._true.shape[:2], 2), np.int64)
+        for k, level in enumerate((LOWEST + iou.argmax(1)).tolist()):
+            overlap[:, k, 0] = self._true[:, k, level:].sum(1)
+            overlap[:, k, 1] = self._true[:, k].sum(1) + self._false[:, k, level:].sum(1)
+        return Standing(overlap, self._true.sum(2) > 0)
 
 
 def _iou(true: NDArray[np.int64], false: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(256,): IoU when every pixel of this level and above is called the class."""
-    hits, alarms = true[::-1].cumsum()[::-1], false[::-1].cumsum()[::-1]
-    return np.asarray(hits / np.maximum(true.sum() + alarms, 1))
+    """(K, 256): IoU of each class when every pixel of this level and above is called it."""
+    hits, alarms = true[:, ::-1].cumsum(1)[:, ::-1], false[:, ::-1].cumsum(1)[:, ::-1]
+    return np.asarray(hits / np.maximum(true.sum(1, keepdims=True) + alarms, 1))
 
 
-def _best(true: NDArray[np.int64], false: NDArray[np.int64]) -> float:
+def _best(iou: NDArray[np.float64]) -> float:
     """The middle of the levels whose IoU is as good as the best one's."""
-    iou = _iou(true, false)[LOWEST : HIGHEST + 1]
-    return float(LOWEST + np.flatnonzero(iou >= PLATEAU * iou.max()).mean())
+    within = iou[LOWEST : HIGHEST + 1]
+    return float(LOWEST + np.flatnonzero(within >= PLATEAU * within.max()).mean())

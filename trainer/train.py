@@ -52,7 +52,7 @@ class Report(Protocol):
 
     def step(self, step: int, progress: float, left_s: float, loss: float) -> None: ...
 
-    def validated(self, step: int, found: Validation, best: bool) -> None: ...
+    def validated(self, step: int, found: Validation, kept: bool) -> None: ...
 
     def notice(self, words: str) -> None: ...
 
@@ -77,7 +77,6 @@ class Mark:
     """The part of a run's state that is neither network nor optimizer."""
 
     step: int = 0
-    best: float = -1.0
     frozen: bool = False
     """Whether batch norm keeps its statistics by now."""
     validated_at: float = 0.0
@@ -98,7 +97,9 @@ class Mark:
     @classmethod
     def of(cls, kept: dict[str, Any]) -> Mark:
         """What `asdict` made of a mark."""
-        return cls(**kept | {"watch": LossWatch(**kept.get("watch", {}))})
+        # An earlier version had the best score among them.
+        own = {name: value for name, value in kept.items() if name != "best"}
+        return cls(**own | {"watch": LossWatch(**kept.get("watch", {}))})
 
 
 class Training:
@@ -121,8 +122,7 @@ class Training:
         """Take up where this checkpoint ended."""
         self._learner.load_state(content)
         self._mark = Mark.of(content["mark"])
-        # Not the checkpoint's: best.pt may be newer, or lost so that the next one takes its place.
-        self._mark.best = self._judge.best_score()
+        self._judge.take_up()
         self._saved_at, self._saved_s = self._mark.step, self._schedule.elapsed_s()
         # Not their texts: that of an earlier version lacks the settings that have come since.
         if from_toml(content["fit_config"]) != self._config:
@@ -169,7 +169,7 @@ class Training:
         with asked_to_stop(WHEN_DONE):
             # By the clock a run may end between two steps, with its last steps not yet judged.
             unjudged = self._ranks.agreed(self._schedule.progress(mark.step) >= 1.0 > mark.validated_at)
-            if unjudged or self._judge.best_score() < 0:
+            if unjudged or self._judge.kept_score() < 0:
                 self._validate(report)
             return self._finish(report)
 
@@ -283,17 +283,14 @@ class Training:
         if found is None:
             self._learner.whole = False
             raise Diverged(f"What the network gives is no number any more at step {mark.step}.")
-        better = found.score >= mark.best
-        if better:
-            self._judge.keep(net, found, mark.step)
-            mark.best = found.score
-        self._journal.validated(mark.step, found, better, self._config.classes)
+        kept = self._judge.keep_unless_worse(net, found, mark.step)
+        self._journal.validated(mark.step, found, kept, self._config.classes)
         # Not before: what ends in the midst of a validation does it again when it goes on.
         mark.validated_at = self._schedule.progress(mark.step)
         mark.thresholds = [choice.threshold for choice in found.choices]
         if self._journal.board is not None:
             self._judge.show(self._journal.board, net, found, autocast, mark.step)
-        report.validated(mark.step, found, better)
+        report.validated(mark.step, found, kept)
         self._alarm_when_blind(report, found)
         mark.validation_s = self._schedule.elapsed_s() - began
         self._save_last()
@@ -320,13 +317,13 @@ class Training:
         def log_trades(name: str, trades: Any) -> None:
             self._journal.escape_curve(self._mark.step, name, trades)
 
-        return self._judge.finish(self._mark.best, self._learner.autocast, log_trades, report.finishing)
+        return self._judge.finish(self._learner.autocast, log_trades, report.finishing)
 
     def _ended_by(self, error: Diverged, report: Report) -> Diverged:
         """The error with what is left of the run, the best network being made ready to serve."""
         remedy = "start again with a lower --learning-rate"
         self._journal.note("diverged", self._mark.step, words=str(error))
-        if self._judge.best_score() < 0:
+        if self._judge.kept_score() < 0:
             return Diverged(f"{error} Nothing was learned yet; {remedy} and another --out.")
         with asked_to_stop(WHEN_DONE):
             score = self._finish(report).score

@@ -16,6 +16,7 @@ from inspector.types import Image, Mask, ProbMap
 from trainer.dataset import Sample
 from trainer.ranks import Ranks
 from trainer.sampler import network_input
+from trainer.standing import Standing
 from trainer.stock import Normalisation
 from trainer.thresholds import ClassChoice, ProbabilityHistogram
 from trainer.unet import UNet
@@ -55,6 +56,8 @@ class Validation:
     choices: tuple[ClassChoice, ...]
     called: tuple[int, ...] = ()
     """Pixels that it gives to each defect class for more than half; () where nobody counted."""
+    standing: Standing | None = None
+    """The score part by part; None where nobody counted."""
 
 
 def validate(
@@ -69,13 +72,14 @@ def validate(
 
     prior: one threshold for each defect class, or None for each.
     """
-    histogram = ProbabilityHistogram(len(prior))
+    histogram = ProbabilityHistogram(len(prior), (frame.part for frame in frames))
     for frame in ranks.own(frames):
         with torch.inference_mode(), autocast:
             probs = segment_frame(net, frame.image, Geometry(net.config.depth), normalisation)
-        histogram.add(probs, frame.mask)
+        histogram.add(probs, frame.mask, frame.part)
     ranks.add_up(histogram.counts())
-    return Validation(histogram.score(), histogram.choose(prior), histogram.called())
+    standing = histogram.standing()
+    return Validation(standing.score, histogram.choose(prior), histogram.called(), standing)
 
 
 def told(items: Iterable[Item], count: int, words: str, tell: Tell) -> Iterator[Item]:

@@ -102,7 +102,7 @@ def test_a_run_ends_with_the_figures_of_its_best_network(data: Path, tmp_path: P
 def test_a_run_that_has_ended_takes_an_escape_target(
     trained: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trainer.finish.FEW", 2)  # the tiny set's validation shows no more
+    monkeypatch.setattr("trainer.finish.FEW_DEFECTS", 2)  # the tiny set's validation shows no more
     out = tmp_path / "run"
     shutil.copytree(trained, out)
     before = load_run(out)

@@ -9,9 +9,9 @@ import pytest
 
 from trainer.config import FitConfig, fit_config
 from trainer.dataset import FEW_PARTS
+from trainer.escapes import FEW_DEFECTS
 from trainer.lint.balance import FEW_TO_LEARN, FEW_TO_PROVE
 from trainer.metrics.intervals import poisson_rate, wilson
-from trainer.thresholds import FEW
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 SIZES = " ".join(re.split(r"\n## ", README.partition("## How much is enough\n")[2])[0].split())
@@ -19,8 +19,8 @@ SIZES = " ".join(re.split(r"\n## ", README.partition("## How much is enough\n")[
 
 def test_defects_are_those_that_lint_and_the_escape_target_ask_for() -> None:
     assert f"at least {FEW_TO_LEARN} in train and {FEW_TO_PROVE} in test" in SIZES
-    assert f"a class needs {FEW} on the validation frames" in SIZES
-    needed = FEW / FitConfig.model_fields["validation"].default
+    assert f"a class needs {FEW_DEFECTS} on the validation frames" in SIZES
+    needed = FEW_DEFECTS / FitConfig.model_fields["validation"].default
     assert needed <= int(re.findall(r"so (\d+) there", SIZES)[0]) <= 1.1 * needed
     assert f"fewer than {FEW_PARTS} parts in train" in SIZES
 

@@ -242,15 +242,15 @@ def test_a_validation_that_a_full_disk_cut_short_is_done_again(
     """best.pt finds no room, the smaller line of the log and a later last.pt do."""
     out = tmp_path / "full"
     prepared = prepare(request(data, out, steps=10))
-    keep = Judge.keep
+    keep = Judge.keep_unless_worse
 
-    def without_room(judge: Judge, net: UNet, found: Validation, step: int) -> None:
+    def without_room(judge: Judge, net: UNet, found: Validation, step: int) -> bool:
         if step == 4:
             raise RunNotKept("full")
-        keep(judge, net, found, step)
+        return keep(judge, net, found, step)
 
     with monkeypatch.context() as full, pytest.raises(RunNotKept):
-        full.setattr(Judge, "keep", without_room)
+        full.setattr(Judge, "keep_unless_worse", without_room)
         run(prepared, Silent())
     assert load_checkpoint(out / LAST)["mark"]["step"] == 4 and load_run(out).step < 4
     run(prepare_resume(resumption(data, out)), Silent())
@@ -339,7 +339,11 @@ def test_a_best_network_newer_than_the_checkpoint_is_not_replaced_by_a_worse_one
 ) -> None:
     """Killed between best.pt and last.pt: by the clock the next validation is another network's."""
     best = load_run(interrupted)
-    save_network(interrupted / BEST, dataclasses.replace(best, uncalibrated_score=0.99))
+    assert best.standing is not None
+    flawless = best.standing.overlap.copy()
+    flawless[..., 0] = flawless[..., 1]
+    standing = dataclasses.replace(best.standing, overlap=flawless)
+    save_network(interrupted / BEST, dataclasses.replace(best, standing=standing))
     run(prepare_resume(resumption(data, interrupted)), Silent())
     assert load_run(interrupted).step == best.step
 

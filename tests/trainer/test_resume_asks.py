@@ -109,7 +109,8 @@ def test_a_run_that_goes_on_is_compared_with_what_its_best_scored_before_calibra
     assert load_run(interrupted).metrics["validation"]["score"] != best, "calibration moved it"
     prepared = prepare_resume(resumption(data, interrupted))
     with prepared.held:
-        assert prepared.training._mark.best == best
+        standing = prepared.training._judge._best
+        assert standing is not None and standing.score == best
 
 
 def test_what_an_earlier_version_kept_among_the_figures_is_read_and_reaches_no_manifest(
@@ -117,18 +118,14 @@ def test_what_an_earlier_version_kept_among_the_figures_is_read_and_reaches_no_m
 ) -> None:
     run(prepare_resume(resumption(data, interrupted)), Silent())
     ended = load_run(interrupted)
-    assert "uncalibrated_score" not in ended.metrics["validation"]
     content = load_checkpoint(interrupted / BEST)
-    content["metrics"]["validation"]["uncalibrated_score"] = content.pop("uncalibrated_score")
+    content["metrics"]["validation"]["uncalibrated_score"] = 0.5
+    del content["standing"]
     torch.save(content, interrupted / BEST)
     again = load_run(interrupted)
-    assert again.uncalibrated_score == ended.uncalibrated_score > 0
+    assert again.standing is None and ended.standing is not None
     package = export_package(again, load_tiles(interrupted), tmp_path / "package", "tiny", "1")
     assert package.manifest.metrics["validation"] == ended.metrics["validation"]
-    # Of a run that never ended the score is that of its best network, which is not calibrated.
-    content["metrics"]["validation"].pop("uncalibrated_score")
-    torch.save(content, interrupted / BEST)
-    assert load_run(interrupted).uncalibrated_score == content["metrics"]["validation"]["score"]
 
 
 HOLDS = """

@@ -260,10 +260,10 @@ def silence(prepared: Prepared) -> None:
 
 
 def test_called_counts_pixels_that_a_class_has_for_more_than_half() -> None:
-    histogram = ProbabilityHistogram(2)
+    histogram = ProbabilityHistogram(2, ["a"])
     probs = np.zeros((4, 5, 2), np.uint8)
     probs[0, :, 0], probs[1, :3, 1], probs[2, :, 0] = 200, 128, 127
     mask = np.zeros((4, 5), np.uint8)
     mask[0], mask[3], mask[1, 0] = 1, 2, 255
-    histogram.add(probs, mask)
+    histogram.add(probs, mask, "a")
     assert histogram.called() == (5, 2)

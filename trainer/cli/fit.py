@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 def fit(**given: Any) -> int:
     """Fit a U-Net to dataset folders (images/ and masks/) and keep the best network in RUN.
 
-    The best network is chosen on frames held back from the train split, never on test frames;
-    so are the thresholds. Stop with Ctrl-C and go on with --resume.
+    It is judged on frames held back from the train split, never on test frames: the latest network
+    is kept that they do not tell from the best. The thresholds are chosen on them as well.
+    Stop with Ctrl-C and go on with --resume.
 
     \b
     Examples:
