@@ -96,8 +96,9 @@ class Learner:
 
     def move(self, learning_rate: float) -> None:
         """Move the weights by the gradients, clipped."""
-        nn.utils.clip_grad_norm_(self._net.parameters(), self._config.clip_norm)
-        self._optimizer.step(learning_rate)
+        with self._optimizer.threads():
+            nn.utils.clip_grad_norm_(self._net.parameters(), self._config.clip_norm)
+            self._optimizer.step(learning_rate)
 
     @torch.no_grad()
     def follow(self, step: int) -> None:

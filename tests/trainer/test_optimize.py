@@ -80,3 +80,20 @@ def test_weights_in_another_layout_are_not_silently_left_alone() -> None:
     net = UNet(UNetConfig(channels=1, classes=3, depth=3, base=4))
     with pytest.raises(AssertionError, match="channels last"):
         Optimizer(net, config("muon"))
+
+
+@pytest.mark.parametrize(("base", "depth", "inside"), [(16, 4, 1), (32, 4, 2), (16, 5, 2)])
+def test_small_products_take_one_thread_and_the_network_gets_its_own_back(
+    base: int, depth: int, inside: int
+) -> None:
+    net = UNet(UNetConfig(channels=1, classes=2, depth=depth, base=base, norm="batch"))
+    optimizer = Optimizer(net.to(memory_format=torch.channels_last), FitConfig(optimizer="muon"))
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(RuntimeError), optimizer.threads():
+            assert torch.get_num_threads() == inside
+            raise RuntimeError
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
