@@ -19,7 +19,7 @@ EXPLAINED = f"""
 Every recipe trains at base {BASE}, depth {DEPTH}, for {MINUTES:g} minutes on the train split, loading and its
 own validation included, in a process of its own, and is judged once on the test split by the same code
 (`trainer evaluate`): masks, defects, instances, membranes. `modern` and `paper` hold back part of train to
-choose their best network and thresholds; the baseline (benchmarks/baseline.py) trains on all of it and
+choose network and thresholds; the baseline (benchmarks/baseline.py) trains on all of it and
 its mask is the argmax. Whole frames in float32; the baseline in the bf16 that it trained in.
 
 - Intervals are 95 %, by physical part: one photograph's crops, one tile's exposures, neighbouring slices

@@ -111,7 +111,7 @@ def save_network(path: Path, trained: TrainedNetwork) -> None:
 
 
 def load_run(path: Path) -> TrainedNetwork:
-    """The best network of a RUN folder, in evaluation mode.
+    """The network of a RUN folder that serves, in evaluation mode.
 
     Raises UsageError when the folder is not there, holds no checkpoint yet, or one that is broken.
     """

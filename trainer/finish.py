@@ -1,4 +1,4 @@
-"""The end of a run: the best network calibrated, its thresholds chosen, its defects counted.
+"""The end of a run: the network that serves calibrated, its thresholds chosen, its defects counted.
 
 The validation frames pass the network twice, for the scaling and under it; all figures after that
 are read from the same kept probabilities.
@@ -21,7 +21,7 @@ from trainer.checkpoint import TrainedNetwork
 from trainer.escapes import FEW_DEFECTS, EscapeCurve, Trade
 from trainer.metrics.matches import PartMatches, defect_figures
 from trainer.thresholds import ClassChoice, ProbabilityHistogram
-from trainer.validate import Shown, Tell, segment_frame, told
+from trainer.validate import Shown, Tell, segment_frame, told, units
 from trainer.vector_scaling import calibrated
 
 
@@ -74,9 +74,10 @@ def finish(
     """The network as it is served: calibrated, with its thresholds and what they find on these frames."""
     best = calibrated(best, frames, autocast, tell)
     maps = KeptMaps(best, frames, autocast, tell)
-    histogram = ProbabilityHistogram(len(best.classes), (frame.part for frame in frames))
-    for probs, frame in maps.told("choosing thresholds", tell):
-        histogram.add(probs, frame.mask, frame.part)
+    names = units(frames)
+    histogram = ProbabilityHistogram(len(best.classes), names)
+    for (probs, frame), unit in zip(maps.told("choosing thresholds", tell), names, strict=True):
+        histogram.add(probs, frame.mask, unit)
     choices = histogram.choose(aim.prior)
     if aim.escape_target is not None:
         curve = EscapeCurve(best.classes)

@@ -214,7 +214,7 @@ def _warn_of_uncorrected(folders: Sequence[Path]) -> None:
 def run(
     prepared: Prepared, report: Report, stop_after: Callable[[int], bool] = lambda _step: False
 ) -> Validation | None:
-    """Train to the end; the RUN folder then holds the best network. None when `stop_after` ended it."""
+    """Train to the end; the RUN folder then holds what serves. None when `stop_after` ended it."""
     one_thread()
     cores = len(os.sched_getaffinity(0)) // prepared.neighbours
     torch.set_num_threads(max(1, cores))

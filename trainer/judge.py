@@ -1,4 +1,4 @@
-"""What validation decides in a run: which network is served, and how it is at the end."""
+"""What validation decides in a run: which network is served, and with which calibration and thresholds."""
 
 from __future__ import annotations
 
@@ -63,6 +63,8 @@ class Judge:
         self._prior: Sequence[float | None] = origin.thresholds or [None] * len(config.classes)
         self._best: Standing | None = None
         """Of the network with the highest score so far; known to rank 0."""
+        self._least = -1.0
+        """Score that the next network must reach where there is no standing to compare it with."""
 
     def score(self, net: UNet, autocast: torch.autocast) -> Validation | None:
         """What the frames say of a network in evaluation mode, on every rank.
@@ -85,12 +87,15 @@ class Judge:
     def take_up(self) -> None:
         """Go on from best.pt, which may be newer than last.pt, or lost so that the next takes its place."""
         best = self._kept()
-        self._best = best.standing if best is not None else None
+        if best is not None:
+            self._best = best.standing
+            # Of an earlier version, which kept no standing.
+            self._least = -1.0 if best.standing is not None else _score(best)
 
     def kept_score(self) -> float:
         """What the frames say of best.pt, on every rank; -1 when there is none that can be read."""
         best = self._kept()
-        return self._ranks.agreed(best.metrics["validation"]["score"] if best is not None else -1.0)
+        return self._ranks.agreed(_score(best) if best is not None else -1.0)
 
     def keep_unless_worse(self, net: UNet, found: Validation, step: int) -> bool:
         """Make this network the one that is served, and whether it is, on every rank.
@@ -98,16 +103,16 @@ class Judge:
         It is not where the frames tell that it is worse than the best one so far: see Standing.
         """
         own, best = found.standing, self._best
-        kept = own is None or best is None or not own.worse_than(best)
+        kept = found.score >= self._least if own is None or best is None else not own.worse_than(best)
         if kept and self._ranks.first:
             self._best = own if best is None or own is None or own.score >= best.score else best
             save_network(self._run / BEST, self._trained(net, found, step))
         return bool(self._ranks.agreed(kept))
 
     def finish(self, autocast: torch.autocast, log_trades: LogTrades, tell: Tell) -> Validation:
-        """Keep the best network as it is served, and return its figures.
+        """Keep best.pt as it is served, and return its figures.
 
-        Other ranks, which do not wait for them, know its score before calibration alone.
+        Other ranks do not wait for them and know the score alone that it had until then.
         """
         score = self.kept_score()
         if not self._ranks.first:
@@ -161,3 +166,7 @@ class Judge:
             standing=self._best,
             seen=self._origin.seen,
         )
+
+
+def _score(kept: TrainedNetwork) -> float:
+    return float(kept.metrics.get("validation", {}).get("score", -1.0))

@@ -14,28 +14,30 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 DRAWS = 500
 SURE = 0.9
 """How sure validation must be that a network is worse, one-sided."""
 AT_MOST = 0.5
-"""No class is taken to be uncertain by more than this share of its IoU, however few parts show it: else one
-that a single part shows could be lost altogether without a word."""
+"""No class is taken to be uncertain by more than this share of its IoU, however few parts show it; one that
+falls by more is lost."""
+FOUND = 0.1
+"""IoU from which a class counts as found, so that it can be lost."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Standing:
-    """How well a network does on each validation part."""
+    """How well a network does on each group of validation parts, at the level that is best for each class."""
 
     overlap: NDArray[np.int64]
-    """(parts, K, 2): pixels of each defect class that both truth and network have, and that either has."""
+    """(groups, K, 2): pixels of each defect class that both truth and network have, and that either has."""
     shown: NDArray[np.bool_]
-    """(parts, K): whether the part shows the class."""
+    """(groups, K): whether the group shows the class."""
 
     @property
     def iou(self) -> NDArray[np.float64]:
-        """(K,): of all parts together, NaN for a class that none shows."""
+        """(K,): of all groups together, NaN for a class that none shows."""
         return _iou(self.overlap.sum(0), self.shown.sum(0) > 0)
 
     @property
@@ -44,23 +46,15 @@ class Standing:
         return float(np.nanmean(self.iou)) if self.shown.any() else 0.0
 
     def worse_than(self, best: Standing) -> bool:
-        """Whether these parts tell that this network's score is below the other's on any such parts.
+        """Whether the groups tell that this network's score is the lower one, or it has lost a class.
 
-        Both stand on the same parts, which are drawn again in pairs: what is hard for both says nothing.
-        Few parts do not tell how far parts differ, so that Student's quantile takes the normal's place.
+        Both stand on the same groups, which are drawn again for both at once: what is hard for both says
+        nothing. What the levels were chosen by, these groups too, is not in it.
         """
-        count = len(self.shown)
-        drawn = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), DRAWS)
-        change = self._drawn(drawn) - best._drawn(drawn)
-        reaches = []
-        for k in np.flatnonzero(self.shown.sum(0)).tolist():
-            parts = int(self.shown[:, k].sum())
-            most = AT_MOST * float(best.iou[k])
-            if parts > 1:
-                error = float(np.nanstd(change[:, k])) * math.sqrt(parts / (parts - 1))
-                most = min(most, float(stats.t.ppf(SURE, parts - 1)) * error)
-            reaches.append(most)
-        return bool(reaches) and self.score < best.score - math.hypot(*reaches) / len(reaches)
+        before, now = best.iou, self.iou
+        if bool(np.any((before >= FOUND) & (now < (1 - AT_MOST) * before))):
+            return True
+        return self.score < best.score - self._reach(best)
 
     def kept(self) -> dict[str, Any]:
         """As plain values; see `read`."""
@@ -71,8 +65,32 @@ class Standing:
         """What `kept` made of one."""
         return cls(np.array(kept["overlap"], np.int64), np.array(kept["shown"], np.bool_))
 
+    def _reach(self, best: Standing) -> float:
+        """How far the difference of the scores may be off.
+
+        By bootstrap over groups. Few do not tell how far groups differ: Student's quantile takes the
+        normal's place, and a class that one group shows is uncertain by AT_MOST.
+        """
+        count, classes = len(self.shown), np.flatnonzero(self.shown.sum(0))
+        if not len(classes):
+            return 0.0
+        drawn = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), DRAWS)
+        change = self._drawn(drawn) - best._drawn(drawn)
+        together, alone = np.zeros(DRAWS), []
+        for k in classes.tolist():
+            groups, most = int(self.shown[:, k].sum()), AT_MOST * float(best.iou[k])
+            if groups == 1:
+                alone.append(most)
+                continue
+            # One draw moves all classes of a group, so the draws are added up, not their deviations.
+            moved = np.nan_to_num(change[:, k] - np.nanmean(change[:, k]))
+            times = float(special.stdtrit(groups - 1, SURE)) * math.sqrt(groups / (groups - 1))
+            deviation = float(moved.std())
+            together += moved * (min(times, most / deviation) if deviation else 0.0)
+        return math.hypot(float(together.std()), *alone) / len(classes)
+
     def _drawn(self, times: NDArray[np.int64]) -> NDArray[np.float64]:
-        """(draws, K) IoU where each part counts so many times; NaN where no part shows the class."""
+        """(draws, K) IoU where each group counts so many times; NaN where no group shows the class."""
         return _iou(np.tensordot(times, self.overlap, 1), times @ self.shown.astype(np.int64) > 0)
 
 

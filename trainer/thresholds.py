@@ -19,7 +19,7 @@ Calibrated probabilities of a rare class that is hard to tell hardly rise above 
 FEW_PARTS = 10
 """With fewer parts that show it than this a class's own threshold is drawn towards the one of all classes."""
 GROUPS = 64
-"""Parts are told apart in as many groups at most, which bounds what is counted."""
+"""Parts' levels are counted in as many groups at most, which bounds the memory."""
 HALF = 128
 """The level from which a class has more than half of the probability."""
 PLATEAU = 0.995
@@ -46,27 +46,30 @@ class ProbabilityHistogram:
 
     def __init__(self, classes: int, parts: Iterable[str]) -> None:
         """parts: every name that `add` will be given."""
-        self._group = {part: number % GROUPS for number, part in enumerate(dict.fromkeys(parts))}
-        groups = min(GROUPS, len(self._group))
+        self._part = {part: number for number, part in enumerate(dict.fromkeys(parts))}
+        self._pixels = np.zeros((len(self._part), classes), np.int64)
+        groups = min(GROUPS, len(self._part))
         self._true = np.zeros((groups, classes, 256), np.int64)
         self._false = np.zeros((groups, classes, 256), np.int64)
         self._defects = np.zeros(classes, np.int64)
 
     def add(self, probs: ProbMap, mask: Mask, part: str) -> None:
         """Count one frame. probs: uint8 (H, W, K) of the defect classes. mask: uint8 (H, W), 255 = ignore."""
-        valid, group = mask != IGNORE, self._group[part]
+        valid, number = mask != IGNORE, self._part[part]
+        group = number % GROUPS
         for k in range(probs.shape[2]):
             truth = mask == k + 1
             everything = np.bincount(probs[..., k][valid], minlength=256)
             hits = np.bincount(probs[..., k][truth], minlength=256)
             self._true[group, k] += hits
             self._false[group, k] += everything - hits
+            self._pixels[number, k] += hits.sum()
             if hits.any():
                 self._defects[k] += cv2.connectedComponents(truth.view(np.uint8), connectivity=8)[0] - 1
 
     def counts(self) -> tuple[NDArray[np.int64], ...]:
         """All that is counted; added up in place they are the counts of several processes' frames."""
-        return self._true, self._false, self._defects
+        return self._true, self._false, self._pixels, self._defects
 
     def called(self) -> tuple[int, ...]:
         """Pixels given to each class for more than half."""
@@ -82,7 +85,7 @@ class ProbabilityHistogram:
         iou, shown = _iou(trues, falses), trues.any(1)
         common = _best(iou[shown].mean(0)) if shown.any() else 127.5
         choices = []
-        for k, parts in enumerate((self._true.sum(2) > 0).sum(0).tolist()):
+        for k, parts in enumerate((self._pixels > 0).sum(0).tolist()):
             given = prior[k]
             expected = common if given is None else 255 * given
             if not parts:
@@ -99,7 +102,7 @@ class ProbabilityHistogram:
         return self.standing().score
 
     def standing(self) -> Standing:
-        """What each part says of each class at the level that is best for all parts together."""
+        """What each group of parts says of each class at the level that is best for all together."""
         iou = _iou(self._true.sum(0), self._false.sum(0))[:, LOWEST : HIGHEST + 1]
         overlap = np.zeros((*self._true.shape[:2], 2), np.int64)
         for k, level in enumerate((LOWEST + iou.argmax(1)).tolist()):
@@ -115,6 +118,10 @@ def _iou(true: NDArray[np.int64], false: NDArray[np.int64]) -> NDArray[np.float6
 
 
 def _best(iou: NDArray[np.float64]) -> float:
-    """The middle of the levels whose IoU is as good as the best one's."""
+    """The middle of the levels around the best one whose IoU is as good as its."""
     within = iou[LOWEST : HIGHEST + 1]
-    return float(LOWEST + np.flatnonzero(within >= PLATEAU * within.max()).mean())
+    best = int(within.argmax())
+    lower = np.flatnonzero(within < PLATEAU * within[best])
+    first = lower[lower < best].max(initial=-1) + 1
+    last = lower[lower > best].min(initial=len(within)) - 1
+    return float(LOWEST + (first + last) / 2)

@@ -97,7 +97,7 @@ class Mark:
     @classmethod
     def of(cls, kept: dict[str, Any]) -> Mark:
         """What `asdict` made of a mark."""
-        # An earlier version had the best score among them.
+        # An earlier version kept the best score in its mark.
         own = {name: value for name, value in kept.items() if name != "best"}
         return cls(**own | {"watch": LossWatch(**kept.get("watch", {}))})
 
@@ -132,11 +132,11 @@ class Training:
     def run(
         self, report: Report, stop_after: Callable[[int], bool] = lambda _step: False
     ) -> Validation | None:
-        """Train to the end of the schedule and return the figures of the best network, which is served.
+        """Train to the end of the schedule and return the figures of the network that serves.
 
         stop_after: asked after each step; True, on any rank, ends this sitting on all of them
         as an interruption would, and None is returned. Writes last.pt also when interrupted, so
-        that resuming loses nothing. Raises Diverged, the best network being served all the same, and
+        that resuming loses nothing. Raises Diverged, best.pt being made ready to serve all the same, and
         InspectionError when the time was over before the first step.
         """
         again = "what was learned is kept: start all processes again with --resume"
@@ -320,7 +320,7 @@ class Training:
         return self._judge.finish(self._learner.autocast, log_trades, report.finishing)
 
     def _ended_by(self, error: Diverged, report: Report) -> Diverged:
-        """The error with what is left of the run, the best network being made ready to serve."""
+        """The error with what is left of the run, best.pt being made ready to serve."""
         remedy = "start again with a lower --learning-rate"
         self._journal.note("diverged", self._mark.step, words=str(error))
         if self._judge.kept_score() < 0:
@@ -328,8 +328,8 @@ class Training:
         with asked_to_stop(WHEN_DONE):
             score = self._finish(report).score
         return Diverged(
-            f"{error} {self._out} keeps the best network (IoU {score:.3f} on validation); for a better one"
-            f" {remedy} and another --out."
+            f"{error} {self._out} keeps the network from before (IoU {score:.3f} on validation); for a"
+            f" better one {remedy} and another --out."
         )
 
     def _save_last(self) -> None:

@@ -72,14 +72,24 @@ def validate(
 
     prior: one threshold for each defect class, or None for each.
     """
-    histogram = ProbabilityHistogram(len(prior), (frame.part for frame in frames))
-    for frame in ranks.own(frames):
+    names = units(frames)
+    histogram = ProbabilityHistogram(len(prior), names)
+    for frame, unit in ranks.own(list(zip(frames, names, strict=True))):
         with torch.inference_mode(), autocast:
             probs = segment_frame(net, frame.image, Geometry(net.config.depth), normalisation)
-        histogram.add(probs, frame.mask, frame.part)
+        histogram.add(probs, frame.mask, unit)
     ranks.add_up(histogram.counts())
     standing = histogram.standing()
     return Validation(standing.score, histogram.choose(prior), histogram.called(), standing)
+
+
+def units(frames: Sequence[Shown]) -> list[str]:
+    """What each frame is told apart by: its part, or where all show one part the frame itself.
+
+    As validation was cut from train; see Dataset.validation.
+    """
+    parts = [frame.part for frame in frames]
+    return parts if len(set(parts)) > 1 else [str(number) for number in range(len(parts))]
 
 
 def told(items: Iterable[Item], count: int, words: str, tell: Tell) -> Iterator[Item]:

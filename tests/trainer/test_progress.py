@@ -70,8 +70,8 @@ def test_it_looks_by_itself_until_the_run_is_over(monkeypatch: pytest.MonkeyPatc
 def test_a_class_that_no_validation_frame_shows_keeps_its_place(capsys: pytest.CaptureFixture[str]) -> None:
     shown, unshown = ClassChoice(0.5, 0.4, 3, 60), ClassChoice(0.5, None, 0, 0)
     display = Display(("dent", "rare"))
-    display.validated(5, Validation(0.4, (shown, unshown)), best=True)
-    display.validated(6, Validation(0.0, (unshown, unshown)), best=False)
+    display.validated(5, Validation(0.4, (shown, unshown)), kept=True)
+    display.validated(6, Validation(0.0, (unshown, unshown)), kept=False)
     first, second = capsys.readouterr().err.splitlines()
-    assert "(dent 0.400, rare not shown)" in first
+    assert "(dent 0.400, rare not shown)" in first and first.endswith("kept") and "kept" not in second
     assert "(no validation frame shows a defect)" in second

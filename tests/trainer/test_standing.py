@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from trainer.standing import Standing
 
@@ -36,6 +37,28 @@ def test_a_class_that_one_part_shows_does_not_decide_until_half_of_it_is_lost() 
     best = standing([0.6, 0.6], [0.6, None], [0.62, None], [0.58, None])
     assert not standing([0.6, 0.35], [0.6, None], [0.62, None], [0.58, None]).worse_than(best)
     assert standing([0.6, 0.25], [0.6, None], [0.62, None], [0.58, None]).worse_than(best)
+
+
+def test_one_class_of_many_is_not_lost_while_the_others_make_up_for_it() -> None:
+    best = standing([0.6, 0.6, 0.6, 0.6, 0.6], [0.6, 0.6, 0.6, 0.6, 0.6])
+    assert not standing([0.7, 0.7, 0.7, 0.7, 0.35], [0.8, 0.7, 0.7, 0.7, 0.35]).worse_than(best)
+    assert standing([0.9, 0.9, 0.9, 0.9, 0.25], [0.9, 0.9, 0.9, 0.9, 0.3]).worse_than(best)
+
+
+def test_a_class_that_was_hardly_found_cannot_be_lost() -> None:
+    best = standing([0.6, 0.04], [0.6, None], [0.6, None])
+    assert not standing([0.65, 0.0], [0.65, None], [0.65, None]).worse_than(best)
+
+
+@pytest.mark.parametrize("alike", [True, False])
+def test_without_a_difference_one_in_ten_is_called_worse(alike: bool) -> None:
+    """Whether the classes of a part move together or each for itself."""
+    random, said = np.random.default_rng(1), 0
+    for _ in range(300):
+        before = np.full((12, 4), 0.6)
+        now = before + 0.1 * random.standard_normal((12, 1 if alike else 4))
+        said += standing(*now.tolist()).worse_than(standing(*before.tolist()))
+    assert 0.06 < said / 300 < 0.14
 
 
 def test_a_network_that_finds_nothing_any_more_is_worse_however_few_parts_tell() -> None:

@@ -76,3 +76,22 @@ def test_the_standing_is_the_score_told_part_by_part() -> None:
     assert standing.shown[:, 0].all() and not standing.shown[:, 1].any()
     assert standing.score == histogram.score() == pytest.approx(0.5)
     assert standing.iou.tolist() == pytest.approx([0.5, np.nan], nan_ok=True)
+
+
+def test_parts_are_counted_one_by_one_however_many_there_are() -> None:
+    names = [f"part {n}" for n in range(640)]
+    histogram = ProbabilityHistogram(1, names)
+    for name in names[::64]:
+        histogram.add(*frame(240, 200, blobs=1), name)
+    assert histogram.choose([0.95])[0].threshold * 255 == pytest.approx(220.5), "ten parts: its own"
+
+
+def test_the_common_threshold_lies_on_a_peak_and_not_between_two() -> None:
+    probs, mask = np.zeros((20, 100, 2), np.uint8), np.zeros((20, 100), np.uint8)
+    mask[0], mask[1] = 1, 2
+    probs[0, :, 0], probs[2:, :, 0] = 220, 190  # only a high level parts it from good pixels
+    probs[1, :, 1] = 60  # only a low one finds it
+    histogram = ProbabilityHistogram(2, ["a"])
+    histogram.add(probs, mask, "a")
+    choices = histogram.choose([None, None])
+    assert max(choice.iou or 0.0 for choice in choices) == 1.0

@@ -1,4 +1,4 @@
-"""A run that diverges is stopped and keeps its best network; ordinary noise never looks like that."""
+"""A run that diverges is stopped and keeps the network from before; ordinary noise never looks like that."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_a_network_that_gives_no_numbers_is_never_the_best_one(data: Path, tmp_p
 def test_nor_at_a_later_validation(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "r"
     error = run_until_diverged(data, out, 9, 1e30, steps=60, optimizer="sgd")
-    assert "no number any more at step 10." in str(error) and "keeps the best network" in str(error)
+    assert "no number any more at step 10." in str(error) and "keeps the network from before" in str(error)
     assert load_run(out).step == load_checkpoint(out / LAST)["mark"]["step"] == 5
 
 

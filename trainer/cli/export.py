@@ -60,7 +60,7 @@ class Options:
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as one JSON line.")
 def export(run_or_package: Path, **options: Any) -> int:
-    """Pack the best network of a RUN as a model package for the line, or a PACKAGE in int8.
+    """Pack the network of a RUN as a model package for the line, or a PACKAGE in int8.
 
     A RUN that has not ended, or whose network hardly meets a defect on its validation frames, is refused
     (exit 3) unless --force is given; anything else that is doubtful is a warning.

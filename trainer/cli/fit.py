@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from trainer.validate import Validation
 
 
-@click.command(short_help="Fit a U-Net to pictures with masks and keep the best in RUN.")
+@click.command(short_help="Fit a U-Net to pictures with masks and keep it in RUN.")
 @fit_options
 def fit(**given: Any) -> int:
-    """Fit a U-Net to dataset folders (images/ and masks/) and keep the best network in RUN.
+    """Fit a U-Net to dataset folders (images/ and masks/) and keep it in RUN.
 
     It is judged on frames held back from the train split, never on test frames: the latest network
     is kept that they do not tell from the best. The thresholds are chosen on them as well.
