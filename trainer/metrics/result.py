@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inspector.defects import match_defects
+from trainer.metrics.challenge import ChallengeErrors
 from trainer.metrics.curves import DefectCurves, PixelCurves
 from trainer.metrics.frames import FrameList
 from trainer.metrics.instances import InstanceFigures
@@ -129,6 +130,7 @@ def _figures(classes: Sequence[str], also: Sequence[str]) -> dict[str, Figure]:
     found: dict[str, Figure] = {}
     if "rand_error" in also:
         found["rand_error"] = RandError()
+        found["challenge"] = ChallengeErrors()
     if "warping_error" in also:
         found["warping_error"] = WarpingError()
     if "seg" in also or "ap50" in also:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.metrics import adapted_rand_error
 
+from inspector.types import Mask
 from trainer.metrics.instances import predicted_instances
 from trainer.metrics.intervals import mean_by_parts, ratio
 from trainer.metrics.judged import Judged
@@ -29,14 +30,9 @@ class RandError:
 
     def update(self, judged: Judged) -> None:
         """Count one frame; one without a true segment of two pixels is left out."""
-        segments, said = segments_of(judged)
-        if np.bincount(segments.ravel())[1:].max(initial=0) < 2:
-            return  # the figure counts pairs of pixels
-        with np.errstate(invalid="ignore"):
-            error = float(adapted_rand_error(segments, said)[0])  # type: ignore[no-untyped-call]
-        # No pair was predicted at all: scikit-image divides 0 by 0.
-        error = 1.0 if math.isnan(error) else error
-        self._parts[judged.part] = self._parts.get(judged.part, 0) + np.array([error, 1.0])
+        error = _rand_error(*segments_of(judged))
+        if error is not None:
+            self._parts[judged.part] = self._parts.get(judged.part, 0) + np.array([error, 1.0])
 
     def compute(self) -> float:
         """0 to 1, 0 is best; NaN when no frame has a segment."""
@@ -50,6 +46,20 @@ class RandError:
             "rand_error_95": mean_by_parts(counted),
             "rand_error_frames": int(sum(float(part[1]) for part in counted)),
         }
+
+
+def rand_error_of(truth: Mask, predicted: Mask) -> float | None:
+    """Of the 4-connected good regions of two masks, 0 to 1; None without a true one of two pixels."""
+    return _rand_error(components(truth == 0, 4), components(predicted == 0, 4))
+
+
+def _rand_error(segments: NDArray[np.int64], said: NDArray[np.int64]) -> float | None:
+    if np.bincount(segments.ravel())[1:].max(initial=0) < 2:
+        return None  # the figure counts pairs of pixels
+    with np.errstate(invalid="ignore"):
+        error = float(adapted_rand_error(segments, said)[0])  # type: ignore[no-untyped-call]
+    # No pair was predicted at all: scikit-image divides 0 by 0.
+    return 1.0 if math.isnan(error) else error
 
 
 def segments_of(judged: Judged) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

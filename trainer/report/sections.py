@@ -234,6 +234,9 @@ def topology(figures: dict[str, Any]) -> str:
         for key, words in names.items()
         if key in figures
     ]
+    for error, best in figures.get("challenge", {}).items():
+        words = f"{names[error].split(' (')[0]} as the challenge takes it, at {best['threshold']:g}"
+        rows.append([words, f"{best['lowest']:.4f}", ""])
     if "warping" in figures:
         warping = figures["warping"]
         part = measured(warping["splits_and_mergers"], warping["splits_and_mergers_95"])
@@ -247,7 +250,7 @@ def topology(figures: dict[str, Any]) -> str:
         "Rand error: pairs of pixels wrongly joined or parted. Warping error: share of pixels that still"
         " differ when boundaries may move and nothing may tear or join (Jain et al. 2010). These are the"
         " errors of the challenge on neurons in electron microscopy (EM), but at the model's own thresholds,"
-        " where the challenge takes the best of all thresholds."
+        " where the challenge takes the best of all thresholds, which is named beside it."
     )
     table = rows_table(("", "error", "95 % interval"), rows)
     return f"<h2>Segmentation errors</h2><p>{words}</p>{table}{_kinds(figures.get('warping'))}"

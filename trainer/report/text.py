@@ -71,6 +71,12 @@ def _lines(figures: dict[str, Any]) -> Iterator[str]:
         yield f"{SINGLE[name]}: {_small(figures[name], figures[f'{name}_95'])}"
         if name == "warping_error":
             yield from _warping(figures["warping"])
+        if name in figures.get("challenge", {}):
+            best = figures["challenge"][name]
+            yield (
+                f"  {best['lowest']:.4f} at a threshold of {best['threshold']:g}, the best of"
+                f" {len(best['thresholds'])} on these frames, as the EM challenge takes it"
+            )
     if "instances" in figures:
         yield _instances(figures["instances"])
     if figures.get("pixel_curves"):
