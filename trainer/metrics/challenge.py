@@ -13,7 +13,7 @@ import numpy as np
 
 from trainer.metrics.intervals import share
 from trainer.metrics.judged import Judged
-from trainer.metrics.segments import rand_error_of
+from trainer.metrics.segments import components, rand_error
 from trainer.weights import IGNORE
 
 THRESHOLDS = tuple(round(0.05 + 0.1 * number, 2) for number in range(10))
@@ -32,10 +32,11 @@ class ChallengeErrors:
         if judged.instances is not None or judged.probs.shape[2] != 1:
             return
         truth, valid = judged.truth, judged.truth != IGNORE
+        segments = components(truth == 0, 4)
         for number, threshold in enumerate(THRESHOLDS):
             said = (judged.probs[..., 0] >= 255 * threshold).astype(np.uint8)
             self._sums[0, number] += np.count_nonzero((said != truth) & valid), np.count_nonzero(valid)
-            error = rand_error_of(truth, said)
+            error = rand_error(segments, components(said == 0, 4))
             if error is not None:
                 self._sums[1, number] += error, 1
 

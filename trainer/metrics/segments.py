@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.metrics import adapted_rand_error
 
-from inspector.types import Mask
 from trainer.metrics.instances import predicted_instances
 from trainer.metrics.intervals import mean_by_parts, ratio
 from trainer.metrics.judged import Judged
@@ -30,7 +29,7 @@ class RandError:
 
     def update(self, judged: Judged) -> None:
         """Count one frame; one without a true segment of two pixels is left out."""
-        error = _rand_error(*segments_of(judged))
+        error = rand_error(*segments_of(judged))
         if error is not None:
             self._parts[judged.part] = self._parts.get(judged.part, 0) + np.array([error, 1.0])
 
@@ -48,12 +47,8 @@ class RandError:
         }
 
 
-def rand_error_of(truth: Mask, predicted: Mask) -> float | None:
-    """Of the 4-connected good regions of two masks, 0 to 1; None without a true one of two pixels."""
-    return _rand_error(components(truth == 0, 4), components(predicted == 0, 4))
-
-
-def _rand_error(segments: NDArray[np.int64], said: NDArray[np.int64]) -> float | None:
+def rand_error(segments: NDArray[np.int64], said: NDArray[np.int64]) -> float | None:
+    """Of true and predicted segments of a frame, 0 to 1; None without a true one of two pixels."""
     if np.bincount(segments.ravel())[1:].max(initial=0) < 2:
         return None  # the figure counts pairs of pixels
     with np.errstate(invalid="ignore"):
