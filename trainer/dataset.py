@@ -35,7 +35,7 @@ from trainer.folder import (
 from trainer.held_out import held_out
 from trainer.seen import picture_sha256
 
-FEW_PARTS = 8
+PARTS_TO_VALIDATE = 8
 """A folder with fewer training parts gives none of them to validation."""
 Split = Literal["train", "test", "all"]
 
@@ -136,11 +136,11 @@ class Dataset:
         if not samples:
             raise DatasetError("The train split is empty; list stems under 'train' in split.json.")
         parts = _grouped(samples, lambda s: s.part)
-        if len(parts) == 1 and len(samples) >= FEW_PARTS:
+        if len(parts) == 1 and len(samples) >= PARTS_TO_VALIDATE:
             log.warning("All training frames show one part: validation, cut by frame, flatters the network.")
             parts = _grouped(samples, lambda s: s.stem)
         folders = _grouped([found[0] for found in parts.values()], lambda s: str(s.folder))
-        large = {found[0].folder for found in folders.values() if len(found) >= FEW_PARTS}
+        large = {found[0].folder for found in folders.values() if len(found) >= PARTS_TO_VALIDATE}
         candidates = {name: found for name, found in parts.items() if found[0].folder in large}
         if not candidates:
             log.warning(

@@ -16,7 +16,7 @@ from trainer.standing import Standing
 LOWEST, HIGHEST = 8, 242
 """Levels of 255 between which a threshold may lie (0.03 and 0.95): beyond them few pixels decide.
 Calibrated probabilities of a rare class that is hard to tell hardly rise above 0.2."""
-FEW_PARTS = 10
+PARTS_TO_TRUST = 10
 """With fewer parts that show it than this a class's own threshold is drawn towards the one of all classes."""
 GROUPS = 64
 """Parts' levels are counted in as many groups at most, which bounds the memory."""
@@ -91,7 +91,7 @@ class ProbabilityHistogram:
             if not parts:
                 choices.append(ClassChoice(expected / 255, None, 0, 0))
                 continue
-            trust = min(1.0, parts / FEW_PARTS)
+            trust = min(1.0, parts / PARTS_TO_TRUST)
             level = trust * _best(iou[k]) + (1 - trust) * expected
             reached = float(iou[k, int(np.ceil(level))])
             choices.append(ClassChoice(level / 255, reached, int(self._defects[k]), int(trues[k].sum())))

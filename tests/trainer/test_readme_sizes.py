@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from trainer.config import FitConfig, fit_config
-from trainer.dataset import FEW_PARTS
+from trainer.dataset import PARTS_TO_VALIDATE
 from trainer.escapes import FEW_DEFECTS
 from trainer.lint.balance import FEW_TO_LEARN, FEW_TO_PROVE
 from trainer.metrics.intervals import poisson_rate, wilson
@@ -22,7 +22,7 @@ def test_defects_are_those_that_lint_and_the_escape_target_ask_for() -> None:
     assert f"a class needs {FEW_DEFECTS} on the validation frames" in SIZES
     needed = FEW_DEFECTS / FitConfig.model_fields["validation"].default
     assert needed <= int(re.findall(r"so (\d+) there", SIZES)[0]) <= 1.1 * needed
-    assert f"fewer than {FEW_PARTS} parts in train" in SIZES
+    assert f"fewer than {PARTS_TO_VALIDATE} parts in train" in SIZES
 
 
 @pytest.mark.parametrize(("found", "above"), [(20, 0.83), (100, 0.96)])

@@ -9,7 +9,7 @@ from trainer.doubts import NOT_ENDED, hopeless_words
 from trainer.report.words import many
 from trainer.watch import LEAST_IOU
 
-FEW_PARTS = 10
+PARTS_TO_COMPARE = 10
 """With fewer parts an interval by part is wide, and rough itself."""
 
 
@@ -51,10 +51,10 @@ def notices(figures: dict[str, Any]) -> Iterator[str]:
         )
     if figures["parts"] == 1:
         yield "The frames show one part alone, so nothing tells how far other parts may differ from it."
-    elif figures["parts"] < FEW_PARTS:
+    elif figures["parts"] < PARTS_TO_COMPARE:
         yield (
             f"The frames show only {many(figures['parts'], 'part')}. Intervals by part are wide, and rough,"
-            f" with fewer than {FEW_PARTS}: so few do not tell how far parts differ."
+            f" with fewer than {PARTS_TO_COMPARE}: so few do not tell how far parts differ."
         )
     unseen = [name for name, row in figures["per_defect"]["classes"].items() if not row["total"]]
     if unseen:
