@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.accuracy import MODERN
+from benchmarks.arms import REFERENCE
 from benchmarks.trials import Trial, run_all, shared_options
 from trainer.config import MODERN as RECIPE
 from trainer.config import STRONG, AugmentConfig, FitConfig
@@ -33,7 +34,6 @@ AUGMENT: dict[str, Mapping[str, Any]] = {
     "dsb2018_nuclei": {"quarter_turns": True},
 }
 """What MODERN's options say of augmentation, as settings of a file."""
-REFERENCE = "as it is"
 ELASTIC = {"elastic": 0.3, "no elastic": 0.0}
 """Arm -> share of tiles that are deformed. A set has the one that its recipe is not."""
 ARMS = {
@@ -81,9 +81,10 @@ def plan(minutes: float = MINUTES) -> list[tuple[str, Trial]]:
 
 def command(trial: Trial) -> str:
     """What a person types to run this trial alone."""
-    [name] = [name for name in ARMS if arm(name, trial.data, trial.seed, trial.minutes) == trial]
+    minutes = trial.minutes or MINUTES
+    [name] = [name for name in ARMS if arm(name, trial.data, trial.seed, minutes) == trial]
     chosen = f"--data {trial.data} --arm '{name}' --seed {trial.seed}"
-    return f"python -m benchmarks.ablation {chosen} --minutes {trial.minutes:g}"
+    return f"python -m benchmarks.ablation {chosen} --minutes {minutes:g}"
 
 
 def main() -> int:

@@ -7,22 +7,15 @@ Of each training the newest row counts, whatever it says. What has no row says N
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
-from benchmarks.ablation import ARMS, MINUTES, NAME, REFERENCE, SEEDS, SETS, arm
+from benchmarks.ablation import ARMS, MINUTES, NAME, SEEDS, SETS, arm
 from benchmarks.accuracy import MODERN
-from benchmarks.accuracy_table import NOT_RUN, provenance, where
-from benchmarks.trials import BASE, DEPTH, Row, finished, rows
+from benchmarks.accuracy_table import provenance, where
+from benchmarks.arms import Arms, Figure
+from benchmarks.trials import BASE, DEPTH, Row, rows
 
-
-class Figure(NamedTuple):
-    """A column of a set's table."""
-
-    head: str
-    of: Callable[[Row], float]
-    digits: int = 3
+COMPARED = Arms(ARMS, arm, SEEDS)
 
 
 CLASS = "class_1"
@@ -72,54 +65,15 @@ def page(found: Sequence[Row]) -> str:
         EXPLAINED.rstrip(),
     ]
     for data in SETS:
-        lines += ["", f"## {data}", "", f"As it is: `{' '.join(MODERN[data])}`.", "", *_set(found, data)]
+        lines += [
+            "",
+            f"## {data}",
+            "",
+            f"As it is: `{' '.join(MODERN[data])}`.",
+            "",
+            *COMPARED.table(found, data, FIGURES[data]),
+        ]
     return "\n".join([*lines, *provenance(found)])
-
-
-def _set(found: Sequence[Row], data: str) -> Iterator[str]:
-    columns = FIGURES[data]
-    yield f"| arm | what is changed | seeds | {' | '.join(column.head for column in columns)} | worth |"
-    yield "|" + "---|" * (4 + len(columns))
-    reference = _rows(found, REFERENCE, data)
-    for name, words in ARMS.items():
-        if arm(name, data, SEEDS[0]) is None:
-            continue
-        mine = _rows(found, name, data)
-        if not mine:
-            yield f"| {name} | {words} | {NOT_RUN} |" + " |" * (1 + len(columns))
-            continue
-        cells = [_over_seeds(mine, column) for column in columns]
-        worth = "" if name == REFERENCE else _worth(reference, mine, columns[0])
-        yield f"| {name} | {words} | {len(mine)} | {' | '.join(cells)} | {worth} |"
-
-
-def _rows(found: Sequence[Row], name: str, data: str) -> list[Row]:
-    """The newest row of each seed of an arm."""
-    newest = []
-    for seed in SEEDS:
-        trial = arm(name, data, seed)
-        newest += [row for row in found if trial is not None and finished(trial, [row])][-1:]
-    return newest
-
-
-def _over_seeds(some: Sequence[Row], column: Figure) -> str:
-    values = [column.of(row) for row in some]
-    mean = f"{statistics.mean(values):,.{column.digits}f}"
-    if len(values) == 1:
-        return mean
-    return f"{mean} ({min(values):,.{column.digits}f} to {max(values):,.{column.digits}f})"
-
-
-def _worth(reference: Sequence[Row], mine: Sequence[Row], column: Figure) -> str:
-    if not reference:
-        return NOT_RUN
-    values = [[column.of(row) for row in some] for some in (reference, mine)]
-    ahead = statistics.mean(values[0]) - statistics.mean(values[1])
-    if min(map(len, values)) < 2:
-        return f"{ahead:+.{column.digits}f}, spread not known"
-    spread = max(max(some) - min(some) for some in values)
-    said = "over" if abs(ahead) > spread else "within"
-    return f"{ahead:+.{column.digits}f}, {said} the spread of {spread:.3f}"
 
 
 def main() -> None:

@@ -26,6 +26,8 @@ RULE = 1
 LINKED = ("images", "masks", "instances", "split.json", "classes.json")
 SERIES_GAP = 300
 """magnetic_tile's pictures are numbered in the order in which they were taken, those of one tile closely."""
+HELD_BACK = 4
+"""One part in so many of the train split is what `held_back` judges on."""
 NEIGHBOURS = 3
 """Slices of isbi2012_em that count as one part: each resembles the next. With more of them there would be
 fewer than the eight parts that validation needs."""
@@ -54,6 +56,37 @@ def with_parts(name: str, into: Path) -> Path:
         _write(unfinished, {stem: f"{part} {side[stem]}" for stem, part in named.items()})
     joined = lint(unfinished).proposed_parts()
     _write(unfinished, {stem: f"{part.split()[0]} {side[stem]}" for stem, part in joined.items()})
+    unfinished.replace(into)
+    return into
+
+
+def held_back(name: str, into: Path) -> Path:
+    """The folder `into`, made once: the set's train split alone, a quarter of its parts as the test split.
+
+    Settings are compared on it, so that the set's own test split never chooses one. Parts are taken in the
+    order of their names, in which those of a kind of defect stand together: each kind is on both sides.
+    """
+    if into.exists():
+        return into
+    whole = with_parts(name, into.with_name(f"{into.name}-whole"))
+    train = json.loads((whole / "split.json").read_text(encoding="utf-8"))["train"]
+    part = json.loads((whole / "parts.json").read_text(encoding="utf-8"))
+    unfinished = into.with_name(f"{into.name}.part")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    for kind in ("images", "masks", "instances"):
+        for path in sorted((whole / kind).glob("*")):
+            if path.stem in train:
+                (unfinished / kind).mkdir(parents=True, exist_ok=True)
+                (unfinished / kind / path.name).symlink_to(path.resolve())
+    if (whole / "classes.json").exists():
+        (unfinished / "classes.json").symlink_to((whole / "classes.json").resolve())
+    judged = set(sorted({part[stem] for stem in train})[1::HELD_BACK])
+    split = {
+        "train": [stem for stem in train if part[stem] not in judged],
+        "test": [stem for stem in train if part[stem] in judged],
+    }
+    (unfinished / "split.json").write_text(json.dumps(split, indent=1) + "\n", encoding="utf-8")
+    _write(unfinished, {stem: part[stem] for stem in train})
     unfinished.replace(into)
     return into
 

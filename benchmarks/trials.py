@@ -1,7 +1,7 @@
 """One training in its own process and folder, and what the test split says of it.
 
-What benchmarks.accuracy and benchmarks.ablation share. A trial that has its row is not run again; one
-that was stopped goes on from its last checkpoint, or begins again where there is none yet.
+What benchmarks.accuracy, benchmarks.ablation and benchmarks.choices share. A trial that has its row is not
+run again; one that was stopped goes on from its last checkpoint, or begins again where there is none yet.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ class Trial:
     recipe: str
     """modern or paper of `trainer fit`, or baseline: benchmarks/baseline.py."""
     seed: int
-    minutes: float
+    minutes: float | None
+    """Length of the training; None where `steps` of the config says it."""
     settings: tuple[str, ...] = ()
     """Options of `trainer fit` beside these."""
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -78,7 +79,8 @@ class Trial:
         """The trial on one line."""
         changes = [*self.settings, *([json.dumps(self.config)] if self.config else [])]
         changes += [f"without {self.without}"] if self.without else []
-        return f"{self.data} {self.recipe} seed {self.seed}, {self.minutes:g} min {' '.join(changes)}".strip()
+        length = "" if self.minutes is None else f", {self.minutes:g} min"
+        return f"{self.data} {self.recipe} seed {self.seed}{length} {' '.join(changes)}".strip()
 
     def folder(self, work: Path) -> Path:
         """Where its steps are kept, one folder an identity."""
@@ -135,11 +137,16 @@ def shared_options(parser: argparse.ArgumentParser, name: str) -> None:
 
 
 def run_all(
-    name: str, trials: Sequence[Trial], given: argparse.Namespace, command: Callable[[Trial], str]
+    name: str,
+    trials: Sequence[Trial],
+    given: argparse.Namespace,
+    command: Callable[[Trial], str],
+    view: Callable[[str, Path], Path] = with_parts,
 ) -> int:
     """Run every trial without a row in results/NAME.jsonl; 1 when one failed or all were stopped.
 
-    A trial that fails does not keep the others from running. command: what a person types for one.
+    A trial that fails does not keep the others from running. command: what a person types for one. view:
+    makes the folder that a set is trained and judged on.
     """
     failed = 0
     try:
@@ -150,7 +157,7 @@ def run_all(
                 if has_row or given.list:
                     continue
                 try:
-                    data = with_parts(trial.data, given.work.resolve() / f"data-{RULE}" / trial.data)
+                    data = view(trial.data, given.work.resolve() / f"data-{RULE}" / trial.data)
                     row = measure(trial, data, given.work.resolve())
                 except StepFailed as error:
                     print(f"  {error}", file=sys.stderr)
@@ -201,7 +208,8 @@ def _fitted(trial: Trial, data: Path, folder: Path) -> Row:
     if not (folder / "fit.json").exists():
         shutil.rmtree(run, ignore_errors=True)
     (folder / "settings.toml").write_text(toml(trial.config), encoding="utf-8")
-    options = ["--recipe", trial.recipe, "--minutes", f"{trial.minutes:g}", "--seed", str(trial.seed)]
+    length = [] if trial.minutes is None else ["--minutes", f"{trial.minutes:g}"]
+    options = ["--recipe", trial.recipe, *length, "--seed", str(trial.seed)]
     options += ["--base", str(BASE), "--depth", str(DEPTH), *trial.settings]
     if trial.config:
         options += ["--config", "settings.toml"]

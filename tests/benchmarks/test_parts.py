@@ -59,3 +59,26 @@ def test_names_and_pictures_join_parts_but_never_across_the_split(
     assert not {found[stem] for stem in split["train"]} & {found[stem] for stem in split["test"]}
     assert (folder / "images" / "a_1_0.png").read_bytes() == (source / "images" / "a_1_0.png").read_bytes()
     assert not (source / "parts.json").exists()
+
+
+def test_what_is_held_back_is_cut_from_the_train_split_by_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    source = tmp_path / "sets" / "dsb2018_nuclei"
+    train, exam = [f"n{number:02}" for number in range(9)], ["n90", "n91"]
+    for kind in ("images", "masks", "instances"):
+        (source / kind).mkdir(parents=True)
+        for number, stem in enumerate([*train, *exam]):
+            picture = np.random.default_rng(number).integers(0, 2, (40, 40), np.uint8)
+            cv2.imwrite(str(source / kind / f"{stem}.png"), picture)
+    (source / "split.json").write_text(json.dumps({"train": train, "test": exam}))
+    monkeypatch.setattr(parts, "datasets", lambda: tmp_path / "sets")
+    folder = parts.held_back("dsb2018_nuclei", tmp_path / "views" / "dsb2018_nuclei")
+    split = json.loads((folder / "split.json").read_text())
+    assert sorted(split["train"] + split["test"]) == train
+    part = json.loads((folder / "parts.json").read_text())
+    sides = [{part[stem] for stem in split[side]} for side in ("train", "test")]
+    assert not sides[0] & sides[1]
+    assert len(sides[1]) == -(-(len(sides[0] | sides[1]) - 1) // parts.HELD_BACK)
+    for kind in ("images", "masks", "instances"):
+        assert sorted(path.stem for path in (folder / kind).iterdir()) == train
