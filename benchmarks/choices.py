@@ -4,10 +4,10 @@
     python -m benchmarks.choices
     python -m benchmarks.choices --arm 'no dice' --data masonry_crack --seed 1
 
-At base 16 and depth 4, two seeds, on magnetic_tile and masonry_crack. A quarter of the parts of the train
-split judges (benchmarks/parts.py): settings are compared here so that no test split ever chooses one. All
-train for as many steps, whatever else the machine does, and what a choice costs is its processor time. What
-has a row in results/choices.jsonl is not run again. The table:
+At base 16 and depth 4, two seeds, on magnetic_tile, masonry_crack and dsb2018_nuclei. A quarter of the
+parts of the train split judges (benchmarks/parts.py): settings are compared here so that no test split
+ever chooses one. All train for as many steps, whatever else the machine does, and what a choice costs is
+its processor time. What has a row in results/choices.jsonl is not run again. The table:
 `python -m benchmarks.choices_table > benchmarks/CHOICES.md`.
 """
 
@@ -25,7 +25,9 @@ from benchmarks.trials import Trial, run_all, shared_options
 
 NAME = "choices"
 STEPS = 500
-SETS = ("magnetic_tile", "masonry_crack")
+SETS = ("magnetic_tile", "masonry_crack", "dsb2018_nuclei")
+USUAL = ("magnetic_tile", "dsb2018_nuclei")
+"""Sets that the recipe trains with the usual augmentation, and so with crops and growth."""
 SEEDS = (1, 2)
 
 
@@ -60,15 +62,17 @@ ARMS = {
     "no decay": Choice("no pull of the weights towards 0", {"weight_decay": 0.0}),
     "deep supervision": Choice("losses at the coarser levels as well", {"deep_supervision": 0.5}),
     "float32": Choice("no mixed precision", {"precision": "f32"}),
-    "one crop": Choice("one place a tile instead of four", ONE_CROP, ("magnetic_tile",)),
+    "one crop": Choice("one place a tile instead of four", ONE_CROP, USUAL),
     "full size": Choice(
-        "pictures have their own size from the start", {"start_scale": 1.0}, ("magnetic_tile",)
+        "pictures have their own size from the start", {"start_scale": 1.0}, USUAL
     ),
+    "heavy border": Choice("twice the paper's weight between instances", {"w0": 20.0}, ("dsb2018_nuclei",)),
     "other augmentation": Choice("`strong` where the recipe is `usual`, `usual` where it is `strong`", {}),
 }  # fmt: skip
 OTHER = {
     "magnetic_tile": ("--augmentation", "strong"),
     "masonry_crack": ("--quarter-turns",),
+    "dsb2018_nuclei": (*MODERN["dsb2018_nuclei"], "--augmentation", "strong"),
 }
 """The other augmentation; crops, growth and learning rate go with it, as in `trainer fit`."""
 
