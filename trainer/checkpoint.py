@@ -78,7 +78,7 @@ class TrainedNetwork:
     fit_config: str
     """The whole fit config as TOML."""
     escape_target: float | None = None
-    """What the thresholds were chosen for; None: the best IoU."""
+    """What the thresholds were chosen for; None: the best IoU or, where instances touch, their AP."""
     scaled: bool = False
     """Whether its probabilities have been calibrated; doing it twice would not give the same weights."""
     standing: Standing | None = None

@@ -186,7 +186,8 @@ class FitConfig(BaseModel):
     """Scale of the pictures, y and x, which the package is to name."""
     escape_target: float | None = Field(None, ge=0, lt=1)
     """Share of defects that may be missed: thresholds are the highest that keep it on the validation
-    frames. None: thresholds with the best IoU, which draw the outline best."""
+    frames. None: thresholds with the best IoU, which draw the outline best, or where instances touch those
+    that tell most of them apart."""
 
     def coarse_shares(self) -> tuple[float, ...]:
         """What the cross entropy of each supervised coarser level counts, finest first."""

@@ -18,6 +18,7 @@ from inspector.defects import mask_of, match_defects
 from inspector.tiling import Geometry
 from inspector.types import ProbMap
 from trainer.checkpoint import TrainedNetwork
+from trainer.counting import InstanceCurve, instances_touch
 from trainer.escapes import FEW_DEFECTS, EscapeCurve, Trade
 from trainer.metrics.matches import PartMatches, defect_figures
 from trainer.thresholds import ClassChoice, ProbabilityHistogram
@@ -32,7 +33,7 @@ class Aim:
     prior: Sequence[float | None]
     """Thresholds towards which classes that few parts show are drawn; see ProbabilityHistogram.choose."""
     escape_target: float | None
-    """Share of defects that may be missed; None: the best IoU."""
+    """Share of defects that may be missed; None: the best IoU, or where instances touch the best AP."""
 
 
 class KeptMaps:
@@ -86,6 +87,11 @@ def finish(
         for name in best.classes:
             log(name, curve.trades(name))
         choices = _for_escapes(choices, curve, aim.escape_target)
+    elif instances_touch(frames):
+        counted = InstanceCurve(len(best.classes))
+        for probs, frame in maps.told("trying thresholds that tell instances apart", tell):
+            counted.add(probs, frame)
+        choices = counted.choose(choices)
     thresholds = tuple(choice.threshold for choice in choices)
     figures = best.metrics["validation"] | {
         "score": histogram.score(),

@@ -38,7 +38,9 @@ class ClassChoice:
     """8-connected true regions seen."""
     pixels: int
     escape_target: float | None = None
-    """What the threshold was chosen for; None: the best IoU."""
+    """What the threshold was chosen for; None: the best IoU, or `ap50`."""
+    ap50: float | None = None
+    """Average precision of instances at the threshold, where it was chosen to tell them apart."""
 
 
 class ProbabilityHistogram:
@@ -118,10 +120,13 @@ def _iou(true: NDArray[np.int64], false: NDArray[np.int64]) -> NDArray[np.float6
 
 
 def _best(iou: NDArray[np.float64]) -> float:
-    """The middle of the levels around the best one whose IoU is as good as its."""
-    within = iou[LOWEST : HIGHEST + 1]
-    best = int(within.argmax())
-    lower = np.flatnonzero(within < PLATEAU * within[best])
+    return LOWEST + middle_of_best(iou[LOWEST : HIGHEST + 1])
+
+
+def middle_of_best(values: NDArray[np.float64]) -> float:
+    """Where the middle is of those around the highest one that are as good as it; in places from 0."""
+    best = int(values.argmax())
+    lower = np.flatnonzero(values < PLATEAU * values[best])
     first = lower[lower < best].max(initial=-1) + 1
-    last = lower[lower > best].min(initial=len(within)) - 1
-    return float(LOWEST + (first + last) / 2)
+    last = lower[lower > best].min(initial=len(values)) - 1
+    return float((first + last) / 2)

@@ -127,7 +127,7 @@ _PACKAGE = (
         "--escape-target", type=click.FloatRange(0, 1, max_open=True),
         help="Share of defects that may be missed on the validation frames, such as 0.02; thresholds are then"
         " as high as it lets them be. With --resume also for a run that has ended.  [default: thresholds of"
-        " best IoU]",
+        " best IoU; where instances touch, those that tell most of them apart]",
     ),
 )  # fmt: skip
 _MACHINE = (

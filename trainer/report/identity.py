@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -91,7 +91,7 @@ def _of_package(package: ModelPackage) -> dict[str, str]:
     }
     for name, threshold in manifest.thresholds.items():
         target = threshold.escape_target
-        chosen = "for the best IoU" if target is None else f"for an escape target of {target:g}"
+        chosen = _aim(name, target, manifest.metrics)
         if package.in_8_bits and target is None:  # whatever it was chosen for, it was not for this network
             chosen = "for the network in floating point"
         said[f"threshold of {name}"] = f"{threshold.value:.3f}, chosen on validation frames {chosen}"
@@ -99,8 +99,6 @@ def _of_package(package: ModelPackage) -> dict[str, str]:
 
 
 def _of_run(path: Path, trained: TrainedNetwork) -> dict[str, str]:
-    target = trained.escape_target
-    chosen = "for the best IoU" if target is None else f"for an escape target of {target:g}"
     config = trained.config
     return {
         "run": path.resolve().name,
@@ -110,7 +108,8 @@ def _of_run(path: Path, trained: TrainedNetwork) -> dict[str, str]:
         "seed": str(trained.seed),
         "network": f"U-Net, depth {config.depth}, base {config.base}, channels {config.channels}",
         **{
-            f"threshold of {name}": f"{threshold:.3f}, chosen on validation frames {chosen}"
+            f"threshold of {name}": f"{threshold:.3f}, chosen on validation frames"
+            f" {_aim(name, trained.escape_target, trained.metrics)}"
             for name, threshold in zip(trained.classes, trained.thresholds, strict=True)
         },
     }
@@ -119,3 +118,12 @@ def _of_run(path: Path, trained: TrainedNetwork) -> dict[str, str]:
 def _engine(info: EngineInfo) -> str:
     proof = "" if info.certificate == "none" else f", certificate {info.certificate[:12]}"
     return f"{info.name} {info.version}, {info.precision} on {info.device}{proof}"
+
+
+def _aim(name: str, target: float | None, metrics: Mapping[str, Any]) -> str:
+    """What the threshold of a class was chosen for."""
+    if target is not None:
+        return f"for an escape target of {target:g}"
+    validation = metrics.get("validation") or {}
+    counted = validation.get("classes", {}).get(name, {}).get("ap50") is not None
+    return "to tell most instances apart" if counted else "for the best IoU"
