@@ -103,6 +103,5 @@ class InstanceCurve:
         wanted = trust * best + (1 - trust) * 255 * choice.threshold
         at = int(np.abs(LEVELS - wanted).argmin())
         both, either = self._pixels[k, at].tolist()
-        return replace(
-            choice, threshold=LEVELS[at] / 255, iou=both / max(1, either), ap50=float(precision[at])
-        )
+        threshold = float(LEVELS[at] / 255)
+        return replace(choice, threshold=threshold, iou=both / max(1, either), ap50=float(precision[at]))

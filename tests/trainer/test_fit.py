@@ -24,9 +24,11 @@ from trainer.evaluate import evaluate, run_segmenter
 from trainer.export import export_package
 from trainer.fit import Request, prepare, run
 from trainer.golden import load_tiles
+from trainer.report.identity import identity
 from trainer.resume import prepare_resume
 from trainer.sampler import TileSampler
 from trainer.stock import load_stock
+from trainer.weights import instances_of
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +120,30 @@ def test_a_run_that_has_ended_takes_an_escape_target(
     package = export_package(after, load_tiles(out), tmp_path / "package", "tiny", "1")
     targets = {name: threshold.escape_target for name, threshold in package.manifest.thresholds.items()}
     assert targets.pop("hole") == 0.9 and set(targets.values()) == {None}, "too few of the others to tell"
+
+
+def test_thresholds_that_tell_touching_instances_apart_are_kept_with_the_network(
+    data: Path, tmp_path: Path
+) -> None:
+    """Each blot is two instances, five and two columns wide; in one piece it outlines the larger."""
+    parted, out = tmp_path / "data", tmp_path / "run"
+    shutil.copytree(data, parted)
+    (parted / "instances").mkdir()
+    for path in (data / "masks").iterdir():
+        mask = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        instances = instances_of(mask).astype(np.uint16)
+        for number in range(1, instances.max() + 1):
+            columns = np.nonzero(instances == number)[1]
+            instances[(instances == number) & (np.arange(mask.shape[1]) > columns.max() - 2)] = 100 + number
+        cv2.imwrite(str(parted / "instances" / path.name), instances)
+    prepared = prepare(request(parted, out, steps=120, learning_rate=1e-2, border="none"))
+    found = run(prepared, Silent())
+    kept = load_run(out)
+    assert kept.thresholds == tuple(choice.threshold for choice in found.choices)
+    assert kept.metrics["validation"]["classes"]["hole"]["ap50"] > 0.2
+    samples = load_dataset([parted]).split("all")
+    said = identity(out, kept, (), load_dataset([parted]), samples, "all").model["threshold of hole"]
+    assert said.endswith("to tell most instances apart")
 
 
 def test_the_last_steps_before_the_clock_are_judged(data: Path, tmp_path: Path) -> None:
