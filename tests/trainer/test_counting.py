@@ -88,12 +88,12 @@ def test_what_is_invented_counts_against_a_level() -> None:
     probs, frame = cells(gap=3)
     faint = probs.copy()
     faint[8:18, 14] = INSIDE  # no ridge here
-    faint[24:27, 3:6] = 100
+    faint[24:27, 3:6] = 200
     curve = InstanceCurve(1)
     for number in range(PARTS_TO_TRUST):
         curve.add(faint, frame._replace(part=f"p{number}"))
     (chosen,) = curve.choose([PLAIN])
-    assert 255 * chosen.threshold > 100 and chosen.ap50 == 1.0
+    assert 255 * chosen.threshold > 200 and chosen.ap50 == 1.0
 
 
 def test_a_class_outlined_at_no_level_keeps_its_choice() -> None:
