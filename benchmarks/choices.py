@@ -51,6 +51,10 @@ ARMS = {
         "six in ten tiles are aimed at a defect from first to last", {"defect_share": [0.6, 0.6]}
     ),
     "pasted": Choice("a defect is pasted into a quarter of the crops", {"paste_chance": 0.25}),
+    "mined": Choice(
+        "a quarter of the tiles are aimed at false alarms, from 60 % on", {"false_alarm_share": 0.25}
+    ),
+    "dropout": Choice("half of the bottom's features dropped, as in the paper", {"dropout": 0.5}),
     "no average": Choice("the last weights serve, not their average", {"average": False}),
     "norm never frozen": Choice("batch norm counts to the end", {"freeze_norm_at": 1.0}),
     "no norm": Choice("no batch norm", {"norm": "none"}),
