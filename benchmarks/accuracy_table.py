@@ -135,7 +135,8 @@ def _figures(data: str) -> tuple[list[str], Any]:
         ]
         return heads, _membranes
     if data == "dsb2018_nuclei":
-        return ["AP at IoU 0.5", "SEG", "merges", "splits", "missed, invented of all", "mean IoU"], _nuclei
+        instances = ["merges", "splits", "missed, invented of all"]
+        return ["AP at IoU 0.5", "AP, mean over frames", "SEG", *instances, "mean IoU"], _nuclei
     return ["mean IoU", "defects found", "false alarms a frame"], _defects
 
 
@@ -165,7 +166,8 @@ def _nuclei(row: Row) -> list[str]:
     counts = row["instances"]
     both = f"{counts['missed']}, {counts['invented']} of {counts['true']}"
     return [
-        _with(row, "ap50"), _with(row, "seg"), str(counts["merges"]), str(counts["splits"]), both,
+        _with(row, "ap50"), _with(row, "ap50_by_frame") if "ap50_by_frame" in row else "", _with(row, "seg"),
+        str(counts["merges"]), str(counts["splits"]), both,
         _with(row, "miou"),
     ]  # fmt: skip
 

@@ -107,6 +107,8 @@ class InstanceFigures:
         self._classes, self._also = tuple(classes), frozenset(also)
         self._parts: dict[str, NDArray[np.float64]] = {}
         """(classes, numbers of COUNTED) of each part."""
+        self._frames: dict[str, NDArray[np.float64]] = {}
+        """Sum of each part's frames' own average precisions, and of how many frames."""
 
     def update(self, judged: Judged) -> None:
         """Count one frame. Ignored pixels belong to no instance."""
@@ -122,14 +124,24 @@ class InstanceFigures:
             of_model = np.where(valid & (class_of[said] == k + 1), said, 0)
             counts[k] = count_instances(overlaps(of_truth, of_model))
         self._parts[judged.part] = self._parts.get(judged.part, 0) + counts
+        total = dict(zip(COUNTED, counts.sum(0).tolist(), strict=True))
+        either = total["true"] + total["predicted"] - total["hits"]
+        of_frame = np.array([total["hits"] / either, 1.0] if either else [0.0, 0.0])
+        self._frames[judged.part] = self._frames.get(judged.part, 0) + of_frame
 
     def json(self) -> dict[str, Any]:
-        """seg and ap50 where asked, with intervals by part, and `instances` with all counts."""
-        parts = list(self._parts.values())
+        """seg and ap50 where asked, with intervals by part, and `instances` with all counts.
+
+        ap50 is over all instances, ap50_by_frame the mean over the frames that have a true or a predicted
+        one, where a crowded frame counts like any other (Data Science Bowl 2018).
+        """
+        parts, frames = list(self._parts.values()), list(self._frames.values())
         every = _figures([part.sum(0) for part in parts])
         rows = {name: _figures([part[k] for part in parts]) for k, name in enumerate(self._classes)}
         asked = {name: every.pop(name) for name in ("seg", "seg_95", "ap50", "ap50_95")}
-        wanted = {name: value for name, value in asked.items() if name.removesuffix("_95") in self._also}
+        asked["ap50_by_frame"] = ratio(*np.sum(frames, axis=0).tolist()) if frames else None
+        asked["ap50_by_frame_95"] = mean_by_parts(frames)
+        wanted = {name: value for name, value in asked.items() if name.split("_")[0] in self._also}
         return {**wanted, "instances": {**every, "classes": rows}}
 
 

@@ -71,6 +71,9 @@ def _lines(figures: dict[str, Any]) -> Iterator[str]:
         yield f"{SINGLE[name]}: {_small(figures[name], figures[f'{name}_95'])}"
         if name == "warping_error":
             yield from _warping(figures["warping"])
+        if name == "ap50":
+            said = with_interval(figures["ap50_by_frame"], figures["ap50_by_frame_95"])
+            yield f"  {said} as the mean over frames, as the Data Science Bowl takes it"
         if name in figures.get("challenge", {}):
             best = figures["challenge"][name]
             yield (

@@ -116,12 +116,27 @@ def test_the_figures_are_pooled_over_frames_with_intervals_by_part() -> None:
     # Frame b: instances 1 and 2 share a prediction of 12 px that holds 4 of each: J = 4 / 12.
     assert found["seg"] == pytest.approx((3 + 1 / 3 + 1 / 3 + 1) / 6)
     assert found["ap50"] == pytest.approx(4 / (4 + 1 + 2))
+    assert found["ap50_by_frame"] == pytest.approx((3 / 3 + 1 / 4) / 2)
+    assert found["ap50_by_frame_95"][0] < found["ap50_by_frame"] < found["ap50_by_frame_95"][1]
     rows = found["instances"]
     assert (rows["true"], rows["predicted"], rows["matched"]) == (6, 5, 4)
     assert (rows["missed"], rows["invented"], rows["merges"], rows["merged"]) == (2, 1, 1, 2)
     assert rows["classes"]["cell"]["merged"] == 2
     assert found["ap50_95"][0] < found["ap50"] < found["ap50_95"][1]
     assert found["seg_95"][0] < found["seg"] < found["seg_95"][1]
+
+
+def test_a_frame_without_instances_is_none_of_the_mean_over_frames() -> None:
+    truth = drawn("11..22")
+    nothing = np.zeros_like(truth)
+    figures = InstanceFigures(["cell"], ["ap50"])
+    figures.update(judged(truth > 0, truth > 0, truth, part="a"))
+    figures.update(judged(nothing > 0, nothing > 0, nothing, part="b"))
+    figures.update(judged(truth > 0, nothing > 0, truth, part="a"))
+    assert figures.json()["ap50_by_frame"] == pytest.approx(1 / 2)
+    empty = InstanceFigures(["cell"], ["ap50"])
+    assert empty.json()["ap50_by_frame"] is None
+    assert "ap50_by_frame" not in InstanceFigures(["cell"], ["seg"]).json()
 
 
 def test_a_perfect_score_still_has_an_interval() -> None:
