@@ -40,7 +40,6 @@ class Choice(NamedTuple):
     """Where the recipe makes this choice."""
 
 
-ONE_CROP = {"crops": 1, "step_px": 131_072}
 ARMS = {
     REFERENCE: Choice("the recipe", {}),
     "no dice": Choice("cross entropy alone", {"dice": 0.0}),
@@ -66,7 +65,7 @@ ARMS = {
     "no decay": Choice("no pull of the weights towards 0", {"weight_decay": 0.0}),
     "deep supervision": Choice("losses at the coarser levels as well", {"deep_supervision": 0.5}),
     "float32": Choice("no mixed precision", {"precision": "f32"}),
-    "one crop": Choice("one place a tile instead of four", ONE_CROP, USUAL),
+    "one crop": Choice("one place a tile instead of four", {"crops": 1}, USUAL),
     "full size": Choice(
         "pictures have their own size from the start", {"start_scale": 1.0}, USUAL
     ),

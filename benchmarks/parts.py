@@ -27,7 +27,7 @@ LINKED = ("images", "masks", "instances", "split.json", "classes.json")
 SERIES_GAP = 300
 """magnetic_tile's pictures are numbered in the order in which they were taken, those of one tile closely."""
 HELD_BACK = 4
-"""One part in so many of the train split is what `held_back` judges on."""
+"""One part in so many of the train split is what `held_back` judges on. To change it is to change RULE."""
 NEIGHBOURS = 3
 """Slices of isbi2012_em that count as one part: each resembles the next. With more of them there would be
 fewer than the eight parts that validation needs."""
@@ -64,7 +64,7 @@ def held_back(name: str, into: Path) -> Path:
     """The folder `into`, made once: the set's train split alone, a quarter of its parts as the test split.
 
     Settings are compared on it, so that the set's own test split never chooses one. Parts are taken in the
-    order of their names, in which those of a kind of defect stand together: each kind is on both sides.
+    order of their names, in which those of a kind of defect stand together.
     """
     if into.exists():
         return into

@@ -158,7 +158,7 @@ def run_all(
                 if has_row or given.list:
                     continue
                 try:
-                    data = view(trial.data, given.work.resolve() / f"data-{RULE}" / trial.data)
+                    data = view(trial.data, given.work.resolve() / f"{view.__name__}-{RULE}" / trial.data)
                     row = measure(trial, data, given.work.resolve())
                 except StepFailed as error:
                     print(f"  {error}", file=sys.stderr)

@@ -18,10 +18,10 @@ from inspector.defects import mask_of, match_defects
 from inspector.tiling import Geometry
 from inspector.types import ProbMap
 from trainer.checkpoint import TrainedNetwork
-from trainer.counting import InstanceCurve, instances_touch
 from trainer.escapes import FEW_DEFECTS, EscapeCurve, Trade
 from trainer.metrics.matches import PartMatches, defect_figures
 from trainer.thresholds import ClassChoice, ProbabilityHistogram
+from trainer.touching import TouchingInstances
 from trainer.validate import Shown, Tell, segment_frame, told, units
 from trainer.vector_scaling import calibrated
 
@@ -33,7 +33,7 @@ class Aim:
     prior: Sequence[float | None]
     """Thresholds towards which classes that few parts show are drawn; see ProbabilityHistogram.choose."""
     escape_target: float | None
-    """Share of defects that may be missed; None: the best IoU, or where instances touch the best AP."""
+    """Share of defects that may be missed; None: the best IoU, of classes that touch the most instances."""
 
 
 class KeptMaps:
@@ -42,7 +42,7 @@ class KeptMaps:
     def __init__(
         self, trained: TrainedNetwork, frames: Sequence[Shown], autocast: torch.autocast, tell: Tell
     ) -> None:
-        self._frames, self._classes = frames, len(trained.classes)
+        self.frames, self._classes = frames, len(trained.classes)
         geometry, self._packed = Geometry(trained.config.depth), []
         for frame in told(frames, len(frames), "segmenting", tell):
             with torch.inference_mode(), autocast:
@@ -51,13 +51,13 @@ class KeptMaps:
 
     def __iter__(self) -> Iterator[tuple[ProbMap, Shown]]:
         """uint8 (H, W, K) and the frame it belongs to, in order."""
-        for packed, frame in zip(self._packed, self._frames, strict=True):
+        for packed, frame in zip(self._packed, self.frames, strict=True):
             flat = np.frombuffer(zlib.decompress(packed), np.uint8)
             yield flat.reshape(*frame.image.shape[:2], self._classes), frame
 
     def told(self, words: str, tell: Tell) -> Iterator[tuple[ProbMap, Shown]]:
         """The same, with its progress."""
-        return told(self, len(self._frames), words, tell)
+        return told(self, len(self.frames), words, tell)
 
 
 LogTrades = Callable[[str, tuple[Trade, ...]], None]
@@ -79,7 +79,7 @@ def finish(
     histogram = ProbabilityHistogram(len(best.classes), names)
     for (probs, frame), unit in zip(maps.told("choosing thresholds", tell), names, strict=True):
         histogram.add(probs, frame.mask, unit)
-    choices = histogram.choose(aim.prior)
+    choices = _told_apart(histogram.choose(aim.prior), maps, aim.prior, tell)
     if aim.escape_target is not None:
         curve = EscapeCurve(best.classes)
         for probs, frame in maps.told("trying thresholds for the escape target", tell):
@@ -87,11 +87,6 @@ def finish(
         for name in best.classes:
             log(name, curve.trades(name))
         choices = _for_escapes(choices, curve, aim.escape_target)
-    elif instances_touch(frames):
-        counted = InstanceCurve(len(best.classes))
-        for probs, frame in maps.told("trying thresholds that tell instances apart", tell):
-            counted.add(probs, frame)
-        choices = counted.choose(choices)
     thresholds = tuple(choice.threshold for choice in choices)
     figures = best.metrics["validation"] | {
         "score": histogram.score(),
@@ -104,6 +99,19 @@ def finish(
         metrics={**best.metrics, "validation": figures},
         escape_target=aim.escape_target,
     )
+
+
+def _told_apart(
+    choices: tuple[ClassChoice, ...], maps: KeptMaps, prior: Sequence[float | None], tell: Tell
+) -> tuple[ClassChoice, ...]:
+    """The choices, those of classes whose instances touch with thresholds that tell most of them apart."""
+    touching = TouchingInstances(maps.frames, len(choices))
+    if not touching.any:
+        return choices
+    told_apart = maps.told("trying thresholds that tell instances apart", tell)
+    for (probs, frame), unit in zip(told_apart, units(maps.frames), strict=True):
+        touching.add(probs, frame, unit)
+    return touching.choose(choices, prior)
 
 
 def _per_defect(
@@ -127,6 +135,6 @@ def _for_escapes(
     return tuple(
         choice
         if trade is None or not trade.found
-        else replace(choice, threshold=trade.threshold, iou=trade.iou, escape_target=target)
+        else replace(choice, threshold=trade.threshold, iou=trade.iou, escape_target=target, ap50=None)
         for choice, trade in zip(choices, curve.choose(target, FEW_DEFECTS), strict=True)
     )

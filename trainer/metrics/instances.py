@@ -58,20 +58,8 @@ def predicted_instances(mask: Mask) -> NDArray[np.int32]:
     return grow_back(mask, instances_of(mask))
 
 
-def overlaps(truth: NDArray[np.integer], predicted: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Pixels that true instance i and predicted instance j share, int64 (T + 1, P + 1); 0 = none.
-
-    Only ids that occur have a row or a column, in order; row and column 0 are always there.
-    """
-    (true, rows), (said, columns) = (
-        np.unique(np.append(labels.ravel(), 0), return_inverse=True) for labels in (truth, predicted)
-    )
-    pairs = np.bincount(rows[:-1] * len(said) + columns[:-1], minlength=len(true) * len(said))
-    return pairs.reshape(len(true), len(said))
-
-
-def count_instances(shared: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The numbers of COUNTED, from the `overlaps` of one frame and class.
+def count_instances(truth: NDArray[np.integer], predicted: NDArray[np.integer]) -> NDArray[np.float64]:
+    """The numbers of COUNTED of one frame and class, from the labels of its pixels, 0 = none.
 
     SEG: a true instance R is matched by the predicted S that holds more than half of it and gives
     |R & S| / |R | S|, else 0. Source: Maska et al. 2014, section 2.4 of the supplement.
@@ -79,16 +67,20 @@ def count_instances(shared: NDArray[np.int64]) -> NDArray[np.float64]:
     A merge: one S holds more than half of several R (Matula et al. 2015, "needing a split"). A
     split, the other way round: several S lie by more than half in one R, each over a tenth of it.
     """
-    inner = shared[1:, 1:]
-    true, said = shared[1:].sum(1), shared[:, 1:].sum(0)
-    union = true[:, None] + said[None, :] - inner
-    iou = inner / np.maximum(union, 1)
-    held, pieces = 2 * inner > true[:, None], 2 * inner > said[None, :]
-    pieces &= PIECE * inner >= true[:, None]
-    in_one, in_pieces = held.sum(0), pieces.sum(1)
+    sizes, said_sizes = (np.bincount(labels.ravel()) for labels in (truth, predicted))
+    # Only pairs that meet are looked at: a large frame has thousands of either.
+    both = (truth > 0) & (predicted > 0)
+    pairs, shared = np.unique(
+        truth[both].astype(np.int64) * len(said_sizes) + predicted[both], return_counts=True
+    )
+    true, said = np.divmod(pairs, len(said_sizes))
+    iou = shared / (sizes[true] + said_sizes[said] - shared)
+    held = 2 * shared > sizes[true]
+    pieces = (2 * shared > said_sizes[said]) & (PIECE * shared >= sizes[true])
+    in_one, in_pieces = np.bincount(said[held]), np.bincount(true[pieces])
     numbers = (
-        len(true),
-        len(said),
+        np.count_nonzero(sizes[1:]),
+        np.count_nonzero(said_sizes[1:]),
         np.count_nonzero(iou > 0.5),
         iou[held].sum(),
         (in_one[in_one > 1] - 1).sum(),
@@ -122,7 +114,7 @@ class InstanceFigures:
         for k in range(len(self._classes)):
             of_truth = np.where(judged.truth == k + 1, true, 0)
             of_model = np.where(valid & (class_of[said] == k + 1), said, 0)
-            counts[k] = count_instances(overlaps(of_truth, of_model))
+            counts[k] = count_instances(of_truth, of_model)
         self._parts[judged.part] = self._parts.get(judged.part, 0) + counts
         total = dict(zip(COUNTED, counts.sum(0).tolist(), strict=True))
         either = total["true"] + total["predicted"] - total["hits"]
@@ -133,7 +125,7 @@ class InstanceFigures:
         """seg and ap50 where asked, with intervals by part, and `instances` with all counts.
 
         ap50 is over all instances, ap50_by_frame the mean over the frames that have a true or a predicted
-        one, where a crowded frame counts like any other (Data Science Bowl 2018).
+        one, where a crowded frame counts like any other.
         """
         parts, frames = list(self._parts.values()), list(self._frames.values())
         every = _figures([part.sum(0) for part in parts])

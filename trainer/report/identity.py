@@ -91,7 +91,7 @@ def _of_package(package: ModelPackage) -> dict[str, str]:
     }
     for name, threshold in manifest.thresholds.items():
         target = threshold.escape_target
-        chosen = _aim(name, target, manifest.metrics)
+        chosen = _aim(target, _choice(name, manifest.metrics))
         if package.in_8_bits and target is None:  # whatever it was chosen for, it was not for this network
             chosen = "for the network in floating point"
         said[f"threshold of {name}"] = f"{threshold.value:.3f}, chosen on validation frames {chosen}"
@@ -109,8 +109,9 @@ def _of_run(path: Path, trained: TrainedNetwork) -> dict[str, str]:
         "network": f"U-Net, depth {config.depth}, base {config.base}, channels {config.channels}",
         **{
             f"threshold of {name}": f"{threshold:.3f}, chosen on validation frames"
-            f" {_aim(name, trained.escape_target, trained.metrics)}"
+            f" {_aim(choice.get('escape_target'), choice)}"
             for name, threshold in zip(trained.classes, trained.thresholds, strict=True)
+            for choice in [_choice(name, trained.metrics)]
         },
     }
 
@@ -120,10 +121,14 @@ def _engine(info: EngineInfo) -> str:
     return f"{info.name} {info.version}, {info.precision} on {info.device}{proof}"
 
 
-def _aim(name: str, target: float | None, metrics: Mapping[str, Any]) -> str:
+def _choice(name: str, metrics: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The ClassChoice of a class, as it was kept; empty where none was."""
+    found: Mapping[str, Any] = metrics.get("validation", {}).get("classes", {}).get(name, {})
+    return found
+
+
+def _aim(target: float | None, choice: Mapping[str, Any]) -> str:
     """What the threshold of a class was chosen for."""
     if target is not None:
         return f"for an escape target of {target:g}"
-    validation = metrics.get("validation") or {}
-    counted = validation.get("classes", {}).get(name, {}).get("ap50") is not None
-    return "to tell most instances apart" if counted else "for the best IoU"
+    return "to tell most instances apart" if choice.get("ap50") is not None else "for the best IoU"

@@ -198,7 +198,7 @@ def instances(figures: dict[str, Any]) -> str:
                 "ap50",
                 "Matched instances over matched, missed and invented ones (average precision at IoU 0.5)",
             ),
-            ("ap50_by_frame", "The same as the mean over frames, as the Data Science Bowl takes it"),
+            ("ap50_by_frame", "The same as the mean over frames, a crowded one counting like any other"),
         )
         if key in figures
     )

@@ -73,7 +73,7 @@ def _lines(figures: dict[str, Any]) -> Iterator[str]:
             yield from _warping(figures["warping"])
         if name == "ap50":
             said = with_interval(figures["ap50_by_frame"], figures["ap50_by_frame_95"])
-            yield f"  {said} as the mean over frames, as the Data Science Bowl takes it"
+            yield f"  {said} as the mean over frames"
         if name in figures.get("challenge", {}):
             best = figures["challenge"][name]
             yield (

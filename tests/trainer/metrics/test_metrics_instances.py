@@ -14,14 +14,13 @@ from trainer.metrics.instances import (
     InstanceFigures,
     count_instances,
     grow_back,
-    overlaps,
     predicted_instances,
 )
 from trainer.weights import instances_of, open_touching
 
 
 def counted(truth: np.ndarray, said: np.ndarray) -> dict[str, float]:
-    return dict(zip(COUNTED, count_instances(overlaps(truth, said)).tolist(), strict=True))
+    return dict(zip(COUNTED, count_instances(truth, said).tolist(), strict=True))
 
 
 def test_the_ridge_between_touching_instances_is_given_back() -> None:
