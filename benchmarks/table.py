@@ -147,8 +147,8 @@ def main() -> None:
     print(f"\nMachine: {'; '.join(sorted(machines))}. Not run on a GPU.")
     print(
         "\nPages of their own: [SPEED.md](SPEED.md), [ACCURACY.md](ACCURACY.md) on real pictures beside other"
-        "\nrecipes, [ABLATION.md](ABLATION.md) of the method's ideas, [CHOICES.md](CHOICES.md) of the recipe's,"
-        "\n[QUALIFICATION.md](QUALIFICATION.md) of this machine."
+        "\nrecipes, [ABLATION.md](ABLATION.md) of the method's ideas, [CHOICES.md](CHOICES.md) of the"
+        "\nrecipe, [QUALIFICATION.md](QUALIFICATION.md) of this machine."
     )
 
 
