@@ -19,8 +19,9 @@ from typing import Any
 from benchmarks.accuracy import MODERN
 from benchmarks.arms import REFERENCE
 from benchmarks.trials import Trial, run_all, shared_options
-from trainer.config import MODERN as RECIPE
-from trainer.config import STRONG, AugmentConfig, FitConfig
+from trainer.config import AugmentConfig, FitConfig
+from trainer.recipes import MODERN as RECIPE
+from trainer.recipes import STRONG
 
 NAME = "ablation"
 MINUTES = 6.0

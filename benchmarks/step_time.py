@@ -27,12 +27,13 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks.rows import append_row, verdict
-from trainer.config import FitConfig, fit_config
+from trainer.config import FitConfig
 from trainer.dataset import IGNORE, load_dataset, one_thread
 from trainer.device import choose_device
 from trainer.learner import Learner, channels_last, moved, pinned
 from trainer.prefetch import AHEAD, Prefetch
 from trainer.ranks import Ranks
+from trainer.recipes import fit_config
 from trainer.sampler import Batch, TileSampler
 from trainer.stock import load_stock
 from trainer.unet import UNet

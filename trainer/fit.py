@@ -19,7 +19,7 @@ from inspector.errors import UsageError
 from inspector.package import load_package
 from inspector.tiling import Geometry
 from trainer.board import Board, summary_writer
-from trainer.config import PAPER, FitConfig, RecipeName, fit_config, to_toml
+from trainer.config import FitConfig, RecipeName, to_toml
 from trainer.config_file import read_settings
 from trainer.dataset import Dataset, load_dataset, one_thread
 from trainer.failures import loading_told
@@ -31,6 +31,7 @@ from trainer.judge import Material, Origin
 from trainer.lookalikes import warn_of_lookalikes
 from trainer.new_folder import require_new_run
 from trainer.ranks import ALONE, Ranks
+from trainer.recipes import PAPER, fit_config
 from trainer.run_lock import run_locked
 from trainer.sampler import TileSampler
 from trainer.schedule import Schedule

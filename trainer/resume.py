@@ -12,13 +12,14 @@ from typing import Any
 from inspector.errors import UsageError
 from inspector.package import load_package
 from trainer.checkpoint import LAST, PREVIOUS, load_last, save_atomically, set_last_aside
-from trainer.config import STRONG, FitConfig, from_toml, to_toml
+from trainer.config import FitConfig, from_toml, to_toml
 from trainer.dataset import Sample, load_dataset
 from trainer.failures import loading_told
 from trainer.fit import CONFIG, Prepared, asked_settings, setting_of
 from trainer.judge import Material, Origin
 from trainer.mining import load_false_alarms, with_false_alarms
 from trainer.ranks import ALONE, Ranks
+from trainer.recipes import STRONG
 from trainer.run_lock import run_locked
 from trainer.schedule import Schedule
 from trainer.seen import SEEN, SeenPictures

@@ -18,7 +18,7 @@ from benchmarks.steps import ROOT
 from benchmarks.trials import Trial
 from inspector.tiling import Geometry, cut_tile, plan_tiles
 from trainer.augment import Motion, motion_map, nearest, warp_image
-from trainer.config import fit_config
+from trainer.recipes import fit_config
 
 GRAY = 100
 

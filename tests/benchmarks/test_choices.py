@@ -9,7 +9,7 @@ from benchmarks.arms import REFERENCE
 from benchmarks.choices import ARMS, SEEDS, SETS, STEPS, arm, command, plan
 from benchmarks.choices_table import page
 from benchmarks.rows import machine
-from trainer.config import fit_config
+from trainer.recipes import fit_config
 
 
 def configured(name: str, data: str) -> dict[str, Any]:

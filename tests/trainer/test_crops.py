@@ -9,7 +9,8 @@ import pytest
 
 from inspector.tiling import Geometry
 from trainer.augment import draw_motion, motion_map
-from trainer.config import AugmentConfig, fit_config
+from trainer.config import AugmentConfig
+from trainer.recipes import fit_config
 from trainer.sampler import TileSampler, _placed
 from trainer.stock import Picture, Stock
 

@@ -18,10 +18,11 @@ import torch
 from tiny_run import Silent, request, resumption
 
 from trainer.cli.fit import fit
-from trainer.config import FitConfig, RecipeName, fit_config
+from trainer.config import FitConfig, RecipeName
 from trainer.failures import OutOfMemory, ProcessLost, memory_told
 from trainer.fit import _for_each_process, prepare, run
 from trainer.ranks import Ranks
+from trainer.recipes import fit_config
 from trainer.resume import prepare_resume
 from trainer.sampler import TileSampler
 from trainer.stock import Picture, Stock

@@ -18,12 +18,13 @@ from inspector.errors import DatasetError, InspectionError, UsageError
 from inspector.tiling import Geometry
 from trainer.checkpoint import load_checkpoint, load_run
 from trainer.cli.fit import fit
-from trainer.config import fit_config, from_toml
+from trainer.config import from_toml
 from trainer.dataset import load_dataset
 from trainer.evaluate import evaluate, run_segmenter
 from trainer.export import export_package
 from trainer.fit import Request, prepare, run
 from trainer.golden import load_tiles
+from trainer.recipes import fit_config
 from trainer.report.identity import identity
 from trainer.resume import prepare_resume
 from trainer.sampler import TileSampler

@@ -9,9 +9,10 @@ import pytest
 from tiny_run import TINY, make_data
 
 from inspector.errors import ConfigError, UsageError
-from trainer.config import AugmentConfig, FitConfig, RecipeName, fit_config, from_toml, rate_doubt, to_toml
+from trainer.config import AugmentConfig, FitConfig, RecipeName, from_toml, to_toml
 from trainer.config_file import read_settings
 from trainer.fit import Request, prepare
+from trainer.recipes import fit_config, rate_doubt
 
 
 def test_paper_recipe_is_the_papers() -> None:

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from inspector.errors import GpuMissing, UsageError
-from trainer.config import fit_config
 from trainer.device import autocast_of, choose_device
+from trainer.recipes import fit_config
 
 
 def gpus(monkeypatch: pytest.MonkeyPatch, count: int) -> None:

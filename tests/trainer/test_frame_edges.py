@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainer.config import AugmentConfig, fit_config
+from trainer.config import AugmentConfig
+from trainer.recipes import fit_config
 from trainer.sampler import SIDES, TileSampler
 from trainer.stock import Picture, Stock
 

@@ -11,10 +11,11 @@ import pytest
 import torch
 from tiny_run import TINY
 
-from trainer.config import FitConfig, fit_config
+from trainer.config import FitConfig
 from trainer.dataset import load_dataset
 from trainer.learner import Learner
 from trainer.ranks import ALONE
+from trainer.recipes import fit_config
 from trainer.sampler import Batch, TileSampler
 from trainer.stock import load_stock
 from trainer.unet import UNet

@@ -11,7 +11,6 @@ import pytest
 from benchmarks.networks import seeing_network
 from inspector.errors import UsageError
 from inspector.tiling import Geometry
-from trainer.config import fit_config
 from trainer.mining import (
     EACH,
     FILE,
@@ -20,6 +19,7 @@ from trainer.mining import (
     save_false_alarms,
     with_false_alarms,
 )
+from trainer.recipes import fit_config
 from trainer.sampler import TileSampler
 from trainer.stock import FALSE_ALARM, Picture, Stock
 

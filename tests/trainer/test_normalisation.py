@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from trainer.config import fit_config
 from trainer.dataset import Sample
+from trainer.recipes import fit_config
 from trainer.sampler import network_input
 from trainer.stock import load_stock
 

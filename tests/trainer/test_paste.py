@@ -8,9 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from trainer.config import AugmentConfig, FitConfig, fit_config
+from trainer.config import AugmentConfig, FitConfig
 from trainer.dataset import load_dataset
 from trainer.paste import RING_PX, Cutout, cut_out, draw_cutout, paste
+from trainer.recipes import fit_config
 from trainer.sampler import TileSampler
 from trainer.stock import Picture, Stock, load_stock
 from trainer.weights import instances_of, weight_map

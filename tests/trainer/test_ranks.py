@@ -23,12 +23,13 @@ from tiny_run import TINY, Silent, request, resumption
 
 from inspector.errors import UsageError
 from trainer.checkpoint import LAST, load_checkpoint, load_run
-from trainer.config import RecipeName, fit_config, from_toml
+from trainer.config import RecipeName, from_toml
 from trainer.dataset import load_dataset
 from trainer.fit import CONFIG, Request, prepare, run
 from trainer.learner import Learner
 from trainer.losses import dice_loss, loss_sums
 from trainer.ranks import Ranks, joined
+from trainer.recipes import fit_config
 from trainer.resume import prepare_resume
 from trainer.sampler import TileSampler
 from trainer.stock import load_stock

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from trainer.config import FitConfig, fit_config
+from trainer.config import FitConfig
 from trainer.dataset import PARTS_TO_VALIDATE
 from trainer.escapes import FEW_DEFECTS
 from trainer.lint.balance import FEW_TO_LEARN, FEW_TO_PROVE
 from trainer.metrics.intervals import poisson_rate, wilson
+from trainer.recipes import fit_config
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 SIZES = " ".join(re.split(r"\n## ", README.partition("## How much is enough\n")[2])[0].split())

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainer.config import AugmentConfig, FitConfig, fit_config
+from trainer.config import AugmentConfig, FitConfig
+from trainer.recipes import fit_config
 from trainer.sampler import TileSampler
 from trainer.stock import Picture, Stock
 

@@ -14,9 +14,9 @@ import torch
 from tiny_run import Silent, request, resumption
 
 from trainer.checkpoint import LAST, load_checkpoint, load_run
-from trainer.config import fit_config
 from trainer.fit import Prepared, prepare, run
 from trainer.ranks import Ranks
+from trainer.recipes import fit_config
 from trainer.resume import prepare_resume
 from trainer.thresholds import ClassChoice, ProbabilityHistogram
 from trainer.validate import Validation

@@ -78,10 +78,10 @@ def fitted(options: FitOptions) -> int:
 
 def _refuse_early(options: FitOptions) -> None:
     """What is wrong with paths and settings is said before torch is loaded, which takes seconds."""
-    from trainer.config import require_one_end
     from trainer.config_file import read_settings
     from trainer.folder import lint_named, pictures_of
     from trainer.new_folder import require_new_run
+    from trainer.recipes import require_one_end
 
     if options.previous and not options.resume:
         raise UsageError("--previous chooses the checkpoint that --resume goes on from; give both.")
@@ -172,7 +172,7 @@ def _prepared(options: FitOptions, ranks: Ranks) -> Prepared:
 
 def _doubts_at_start(prepared: Prepared, options: FitOptions) -> Iterator[str]:
     """What makes the outcome doubtful before the first step; of a resumed run it was said when it began."""
-    from trainer.config import rate_doubt
+    from trainer.recipes import rate_doubt
     from trainer.unshown import unshown_words
 
     if options.resume:

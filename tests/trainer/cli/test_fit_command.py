@@ -14,7 +14,7 @@ import pytest
 from inspector.errors import ConfigError, UsageError
 from trainer.cli import fit as fit_command
 from trainer.cli.fit_options import FitOptions
-from trainer.config import fit_config
+from trainer.recipes import fit_config
 
 WITHOUT_TORCH = """
 import sys

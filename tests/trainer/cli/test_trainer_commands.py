@@ -18,7 +18,7 @@ from trainer.cli import fit as fit_command
 from trainer.cli.export import export
 from trainer.cli.fit import fit
 from trainer.cli.main import COMMANDS, OF_THE_EXTRA, main, trainer
-from trainer.config import fit_config
+from trainer.recipes import fit_config
 
 
 class NoDisplay:
