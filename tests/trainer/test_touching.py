@@ -144,6 +144,12 @@ def test_other_classes_and_those_matched_at_no_level_keep_their_choice() -> None
     assert found[1:] == tuple(choices[1:]), "one is never found, one does not touch"
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_network_that_matches_nothing_keeps_its_choices() -> None:
+    probs, frame = cells()
+    assert chosen(counted(2, (0 * probs, frame))) == PLAIN
+
+
 def test_without_touching_classes_there_is_nothing_to_choose() -> None:
     assert not counted(2, cells(gap=2)).any
     assert counted(2).any
