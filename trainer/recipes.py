@@ -116,7 +116,9 @@ def require_one_end(settings: Mapping[str, Any]) -> None:
 
 def rate_doubt(config: FitConfig, going_on: bool) -> str | None:
     """What to say of a learning rate far above the recipe's; None where it is not."""
-    usual = FitConfig(**_recipe_values(config.recipe, going_on))
+    augment = config.augment.model_dump()
+    strong = all(augment[name] == value for name, value in STRONG.items())
+    usual = FitConfig(**_recipe_values(config.recipe, going_on, strong))
     times = config.learning_rate / usual.learning_rate
     if config.optimizer != usual.optimizer or times < FAR_ABOVE:  # each has rates of its own
         return None

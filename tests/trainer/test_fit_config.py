@@ -158,6 +158,9 @@ def test_a_learning_rate_is_far_above_the_recipes_own_and_that_of_its_optimizer(
         rate_doubt(fit_config("paper", steps=1, learning_rate=0.16), False) or ""
     )
     assert rate_doubt(fit_config("modern", steps=1, learning_rate=0.16, optimizer="sgd"), False) is None
+    strong = fit_config("modern", steps=1, learning_rate=0.08, augmentation="strong", quarter_turns=True)
+    assert "0.08 is 20 times the recipe's 0.004" in (rate_doubt(strong, False) or "")
+    assert rate_doubt(fit_config("modern", steps=1, learning_rate=0.08), False) is None
 
 
 def test_a_missing_file_says_where_one_is_to_be_had(tmp_path: Path) -> None:
