@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.accuracy import MODERN
-from benchmarks.arms import REFERENCE
+from benchmarks.arms import REFERENCE, arm_options, asked
 from benchmarks.trials import Trial, run_all, shared_options
 from trainer.config import AugmentConfig, FitConfig
 from trainer.recipes import MODERN as RECIPE
@@ -94,19 +94,10 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--minutes", type=float, default=MINUTES, help=f"of each training [{MINUTES:g}]")
-    parser.add_argument("--data", action="append", choices=SETS, help="only this set; repeatable")
-    parser.add_argument("--arm", action="append", choices=ARMS, help="only this one; repeatable")
-    parser.add_argument("--seed", action="append", type=int, help="only this seed; repeatable")
+    arm_options(parser, SETS, ARMS, SEEDS)
     shared_options(parser, NAME)
     given = parser.parse_args()
-    wanted = [
-        trial
-        for name, trial in plan(given.minutes)
-        if trial.data in (given.data or SETS)
-        and name in (given.arm or ARMS)
-        and trial.seed in (given.seed or SEEDS)
-    ]
-    return run_all(NAME, wanted, given, command)
+    return run_all(NAME, asked(given, plan(given.minutes)), given, command)
 
 
 if __name__ == "__main__":

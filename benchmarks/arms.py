@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -55,6 +56,26 @@ class Arms:
             trial = self.trial(name, data, seed)
             newest += [row for row in found if trial is not None and finished(trial, [row])][-1:]
         return newest
+
+
+def arm_options(
+    parser: argparse.ArgumentParser, sets: Sequence[str], arms: Iterable[str], seeds: Sequence[int]
+) -> None:
+    """Options that name some of the trials alone; see `asked`."""
+    parser.add_argument("--data", action="append", choices=sets, help="only this set; repeatable")
+    parser.add_argument("--arm", action="append", choices=tuple(arms), help="only this one; repeatable")
+    parser.add_argument("--seed", action="append", type=int, choices=seeds, help="only this seed; repeatable")
+
+
+def asked(given: argparse.Namespace, plan: Iterable[tuple[str, Trial]]) -> list[Trial]:
+    """The trials of the plan, as (arm, trial), that the options name; all where they name none."""
+    return [
+        trial
+        for name, trial in plan
+        if trial.data in (given.data or (trial.data,))
+        and name in (given.arm or (name,))
+        and trial.seed in (given.seed or (trial.seed,))
+    ]
 
 
 def _over_seeds(some: Sequence[Row], column: Figure) -> str:

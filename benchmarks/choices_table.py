@@ -68,7 +68,7 @@ def page(found: Sequence[Row]) -> str:
 def _mean_iou(row: Row) -> float:
     """Without the classes that neither truth nor network shows, which have none."""
     ious = [one["iou"] for name, one in row["per_class"].items() if name != "background"]
-    return statistics.mean(iou for iou in ious if iou is not None)
+    return statistics.mean(float(iou) for iou in ious if iou is not None)
 
 
 def main() -> None:

@@ -89,13 +89,13 @@ class TouchingInstances:
         at any level. prior: as for `ProbabilityHistogram.choose`; a class that few parts show is drawn
         towards it, or where there is none towards the best one threshold of all classes that touch.
         """
-        hits, rest = self._share()
+        hits, ap50 = self._share()
         shown = np.flatnonzero(hits.any(1))
         if not len(shown):
             return tuple(choices)
-        common = _level(rest[shown].mean(0))
+        common = _level(ap50[shown].mean(0))
         return tuple(
-            self._chosen(k, choice, common if given is None else 255 * given, rest[k])
+            self._chosen(k, choice, common if given is None else 255 * given, ap50[k])
             if k in shown
             else choice
             for k, (choice, given) in enumerate(zip(choices, prior, strict=True))
