@@ -6,6 +6,7 @@ or a signal is decided by rank 0, or by whoever was told to stop.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,6 +18,10 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 import torch.distributed as dist
+
+# Before any process group: its functions take the group there is at import as a default, for good, and
+# DistributedDataParallel imports it once there is one.
+import torch.distributed.nn.functional
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -142,3 +147,6 @@ def joined(device: str = "auto") -> Iterator[Ranks]:
         raise
     finally:
         dist.destroy_process_group()
+        # The group dies with the modules that hold it, which stand in cycles. One that is left ends with
+        # the interpreter, where a thread of gloo that then wants Python aborts the process.
+        gc.collect()
