@@ -62,7 +62,8 @@ def demo_model(row: Row) -> str:
     alarms, frames = row["false_alarms"], row["frames"]
     names = ("overall", "scratch", "crack", "dent", "stain", "pit")
     return (
-        f"exam seeds {row['seeds'][0]} to {row['seeds'][-1]}: "
+        f"{row['name']} {row['version']}, base {row['base']}, {row['median_ms']:.0f} ms a frame;"
+        f" exam seeds {row['seeds'][0]} to {row['seeds'][-1]}: "
         f"recall {', '.join(share(name) for name in names)}; false alarms {alarms['count']}/{frames} frames"
         f" ({alarms['low']:.3f} to {alarms['high']:.3f} a frame; {alarms['large']} as large as what counts)"
     )
@@ -113,7 +114,8 @@ BARS: tuple[tuple[str, str, Callable[[Row], str]], ...] = (
 
 
 def newest(name: str) -> list[Row]:
-    """The newest row of a benchmark; of real_data that of each set, of speed that beside other tools."""
+    """The newest row of a benchmark; of real_data that of each set, of demo_model that of each model, of
+    speed that beside other tools."""
     if any(name == bound.name for bound in BOUNDS):
         row = newest_row(name)
         return [] if row is None else [row]
@@ -123,9 +125,11 @@ def newest(name: str) -> list[Row]:
     if name == "speed":
         return [row for group, row in speed_rows().items() if group == "peers"]
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    newest_of_each = {row.get("set", ""): row for row in rows}
     # Frames that may be looked at while training prove nothing; their rows are kept for comparison.
-    newest_of_each.pop("development", None)
+    rows = [row for row in rows if row.get("set") != "development"]
+    newest_of_each = {(row.get("set"), row.get("name")): row for row in rows}
+    if name == "demo_model":
+        newest_of_each.pop((None, None), None)  # of an exam that named no model
     return list(newest_of_each.values())
 
 

@@ -1,4 +1,4 @@
-"""How the demo model's benchmark counts: perfect, blind and wrong predictions, and what is too faint."""
+"""How the demo models' benchmark counts: perfect, blind and wrong predictions, and what is too faint."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.demo_model import Tally, counts, poisson
+from benchmarks.demo_model import PACKAGES, Tally, counts, poisson, serve
+from inspector.package import load_package
 from inspector.types import Mask, Segmentation
 from trainer.synth.line import LineSpec, still_frames
 from trainer.synth.scene import Rendered, Scene
@@ -59,3 +60,13 @@ def test_interval_of_a_rate() -> None:
     low, high = poisson(0, 200)
     assert low == 0 and high == pytest.approx(3.689 / 200, rel=1e-3)
     assert poisson(10, 100) == pytest.approx((0.04795, 0.1839), rel=1e-3)
+
+
+def test_every_model_sees_the_same_frames_in_turn() -> None:
+    models = [load_package(path) for path in PACKAGES]
+    served = serve(models, 2, (7,))
+    assert [one.tally.frames for one in served] == [2, 2]
+    assert [len(one.took_ms) for one in served] == [2, 2]
+    assert len({found(one.tally)[1] for one in served}) == 1
+    assert [one.row()["base"] for one in served] == [16, 8]
+    assert len({one.row()["package"] for one in served}) == 2
