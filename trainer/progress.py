@@ -21,8 +21,10 @@ LOOK_EVERY_S = 5.0
 SMOOTHING = 0.05
 
 
-def clock(seconds: float) -> str:
-    """75 -> `1:15`, 3700 -> `1:01:40`."""
+def clock(seconds: float | None) -> str:
+    """75 -> `1:15`, 3700 -> `1:01:40`, unknown -> `-`."""
+    if seconds is None:
+        return "-"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
@@ -103,7 +105,7 @@ class Display:
         if self._bar is not None:
             self._bar.stop()
 
-    def step(self, step: int, progress: float, left_s: float, loss: float) -> None:
+    def step(self, step: int, progress: float, left_s: float | None, loss: float) -> None:
         """One step is done. loss: its own; shown smoothed."""
         self._loss = loss if self._loss is None else self._loss + SMOOTHING * (loss - self._loss)
         self._work.doing = f"step {step} is done"
@@ -158,7 +160,7 @@ class Display:
 class Quiet:
     """What the other processes of a run show: nothing."""
 
-    def step(self, step: int, progress: float, left_s: float, loss: float) -> None: ...
+    def step(self, step: int, progress: float, left_s: float | None, loss: float) -> None: ...
 
     def validated(self, step: int, found: Validation, kept: bool) -> None: ...
 

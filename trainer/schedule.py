@@ -14,6 +14,8 @@ class Schedule:
         """elapsed_s: what earlier sittings of a resumed run took."""
         self._config = config
         self._start = time.monotonic() - elapsed_s
+        self._paced_from: tuple[int, float] | None = None
+        """Step and time from which on the pace of this sitting is read, validations included."""
 
     def elapsed_s(self) -> float:
         """Seconds of all sittings."""
@@ -26,10 +28,21 @@ class Schedule:
         assert self._config.minutes is not None
         return min(1.0, self.elapsed_s() / (60 * self._config.minutes))
 
-    def left_s(self, step: int) -> float:
-        """Estimated seconds to the end; 0 while nothing can be said."""
-        progress = self.progress(step)
-        return self.elapsed_s() * (1 - progress) / progress if progress > 0 else 0.0
+    def left_s(self, step: int) -> float | None:
+        """Estimated seconds to the end when `step` steps are done; None until the pace is known.
+
+        What comes before the first step (loading, mining) is no part of the pace.
+        """
+        elapsed = self.elapsed_s()
+        if self._config.steps is None:
+            assert self._config.minutes is not None
+            return max(0.0, 60 * self._config.minutes - elapsed)
+        if self._paced_from is None:
+            self._paced_from = (step, elapsed)
+        done, began = self._paced_from
+        if step <= done:
+            return None
+        return (self._config.steps - step) * (elapsed - began) / (step - done)
 
     def learning_rate(self, progress: float) -> float:
         """Linear from 0 in the warm-up, then linear to 0 at the end."""

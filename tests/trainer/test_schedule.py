@@ -1,0 +1,45 @@
+"""The time that is left, by the clock or by the pace of the steps."""
+
+from __future__ import annotations
+
+import pytest
+
+from trainer.config import FitConfig
+from trainer.schedule import Schedule
+
+
+class Clock:
+    now = 50.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("trainer.schedule.time", clock)
+    return clock
+
+
+def test_what_comes_before_the_first_step_is_no_part_of_the_pace(clock: Clock) -> None:
+    schedule = Schedule(FitConfig(steps=100))
+    clock.now += 300  # a look for false alarms
+    assert schedule.left_s(1) is None
+    clock.now += 10
+    assert schedule.left_s(6) == pytest.approx(94 * 2)
+
+
+def test_a_resumed_run_has_a_pace_of_its_own(clock: Clock) -> None:
+    schedule = Schedule(FitConfig(steps=100), elapsed_s=9000)
+    assert schedule.left_s(41) is None
+    clock.now += 3
+    assert schedule.left_s(44) == pytest.approx(56)
+    assert schedule.elapsed_s() == pytest.approx(9003)
+
+
+def test_a_run_of_minutes_ends_when_they_are_over(clock: Clock) -> None:
+    schedule = Schedule(FitConfig(minutes=2), elapsed_s=30)
+    assert schedule.left_s(1) == pytest.approx(90)
+    clock.now += 100
+    assert schedule.left_s(2) == 0
