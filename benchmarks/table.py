@@ -10,11 +10,14 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks.bounds import BOUNDS, newest_row
+from benchmarks.demo_model import FRAMES, PACKAGES
 from benchmarks.real_data import holds as real_data_holds
 from benchmarks.rows import RESULTS, verdict
 from benchmarks.speed.record import newest as speed_rows
 from benchmarks.speed.table import words as speed_words
 from benchmarks.training_memory import words as training_memory
+from inspector.engine.rivals import BUSY_SHARE
+from inspector.package import load_package
 
 Row = dict[str, Any]
 
@@ -61,10 +64,13 @@ def demo_model(row: Row) -> str:
 
     alarms, frames = row["false_alarms"], row["frames"]
     names = ("overall", "scratch", "crack", "dent", "stain", "pit")
+    time = f"{row['median_ms']:.0f} ms a frame"
+    if row["others_share"] >= BUSY_SHARE:
+        time += f" (other programs took {row['others_share']:.0%} of the processor)"
     return (
-        f"{row['name']} {row['version']}, base {row['base']}, {row['median_ms']:.0f} ms a frame;"
-        f" exam seeds {row['seeds'][0]} to {row['seeds'][-1]}: "
-        f"recall {', '.join(share(name) for name in names)}; false alarms {alarms['count']}/{frames} frames"
+        f"{row['name']} {row['version']}, base {row['base']}, {time}; exam seeds {row['seeds'][0]} to"
+        f" {row['seeds'][-1]}: recall {', '.join(share(name) for name in names)};"
+        f" false alarms {alarms['count']}/{frames} frames"
         f" ({alarms['low']:.3f} to {alarms['high']:.3f} a frame; {alarms['large']} as large as what counts)"
     )
 
@@ -114,8 +120,8 @@ BARS: tuple[tuple[str, str, Callable[[Row], str]], ...] = (
 
 
 def newest(name: str) -> list[Row]:
-    """The newest row of a benchmark; of real_data that of each set, of demo_model that of each model, of
-    speed that beside other tools."""
+    """The newest row of a benchmark; of real_data that of each set, of demo_model the exam of each model that
+    is shipped, of speed that beside other tools."""
     if any(name == bound.name for bound in BOUNDS):
         row = newest_row(name)
         return [] if row is None else [row]
@@ -125,12 +131,19 @@ def newest(name: str) -> list[Row]:
     if name == "speed":
         return [row for group, row in speed_rows().items() if group == "peers"]
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    # Frames that may be looked at while training prove nothing; their rows are kept for comparison.
-    rows = [row for row in rows if row.get("set") != "development"]
-    newest_of_each = {(row.get("set"), row.get("name")): row for row in rows}
     if name == "demo_model":
-        newest_of_each.pop((None, None), None)  # of an exam that named no model
-    return list(newest_of_each.values())
+        return shipped_exams(rows)
+    return list({row.get("set", ""): row for row in rows}.values())
+
+
+def shipped_exams(rows: list[Row]) -> list[Row]:
+    """The newest whole exam of each demo model that is shipped; none for one that sat none yet."""
+    # Frames that may be looked at while training prove nothing; their rows are kept for comparison.
+    exams = {
+        row["package"]: row for row in rows if row.get("set") != "development" and row["frames"] == FRAMES
+    }
+    shipped = [load_package(path).id for path in PACKAGES]
+    return [exams[id] for id in shipped if id in exams]
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ or a signal is decided by rank 0, or by whoever was told to stop.
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import signal
@@ -13,15 +14,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from importlib import import_module
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 import torch.distributed as dist
-
-# Before any process group: its functions take the group there is at import as a default, for good, and
-# DistributedDataParallel imports it once there is one.
-import torch.distributed.nn.functional
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -132,6 +130,12 @@ def joined(device: str = "auto") -> Iterator[Ranks]:
         torch.cuda.set_device(chosen)
     # Small agreements go over gloo also on GPUs: they must not wait for the kernels that still run.
     backend = "cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo"
+    # First, since its functions take the group there is at import as a default and so keep it for good, and
+    # what DistributedDataParallel loads imports it once there is one.
+    import_module("torch.distributed.nn.functional")
+    # The group dies with the modules that hold it, which stand in cycles. One that outlives Python aborts
+    # the process where a thread of gloo then asks for it.
+    atexit.register(gc.collect)
     try:
         dist.init_process_group(backend, timeout=PATIENCE)
     except (ValueError, RuntimeError) as error:
@@ -147,6 +151,3 @@ def joined(device: str = "auto") -> Iterator[Ranks]:
         raise
     finally:
         dist.destroy_process_group()
-        # The group dies with the modules that hold it, which stand in cycles. One that is left ends with
-        # the interpreter, where a thread of gloo that then wants Python aborts the process.
-        gc.collect()

@@ -31,7 +31,7 @@ class Schedule:
     def left_s(self, step: int) -> float | None:
         """Estimated seconds to the end when `step` steps are done; None until the pace is known.
 
-        What comes before the first step (loading, mining) is no part of the pace.
+        What comes before the first step is no part of the pace.
         """
         elapsed = self.elapsed_s()
         if self._config.steps is None:
@@ -40,9 +40,15 @@ class Schedule:
         if self._paced_from is None:
             self._paced_from = (step, elapsed)
         done, began = self._paced_from
+        if step >= self._config.steps:
+            return 0.0
         if step <= done:
             return None
         return (self._config.steps - step) * (elapsed - began) / (step - done)
+
+    def pace_anew(self) -> None:
+        """What was just done is done once, and says nothing of the steps to come."""
+        self._paced_from = None
 
     def learning_rate(self, progress: float) -> float:
         """Linear from 0 in the warm-up, then linear to 0 at the end."""

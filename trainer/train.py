@@ -254,6 +254,7 @@ class Training:
         places = [len(pixels) for pixels in everywhere]
         self._journal.note("false alarms", mark.step, pixels=sum(places), frames=sum(map(bool, places)))
         self._save_last()
+        self._schedule.pace_anew()
 
     def _settle_norm_when_due(self, progress: float) -> None:
         """Once: take batch norm's statistics afresh over many batches, then keep them.

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.demo_model import PACKAGES, Tally, counts, poisson, serve
+from benchmarks.demo_model import FRAMES, PACKAGES, Tally, counts, judge_in_turn, poisson
+from benchmarks.table import shipped_exams
 from inspector.package import load_package
 from inspector.types import Mask, Segmentation
 from trainer.synth.line import LineSpec, still_frames
@@ -62,11 +63,29 @@ def test_interval_of_a_rate() -> None:
     assert poisson(10, 100) == pytest.approx((0.04795, 0.1839), rel=1e-3)
 
 
-def test_every_model_sees_the_same_frames_in_turn() -> None:
-    models = [load_package(path) for path in PACKAGES]
-    served = serve(models, 2, (7,))
-    assert [one.tally.frames for one in served] == [2, 2]
-    assert [len(one.took_ms) for one in served] == [2, 2]
-    assert len({found(one.tally)[1] for one in served}) == 1
-    assert [one.row()["base"] for one in served] == [16, 8]
-    assert len({one.row()["package"] for one in served}) == 2
+def test_every_model_judges_every_frame_and_another_one_is_first_each_time() -> None:
+    judged: list[tuple[str, int]] = []
+
+    class Model:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def judge(self, frame: int) -> None:
+            judged.append((self.name, frame))
+
+    judge_in_turn([Model("a"), Model("b")], [1, 2, 3])  # type: ignore[list-item]
+    assert judged == [("a", 1), ("b", 1), ("b", 2), ("a", 2), ("a", 3), ("b", 3)]
+
+
+def test_the_table_shows_the_exam_of_what_is_shipped() -> None:
+    ids = [load_package(path).id for path in PACKAGES]
+    rows = [
+        {"package": ids[0], "frames": FRAMES, "at": 1},
+        {"package": ids[0], "frames": FRAMES, "at": 2},
+        {"package": ids[0], "frames": FRAMES, "at": 3, "set": "development"},
+        {"package": ids[0], "frames": 4, "at": 4},
+        {"package": "another", "frames": FRAMES, "at": 5},
+    ]
+    assert [row["at"] for row in shipped_exams(rows)] == [2]
+    rows.append({"package": ids[1], "frames": FRAMES, "at": 6})
+    assert [row["at"] for row in shipped_exams(rows)] == [2, 6]

@@ -47,8 +47,20 @@ UNEVEN_CLOCKS = """
 import atexit, itertools, os, runpy, sys, types
 from pathlib import Path
 import trainer.schedule
-left = lambda: " ".join(sorted(name.read_text().strip() for name in Path("/proc/self/task").glob("*/comm")))
-atexit.register(lambda: print(f"Threads at exit: {left()}", file=sys.stderr))
+import torch.distributed as dist
+leave = dist.destroy_process_group
+dist.destroy_process_group = lambda: (say("before"), leave())
+atexit.register(lambda: say("at exit"))
+
+def say(when):
+    names = []
+    for task in Path("/proc/self/task").iterdir():
+        try:
+            names.append((task / "comm").read_text().strip())
+        except OSError:
+            pass  # it has just ended
+    print(f"Threads {when}:", *sorted(names), file=sys.stderr)
+
 reading, tick_s = itertools.count(), (0.02, 0.03)[int(os.environ["RANK"])]
 trainer.schedule.time = types.SimpleNamespace(monotonic=lambda: tick_s * next(reading))
 runpy.run_module("trainer", run_name="__main__")
@@ -126,7 +138,12 @@ def test_the_clock_stops_all_processes_at_one_step(data: Path, tmp_path: Path) -
     assert kept["elapsed_s"] >= 9 and kept["mark"]["step"] > 10 and kept["mark"]["frozen"]
     assert load_run(tmp_path / "r").metrics["validation"]["frames"] == 2
     # A thread of gloo that outlives the interpreter may abort the process (SIGABRT), and with it the run.
-    assert stderr.count("Threads at exit: ") == 2 and "gloo" not in stderr
+    before, after = (
+        [line for line in stderr.splitlines() if line.startswith(f"Threads {when}:")]
+        for when in ("before", "at exit")
+    )
+    assert len(before) == len(after) == 2
+    assert all("gloo" in line for line in before) and not any("gloo" in line for line in after)
 
 
 def worker(process: subprocess.Popen[str], rank: int) -> psutil.Process:

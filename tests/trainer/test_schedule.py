@@ -30,6 +30,22 @@ def test_what_comes_before_the_first_step_is_no_part_of_the_pace(clock: Clock) -
     assert schedule.left_s(6) == pytest.approx(94 * 2)
 
 
+def test_nor_is_what_is_done_once_between_two_steps(clock: Clock) -> None:
+    schedule = Schedule(FitConfig(steps=100))
+    for step in (1, 2):
+        clock.now += 1
+        schedule.left_s(step)
+    clock.now += 400
+    schedule.pace_anew()
+    assert schedule.left_s(3) is None
+    clock.now += 1
+    assert schedule.left_s(4) == pytest.approx(96)
+
+
+def test_nothing_is_left_after_the_last_step(clock: Clock) -> None:
+    assert Schedule(FitConfig(steps=1)).left_s(1) == 0
+
+
 def test_a_resumed_run_has_a_pace_of_its_own(clock: Clock) -> None:
     schedule = Schedule(FitConfig(steps=100), elapsed_s=9000)
     assert schedule.left_s(41) is None
