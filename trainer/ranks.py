@@ -128,8 +128,21 @@ def joined(device: str = "auto") -> Iterator[Ranks]:
         return
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
+    _meet(rank, world, chosen)
+    try:
+        yield Ranks(rank, world, chosen, neighbours)
+    except BaseException:
+        # torchrun ends the others as soon as one has died: what this one has to say is said first.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise
+    finally:
+        dist.destroy_process_group()
+
+
+def _meet(rank: int, world: int, device: torch.device) -> None:
+    """Make the process group. Raises UsageError when the other processes cannot be met."""
     # Small agreements go over gloo also on GPUs: they must not wait for the kernels that still run.
-    backend = "cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo"
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     # First, since its functions take the group there is at import as a default and so keep it for good, and
     # what DistributedDataParallel loads imports it once there is one.
     import_module("torch.distributed.nn.functional")
@@ -143,11 +156,3 @@ def joined(device: str = "auto") -> Iterator[Ranks]:
             f"Process {rank} of {world} does not meet the others ({str(error).splitlines()[0]}); start all"
             " with torchrun, on each host with the same --rdzv-endpoint."
         ) from error
-    try:
-        yield Ranks(rank, world, chosen, neighbours)
-    except BaseException:
-        # torchrun ends the others as soon as one has died: what this one has to say is said first.
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        raise
-    finally:
-        dist.destroy_process_group()
