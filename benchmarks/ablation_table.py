@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from benchmarks.ablation import ARMS, MINUTES, NAME, SEEDS, SETS, arm
 from benchmarks.accuracy import MODERN
+from benchmarks.accuracy_bars import regions
 from benchmarks.accuracy_table import provenance, where
 from benchmarks.arms import Arms, Figure
 from benchmarks.trials import BASE, DEPTH, Row, rows
@@ -34,8 +35,8 @@ FIGURES: dict[str, tuple[Figure, ...]] = {
     "dsb2018_nuclei": (
         Figure("AP at IoU 0.5", lambda row: float(row["ap50"] or 0)),
         Figure("SEG", lambda row: float(row["seg"] or 0)),
-        Figure("merges", lambda row: float(row["instances"]["merges"]), 0),
-        Figure("splits", lambda row: float(row["instances"]["splits"]), 0),
+        Figure("merges of regions", lambda row: float(regions(row)["merges"]), 0),
+        Figure("splits of regions", lambda row: float(regions(row)["splits"]), 0),
         IOU,
         BORDER,
         STEPS,

@@ -11,6 +11,7 @@ import statistics
 from collections.abc import Sequence
 
 from benchmarks.accuracy import MODERN
+from benchmarks.accuracy_bars import regions
 from benchmarks.accuracy_table import provenance, where
 from benchmarks.arms import Arms, Figure
 from benchmarks.choices import ARMS, NAME, SEEDS, SETS, STEPS, arm
@@ -30,7 +31,7 @@ FIGURES = {
     "masonry_crack": DEFECTS,
     "dsb2018_nuclei": (
         Figure("AP at IoU 0.5", lambda row: float(row["ap50"] or 0)),
-        Figure("merges", lambda row: float(row["instances"]["merges"]), 0),
+        Figure("merges of regions", lambda row: float(regions(row)["merges"]), 0),
         Figure("IoU", lambda row: _mean_iou(row)),
         COST,
     ),

@@ -35,7 +35,7 @@ FIGURES = (
     "frames", "parts", "miou", "miou_95", "per_class", "per_defect", "border", "confusion", "pixel_error",
     "pixel_error_95", "rand_error", "rand_error_95", "challenge", "warping_error", "warping_error_95",
     "warping", "seg", "seg_95", "ap50", "ap50_95",
-    "ap50_by_frame", "ap50_by_frame_95", "instances",
+    "ap50_by_frame", "ap50_by_frame_95", "instances", "regions",
 )  # fmt: skip
 """What a row keeps of `trainer evaluate --json`."""
 Row = dict[str, Any]

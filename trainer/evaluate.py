@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -19,6 +20,7 @@ from inspector.types import Image, ProbMap
 from trainer.checkpoint import TrainedNetwork
 from trainer.dataset import Sample
 from trainer.metrics.judged import Judged
+from trainer.metrics.parting import Parting, partings_of
 from trainer.metrics.result import Also, EvaluationResult
 from trainer.release import ReleaseGraph, released
 
@@ -28,26 +30,42 @@ REUSE = 1.5
 """An open engine serves a frame of another size if its tiles cost at most this much more."""
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a model's probabilities become masks and instances: one of each for each defect class, in order."""
+
+    classes: Sequence[str]
+    thresholds: Sequence[float]
+    partings: Sequence[Parting] = ()
+    """How regions become instances; (): as they are."""
+
+    @classmethod
+    def of(cls, model: TrainedNetwork | ModelPackage) -> Reading:
+        """As `trainer fit` chose it for this model."""
+        metrics = model.manifest.metrics if isinstance(model, ModelPackage) else model.metrics
+        return cls(model.classes, model.thresholds, partings_of(model.classes, metrics))
+
+
 def evaluate(
     samples: Iterable[Sample],
     segmenter: Callable[[Image], ProbMap],
-    classes: Sequence[str],
-    thresholds: Sequence[float],
+    reading: Reading,
     *,
     halo: int,
     also: Collection[Also] = (),
 ) -> EvaluationResult:
     """Count masks and defects of every sample against its truth.
 
-    segmenter: picture -> uint8 (H, W, K). classes, thresholds: one for each defect class, in order.
-    halo: pixels of the network's halo, for the figures near the frame's edge. also: figures that
-    are computed only when asked for. Raises DatasetError for a sample that cannot be read.
+    segmenter: picture -> uint8 (H, W, K). halo: pixels of the network's halo, for the figures near the
+    frame's edge. also: figures that are computed only when asked for. Raises DatasetError for a sample that
+    cannot be read.
     """
-    result = EvaluationResult(tuple(classes), halo, tuple(also))
+    result = EvaluationResult(tuple(reading.classes), halo, tuple(also))
     for sample in samples:
         image, truth, instances = sample.read()
         probs = segmenter(image)
-        result.add(Judged(sample, image, truth, instances, probs, mask_of(probs, thresholds)))
+        mask = mask_of(probs, reading.thresholds)
+        result.add(Judged(sample, image, truth, instances, probs, mask, tuple(reading.partings)))
     return result
 
 

@@ -104,7 +104,7 @@ def finish(
 def _told_apart(
     choices: tuple[ClassChoice, ...], maps: KeptMaps, prior: Sequence[float | None], tell: Tell
 ) -> tuple[ClassChoice, ...]:
-    """The choices, those of classes whose instances touch with thresholds that tell most of them apart."""
+    """The choices, those of classes whose instances touch with what tells most of them apart."""
     touching = TouchingInstances(maps.frames, len(choices))
     if not touching.any:
         return choices

@@ -8,6 +8,7 @@ these frames cannot tell, is said.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from inspector.config import ModelConfig
@@ -21,7 +22,8 @@ from inspector.errors import Refused
 from inspector.package import ModelPackage, Threshold
 from trainer.dataset import Sample
 from trainer.escapes import FEW_DEFECTS, may_escape
-from trainer.evaluate import Segmenter, evaluate
+from trainer.evaluate import Reading, Segmenter, evaluate
+from trainer.metrics.parting import partings_of
 from trainer.validate import Tell, told
 
 MOST_VALIDATION_PX = 60_000_000
@@ -63,7 +65,11 @@ def accuracy_loss(
             for name, f32 in found[0].items()
         },
     )
-    classes = {name: {"iou": after["per_class"][name]["iou"]} for name in package.classes}
+    partings = partings_of(package.classes, package.manifest.metrics)
+    classes = {
+        name: {"iou": after["per_class"][name]["iou"], **asdict(parting)}
+        for name, parting in zip(package.classes, partings, strict=True)
+    }
     return loss, {"frames": len(some), "classes": classes, "per_defect": after["per_defect"]}
 
 
@@ -184,7 +190,7 @@ def _figures(package: ModelPackage, samples: Iterable[Sample], precision: str) -
     )
     try:
         halo = package.geometry.halo
-        return evaluate(samples, segmenter, package.classes, package.thresholds, halo=halo).json()
+        return evaluate(samples, segmenter, Reading.of(package), halo=halo).json()
     finally:
         segmenter.close()
 

@@ -41,6 +41,9 @@ class ClassChoice:
     """What the threshold was chosen for; None: the best IoU, or `ap50`."""
     ap50: float | None = None
     """Average precision of instances at the threshold, where it was chosen to tell them apart."""
+    speck_px: int = 0
+    necks: bool = False
+    """See `Parting`, of which these two are the fields."""
 
 
 class ProbabilityHistogram:

@@ -37,7 +37,7 @@ from inspector.engine.cpu import cpu_has_bf16, cpu_has_vnni, cpu_name
 from inspector.errors import Refused
 from inspector.package import ModelPackage, load_package
 from trainer.dataset import Sample, load_dataset
-from trainer.evaluate import evaluate, package_segmenter
+from trainer.evaluate import Reading, evaluate, package_segmenter
 from trainer.quantise import export_int8
 from trainer.synth.line import LineSpec
 from trainer.synth.write import write_dataset
@@ -142,9 +142,8 @@ def exam_iou(packages: dict[str, ModelPackage], exam: Sequence[Sample]) -> Row:
     for precision, package in packages.items():
         segmenter = package_segmenter(package, ModelConfig.model_validate({"precision": precision}))
         try:
-            figures = evaluate(
-                exam, segmenter, package.classes, package.thresholds, halo=package.geometry.halo
-            ).json()
+            halo = package.geometry.halo
+            figures = evaluate(exam, segmenter, Reading.of(package), halo=halo).json()
         finally:
             segmenter.close()
         row[precision] = {"miou": figures["miou"]}

@@ -20,7 +20,7 @@ from trainer.checkpoint import BEST, TrainedNetwork, save_network
 from trainer.cli.evaluate import evaluate as evaluate_command
 from trainer.cli.export import export as export_command
 from trainer.dataset import load_dataset
-from trainer.evaluate import NetworkEngine, Segmenter, evaluate
+from trainer.evaluate import NetworkEngine, Reading, Segmenter, evaluate
 from trainer.golden import golden_tiles, save_tiles
 from trainer.unet import UNet, UNetConfig
 
@@ -97,7 +97,7 @@ def test_a_segmenter_that_knows_the_truth_scores_as_counted(dataset: Path) -> No
         probs[60:64, 5:9, 1] = 255  # misses every scratch, and sees one where nothing is
         return probs
 
-    result = evaluate(samples, knows, ("pit", "scratch"), (0.5, 0.5), halo=20, also=["pixel_error"])
+    result = evaluate(samples, knows, Reading(("pit", "scratch"), (0.5, 0.5)), halo=20, also=["pixel_error"])
     figures = result.json()
     assert figures["frames"] == 6 and figures["parts"] == 3
     assert figures["per_class"]["pit"]["iou"] == 1.0 and figures["per_class"]["scratch"]["iou"] == 0.0

@@ -20,7 +20,7 @@ from trainer.checkpoint import load_checkpoint, load_run
 from trainer.cli.fit import fit
 from trainer.config import from_toml
 from trainer.dataset import load_dataset
-from trainer.evaluate import evaluate, run_segmenter
+from trainer.evaluate import Reading, evaluate, run_segmenter
 from trainer.export import export_package
 from trainer.fit import Request, prepare, run
 from trainer.golden import load_tiles
@@ -64,9 +64,8 @@ def test_the_best_network_carries_defect_counts_with_intervals(trained: Path, da
     found = load_run(trained)
     kept = found.metrics["validation"]["per_defect"]
     _, held_out = load_dataset([data]).validation(0.15, 0)
-    counted = evaluate(
-        held_out, run_segmenter(found), found.classes, found.thresholds, halo=Geometry(3).halo
-    ).json()["per_defect"]
+    figures_now = evaluate(held_out, run_segmenter(found), Reading.of(found), halo=Geometry(3).halo).json()
+    counted = figures_now["per_defect"]
     assert kept["total"] > 0 and kept["frames"] == len(held_out) == found.metrics["validation"]["frames"]
     # In the arithmetic of training, so that a false alarm more or less may be seen.
     figures = ("found", "total", "recall", "recall_95")

@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 
 from trainer.dataset import Dataset, Sample, load_dataset
-from trainer.evaluate import evaluate
+from trainer.evaluate import Reading, evaluate
 from trainer.metrics.frames import FrameList
 from trainer.metrics.result import ASKED, EvaluationResult
 from trainer.report.chart import Axis, Series, chart, strip
 from trainer.report.html import matrix
-from trainer.report.identity import Identity
+from trainer.report.identity import Identity, _told_apart
 from trainer.report.notices import notices
 from trainer.report.overlays import overlay
 from trainer.report.page import page
-from trainer.report.sections import curves, topology
+from trainer.report.sections import curves, instances, topology
 from trainer.report.style import INVENTED, MISSED
 from trainer.report.text import _small, table
 from trainer.report.trade import trade
@@ -68,7 +68,7 @@ def result(dataset: Dataset) -> EvaluationResult:
             probs[50:53, 70:73, 1] = 180
         return probs
 
-    return evaluate(dataset.samples, knows, dataset.classes, (0.5, 0.5), halo=20, also=ASKED)
+    return evaluate(dataset.samples, knows, Reading(dataset.classes, (0.5, 0.5)), halo=20, also=ASKED)
 
 
 @pytest.fixture(scope="module")
@@ -226,6 +226,27 @@ def test_the_terminal_says_the_same(figures: dict[str, object]) -> None:
     assert "\n  1 added hole, 2 lost holes\n" in lines and "4 of 6 instances matched" in lines
 
 
+def test_the_regions_that_the_line_counts_stand_beside_instances_that_are_told_apart(
+    figures: dict[str, object], html: str
+) -> None:
+    regions = {**json.loads(json.dumps(figures["instances"])), "ap50": 0.25, "ap50_95": [0.1, 0.5]}
+    regions |= {"matched": 3, "true": 6}
+    lines = table({**figures, "regions": regions})
+    after = lines[lines.index("Regions as the line counts them") :]
+    assert "AP50 0.250 (0.100-0.500)" in after and "3 of 6 instances matched" in after
+    section = instances({**figures, "regions": regions})
+    assert "which is what the line counts" in section and "0.250" in section
+    assert section.count("<table") == 2 and instances(figures).count("<table") == 1
+    assert "which is what the line counts" not in html
+
+
+def test_how_instances_are_told_apart_stands_with_the_model() -> None:
+    kept = {"cell": {"speck_px": 21, "necks": True}, "pit": {"threshold": 0.5}}
+    assert _told_apart(("cell", "pit"), {"validation": {"classes": kept}}) == {
+        "instances of cell": "regions parted at necks, specks below 21 px left out"
+    }
+
+
 def test_the_terminal_fits_its_width_and_leaves_no_empty_brackets(figures: dict[str, object]) -> None:
     """Of one part alone nothing has an interval but what was counted in trials."""
     alone = json.loads(json.dumps({**figures, "parts": 1, "frames": 1}))
@@ -277,7 +298,7 @@ def test_touching_instances_that_were_not_parted_show_a_line(tmp_path: Path) -> 
         def says(image: np.ndarray) -> np.ndarray:
             return (255 * mask).astype(np.uint8)[..., None]
 
-        found = evaluate(data.samples, says, data.classes, (0.5,), halo=20, also=["frames"])
+        found = evaluate(data.samples, says, Reading(data.classes, (0.5,)), halo=20, also=["frames"])
         (frame,) = found.figures["frames"].frames  # type: ignore[attr-defined]
         return picture(overlay(frame, data.classes).marked)
 

@@ -127,6 +127,33 @@ def test_what_is_invented_counts_against_a_level() -> None:
     assert 255 * found.threshold > 200 and found.ap50 == 1.0
 
 
+def clump(part: str = "p") -> tuple[ProbMap, Shown]:
+    """Two discs that overlap where the network sees no ridge, and a speck of two pixels beside them."""
+    ys, xs = np.mgrid[:30, :40]
+    left, right = ((ys - 14) ** 2 + (xs - x) ** 2 <= 64 for x in (12, 26))
+    ids = np.where(left, 1, np.where(right, 2, 0)).astype(np.uint16)
+    mask = (ids > 0).astype(np.uint8)
+    probs = np.where(mask > 0, INSIDE, 0).astype(np.uint8)
+    probs[1, 1:3] = INSIDE
+    return probs[..., None], Shown(mask, mask, ids, part)
+
+
+def test_regions_are_parted_at_necks_where_that_matches_more() -> None:
+    found = chosen(counted(PARTS_TO_TRUST, clump()))
+    assert found.necks and found.ap50 == pytest.approx(2 / 3), "the speck is invented"
+    assert not chosen(counted(PARTS_TO_TRUST)).necks, "a ridge is enough"
+
+
+@pytest.mark.parametrize(("parts", "speck_px", "ap50"), [(49, 0, 2 / 3), (50, 190, 1.0)])
+def test_what_is_smaller_than_nearly_all_true_instances_is_a_speck(
+    parts: int, speck_px: int, ap50: float
+) -> None:
+    """With fewer than a hundred of them nobody can tell how small they are."""
+    found = chosen(counted(parts, clump()))
+    assert found.ap50 == pytest.approx(ap50)
+    assert found.speck_px == pytest.approx(speck_px, abs=8)
+
+
 def test_other_classes_and_those_matched_at_no_level_keep_their_choice() -> None:
     probs, frame = cells()
     mask, ids = (np.concatenate([part, part, part]) for part in (frame.mask, frame.instances))  # type: ignore[arg-type]

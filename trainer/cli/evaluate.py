@@ -51,8 +51,9 @@ class Options:
         ["pixel_error", "rand_error", "warping_error", "seg", "ap50", "widths", "curves", "frames"]
     ),
     help="More figures; repeatable. rand_error: beside it the best of ten thresholds, as the EM challenge"
-    " takes it. seg, ap50: instances, with merges and splits. widths: recall by width. curves: precision"
-    " and recall. frames: every frame's counts.",
+    " takes it. seg, ap50: instances, with merges and splits; where trainer fit found that instances touch,"
+    " parted as it chose, and beside it the regions that the line counts. widths: recall by width. curves:"
+    " precision and recall. frames: every frame's counts.",
 )
 @click.option(
     "--average",
@@ -178,13 +179,12 @@ def _measured(
     options: Options, model: TrainedNetwork | ModelPackage, segmenter: Segmenter, samples: tuple[Sample, ...]
 ) -> EvaluationResult:
     from trainer.average import averaged
+    from trainer.evaluate import Reading
     from trainer.evaluate import evaluate as measure
 
     segment = averaged(segmenter, options.average) if options.average else segmenter  # type: ignore[arg-type]
-    return measure(
-        _shown(samples), segment, model.classes, model.thresholds,
-        halo=segmenter.geometry.halo, also=_also(options, samples),  # type: ignore[arg-type]
-    )  # fmt: skip
+    also, halo = _also(options, samples), segmenter.geometry.halo
+    return measure(_shown(samples), segment, Reading.of(model), halo=halo, also=also)  # type: ignore[arg-type]
 
 
 def _also(options: Options, samples: tuple[Sample, ...]) -> tuple[str, ...]:

@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 from inspector.types import Mask
 from trainer.metrics.intervals import mean_by_parts, rate_by_parts, ratio
 from trainer.metrics.judged import Judged
+from trainer.metrics.parting import Parting, part_at_necks, without_specks
 from trainer.weights import IGNORE, instances_of
 
 COUNTED = ("true", "predicted", "hits", "jaccard", "merges", "merged", "splits", "split")
 """True and predicted instances; pairs with an IoU above 0.5; sum of SEG's Jaccard indices; merges too
 many to undo and the true instances in them; pieces too many and the true instances in pieces."""
+SHARES = ("seg", "ap50")
+"""Figures that are asked for by name."""
 PIECE = 10
 """A piece holds at least one in so many pixels of the instance it splits, as a found defect does."""
 _NEIGHBOURS = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx]
@@ -53,9 +56,17 @@ def grow_back(mask: Mask, instances: NDArray[np.int32]) -> NDArray[np.int32]:
     return grown
 
 
-def predicted_instances(mask: Mask) -> NDArray[np.int32]:
-    """8-connected components of each class, grown back over the ridge; 1, 2 ... and 0 on background."""
-    return grow_back(mask, instances_of(mask))
+def predicted_instances(mask: Mask, partings: Sequence[Parting] = ()) -> NDArray[np.int32]:
+    """8-connected components of each class, grown back over the ridge; labels, and 0 on background.
+
+    partings: what else tells them apart, one for each defect class; () for nothing else.
+    """
+    instances = instances_of(mask)
+    for k, parting in enumerate(partings):
+        if parting.necks:
+            instances = part_at_necks(instances, mask == k + 1)
+    grown = grow_back(mask, instances)
+    return without_specks(grown, mask, partings) if any(p.speck_px for p in partings) else grown
 
 
 def count_instances(truth: NDArray[np.integer], predicted: NDArray[np.integer]) -> NDArray[np.float64]:
@@ -96,17 +107,44 @@ class InstanceFigures:
 
     def __init__(self, classes: Sequence[str], also: Collection[str]) -> None:
         """also: which of `seg` and `ap50` were asked for; the counts come with either."""
-        self._classes, self._also = tuple(classes), frozenset(also)
+        self._also = frozenset(also)
+        self._told_apart, self._regions = _Tally(classes), _Tally(classes)
+
+    def update(self, judged: Judged) -> None:
+        """Count one frame. Ignored pixels belong to no instance."""
+        self._told_apart.update(judged, predicted_instances(judged.predicted, judged.partings))
+        if any(parting.words for parting in judged.partings):
+            self._regions.update(judged, predicted_instances(judged.predicted))
+
+    def json(self) -> dict[str, Any]:
+        """seg and ap50 where asked, with intervals by part, and `instances` with all counts.
+
+        ap50 is over all instances, ap50_by_frame the mean over the frames that have a true or a predicted
+        one, where a crowded frame counts like any other. Where partings tell instances apart, `regions` has
+        all of it for the 8-connected regions, as the line counts them.
+        """
+        counts = self._told_apart.json()
+        found = {name: counts.pop(name) for name in list(counts) if name.split("_")[0] in SHARES}
+        found = {name: value for name, value in found.items() if name.split("_")[0] in self._also}
+        found["instances"] = counts
+        return found | ({"regions": self._regions.json()} if self._regions.frames else {})
+
+
+class _Tally:
+    """Counts of the frames' instances, told apart in one way."""
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        self._classes = tuple(classes)
         self._parts: dict[str, NDArray[np.float64]] = {}
         """(classes, numbers of COUNTED) of each part."""
         self._frames: dict[str, NDArray[np.float64]] = {}
         """Sum of each part's frames' own average precisions, and of how many frames."""
+        self.frames = 0
 
-    def update(self, judged: Judged) -> None:
-        """Count one frame. Ignored pixels belong to no instance."""
+    def update(self, judged: Judged, said: NDArray[np.int32]) -> None:
+        """said: (H, W) labels of the predicted instances."""
         valid = judged.truth != IGNORE
         true = instances_of(judged.truth, judged.instances)
-        said = predicted_instances(judged.predicted)
         class_of = np.zeros(int(said.max(initial=0)) + 1, np.int64)
         named = judged.predicted > 0
         class_of[said[named]] = judged.predicted[named]  # a ridge pixel has the class of who took it
@@ -120,21 +158,19 @@ class InstanceFigures:
         either = total["true"] + total["predicted"] - total["hits"]
         of_frame = np.array([total["hits"] / either, 1.0] if either else [0.0, 0.0])
         self._frames[judged.part] = self._frames.get(judged.part, 0) + of_frame
+        self.frames += 1
 
     def json(self) -> dict[str, Any]:
-        """seg and ap50 where asked, with intervals by part, and `instances` with all counts.
-
-        ap50 is over all instances, ap50_by_frame the mean over the frames that have a true or a predicted
-        one, where a crowded frame counts like any other.
-        """
+        """Shares and counts of all classes together, and of each in `classes`."""
         parts, frames = list(self._parts.values()), list(self._frames.values())
-        every = _figures([part.sum(0) for part in parts])
         rows = {name: _figures([part[k] for part in parts]) for k, name in enumerate(self._classes)}
-        asked = {name: every.pop(name) for name in ("seg", "seg_95", "ap50", "ap50_95")}
-        asked["ap50_by_frame"] = ratio(*np.sum(frames, axis=0).tolist()) if frames else None
-        asked["ap50_by_frame_95"] = mean_by_parts(frames)
-        wanted = {name: value for name, value in asked.items() if name.split("_")[0] in self._also}
-        return {**wanted, "instances": {**every, "classes": rows}}
+        by_frame = ratio(*np.sum(frames, axis=0).tolist()) if frames else None
+        return {
+            **_figures([part.sum(0) for part in parts]),
+            "ap50_by_frame": by_frame,
+            "ap50_by_frame_95": mean_by_parts(frames),
+            "classes": rows,
+        }
 
 
 def _figures(parts: list[NDArray[np.float64]]) -> dict[str, Any]:

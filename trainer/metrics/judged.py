@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from inspector.types import Image, Mask, ProbMap
 from trainer.dataset import Sample
+from trainer.metrics.parting import Parting
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,8 @@ class Judged:
     probs: ProbMap
     predicted: Mask
     """By the model's thresholds."""
+    partings: tuple[Parting, ...] = ()
+    """How each defect class's regions become instances; (): as they are."""
 
     @property
     def part(self) -> str:

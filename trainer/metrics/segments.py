@@ -68,7 +68,7 @@ def segments_of(judged: Judged) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     if judged.instances is None:
         return components(truth == 0, 4), components(predicted == 0, 4)
     true = instances_of(truth, judged.instances)
-    return true.astype(np.int64), predicted_instances(predicted).astype(np.int64)
+    return true.astype(np.int64), predicted_instances(predicted, judged.partings).astype(np.int64)
 
 
 def components(region: NDArray[np.bool_], connectivity: int) -> NDArray[np.int64]:

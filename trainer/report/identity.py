@@ -16,6 +16,7 @@ from inspector.engine.protocol import EngineInfo
 from inspector.package import ModelPackage
 from trainer.checkpoint import BEST, TrainedNetwork
 from trainer.dataset import Dataset, Sample
+from trainer.metrics.parting import partings_of
 from trainer.report.words import many
 
 LIBRARIES = (
@@ -95,7 +96,7 @@ def _of_package(package: ModelPackage) -> dict[str, str]:
         if package.in_8_bits and target is None:  # whatever it was chosen for, it was not for this network
             chosen = "for the network in floating point"
         said[f"threshold of {name}"] = f"{threshold.value:.3f}, chosen on validation frames {chosen}"
-    return said
+    return said | _told_apart(package.classes, manifest.metrics)
 
 
 def _of_run(path: Path, trained: TrainedNetwork) -> dict[str, str]:
@@ -113,7 +114,14 @@ def _of_run(path: Path, trained: TrainedNetwork) -> dict[str, str]:
             for name, threshold in zip(trained.classes, trained.thresholds, strict=True)
             for choice in [_choice(name, trained.metrics)]
         },
+        **_told_apart(trained.classes, trained.metrics),
     }
+
+
+def _told_apart(classes: Sequence[str], metrics: Mapping[str, Any]) -> dict[str, str]:
+    """How instances are told apart, of classes where something was chosen."""
+    found = zip(classes, partings_of(classes, metrics), strict=True)
+    return {f"instances of {name}": parting.words for name, parting in found if parting.words}
 
 
 def _engine(info: EngineInfo) -> str:

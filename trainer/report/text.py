@@ -82,6 +82,7 @@ def _lines(figures: dict[str, Any]) -> Iterator[str]:
             )
     if "instances" in figures:
         yield _instances(figures["instances"])
+        yield from _regions(figures.get("regions"))
     if figures.get("pixel_curves"):
         yield ""
         for name, curve in figures["pixel_curves"].items():
@@ -194,6 +195,15 @@ def _instances(found: dict[str, Any]) -> str:
         f"  {count(found['matched'], found['true'])} instances matched, {found['invented']:,} invented;"
         f" {merged}; {split}"
     )
+
+
+def _regions(found: dict[str, Any] | None) -> Iterator[str]:
+    """Beside instances that are told apart: what the line would count."""
+    if found is None:
+        return
+    said = with_interval(found["ap50"], found["ap50_95"])
+    yield f"Regions as the line counts them, not told apart any further: AP50 {said}"
+    yield _instances(found)
 
 
 def _escape(escape: dict[str, Any]) -> Iterator[str]:
