@@ -21,7 +21,8 @@ from trainer.appearance import change_appearance
 from trainer.augment import Motion, draw_motion, motion_map, nearest, warp_image
 from trainer.config import FitConfig
 from trainer.paste import Cutout, cut_out, draw_cutout, paste
-from trainer.stock import FALSE_ALARM, Normalisation, Picture, Stock
+from trainer.places import Places
+from trainer.stock import Normalisation, Stock
 from trainer.weights import with_instance
 
 Cut = tuple[Image, Mask, NDArray[np.float32]]
@@ -59,18 +60,8 @@ class TileSampler:
         self.tiles = max(1, round(config.step_px / (self.out[0] * self.out[1])))
         self._table = np.zeros(256, np.float32)
         self._table[: len(stock.class_weight)] = stock.class_weight
-        everyone = np.arange(len(stock.pictures))
-        folders = sorted({p.folder for p in stock.pictures})
-        if not config.even_folders:
-            self._groups = [everyone]
-        else:
-            self._groups = [np.array([i for i in everyone if stock.pictures[i].folder == f]) for f in folders]
-        self._fooling = self._with(everyone, FALSE_ALARM)
+        self._places = Places(stock, config, self._crop)
         self._cutouts = self._cut_out() if config.paste_chance else []
-        self._showing = [
-            {c: found for c in range(1, len(config.classes) + 1) if len(found := self._with(group, c))}
-            for group in self._groups
-        ]
 
     def refuse_more_than_tiles(self, processes: int) -> None:
         """Raises UsageError when a step has fewer tiles than there are processes."""
@@ -124,7 +115,7 @@ class TileSampler:
         self, rng: np.random.Generator, share: float, scale: float, sides: tuple[tuple[int, int], ...]
     ) -> Cut:
         """One crop. sides: those at which it may see the frame end, as it lies in the tile."""
-        config, (picture, anchor) = self._config, self._aim(rng, share)
+        config, (picture, anchor) = self._config, self._places.draw(rng, share)
         frame, out = (picture.image.shape[0], picture.image.shape[1]), self._crop
         size = out[0] + 2 * self.halo, out[1] + 2 * self.halo
         motion = _placed(rng, draw_motion(rng, config.augment, size, scale), out, frame, anchor)
@@ -149,25 +140,6 @@ class TileSampler:
                 weights = with_instance(weights, mask, here, self._stock.class_weight, border)
         return change_appearance(rng, config.augment, image), mask, weights
 
-    def _aim(self, rng: np.random.Generator, share: float) -> tuple[Picture, tuple[int, int] | None]:
-        """A picture and the pixel that the tile must show; the class is drawn before the picture.
-
-        Drawn the other way round, rare classes would stay as rare as they are.
-        """
-        if len(self._fooling) and rng.random() < self._config.false_alarm_share:
-            return self._at(rng, int(rng.choice(self._fooling)), FALSE_ALARM)
-        group = int(rng.integers(len(self._groups)))
-        showing = self._showing[group]
-        if showing and rng.random() < share:
-            class_id = list(showing)[int(rng.integers(len(showing)))]
-            return self._at(rng, int(rng.choice(showing[class_id])), class_id)
-        return self._stock.pictures[int(rng.choice(self._groups[group]))], None
-
-    def _at(self, rng: np.random.Generator, number: int, kind: int) -> tuple[Picture, tuple[int, int]]:
-        picture = self._stock.pictures[number]
-        y, x = picture.anchors[kind][int(rng.integers(len(picture.anchors[kind])))]
-        return picture, (int(y), int(x))
-
     def _cut_out(self) -> list[list[Cutout]]:
         """What can be pasted, a list for each class that has some."""
         found: dict[int, list[Cutout]] = {}
@@ -175,9 +147,6 @@ class TileSampler:
             for cutout in cut_out(picture.image, picture.mask, self._crop):
                 found.setdefault(cutout.class_id, []).append(cutout)
         return [found[class_id] for class_id in sorted(found)]
-
-    def _with(self, group: NDArray[np.intp], class_id: int) -> NDArray[np.intp]:
-        return np.array([i for i in group if class_id in self._stock.pictures[i].anchors], np.intp)
 
 
 def _legal_side(geometry: Geometry, crops: int) -> Callable[[int], int]:

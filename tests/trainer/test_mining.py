@@ -60,7 +60,7 @@ def test_tiles_are_aimed_at_false_alarms_as_often_as_asked() -> None:
     config = fit_config("modern", steps=1, classes=CLASSES, depth=3, false_alarm_share=0.5, tile_px=28)
     sampler = TileSampler(aimed, config)
     rng = np.random.default_rng(1)
-    drawn = [sampler._aim(rng, 0.0)[1] for _ in range(400)]
+    drawn = [sampler._places.draw(rng, 0.0)[1] for _ in range(400)]
     hits = [at for at in drawn if at is not None]
     assert 160 < len(hits) < 240
     assert {int(x) for _, x in hits if x is not None} <= set(range(79, 91))
