@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
+from typing import Any
 
+import pytest
+from tiny_run import Silent, request
+
+import trainer.train
 from trainer.config import FitConfig
+from trainer.fit import prepare, run
 from trainer.schedule import Schedule
 
 
@@ -59,3 +65,27 @@ def test_a_run_of_minutes_ends_when_they_are_over(clock: Clock) -> None:
     assert schedule.left_s(1) == pytest.approx(90)
     clock.now += 100
     assert schedule.left_s(2) == 0
+
+
+def test_a_look_for_false_alarms_in_mid_run_is_no_part_of_the_pace(
+    clock: Clock, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Steps of a second, and a thousand seconds once, after six of ten."""
+    left: list[float | None] = []
+
+    class Told(Silent):
+        def step(self, step: int, progress: float, left_s: float | None, loss: float) -> None:
+            left.append(left_s)
+            clock.now += 1
+
+    look = trainer.train.find_false_alarms
+
+    def long_look(*given: Any) -> Any:
+        clock.now += 1000
+        return look(*given)
+
+    monkeypatch.setattr(trainer.train, "find_false_alarms", long_look)
+    run(prepare(request(data, tmp_path / "r", steps=10, false_alarm_share=0.5)), Told())
+    assert left[1:6] == pytest.approx([8, 7, 6, 5, 4])
+    assert left[6] is None and left[7:] == pytest.approx([2, 1, 0])
+    assert clock.now > 1000
