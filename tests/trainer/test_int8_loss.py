@@ -28,6 +28,7 @@ from trainer.cli.export import _table, export
 from trainer.dataset import Dataset, load_dataset
 from trainer.export import export_package
 from trainer.int8_loss import ENOUGH_FRAMES, kept_thresholds, loss_doubts, refuse_lost
+from trainer.metrics.parting import Parting, partings_of
 from trainer.quantise import export_int8
 from trainer.report.identity import identity
 
@@ -215,9 +216,13 @@ def test_an_int8_package_names_no_target_that_was_not_checked_and_says_so(
     tiny_package: ModelPackage, dataset: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     package = with_targets(tiny_package)
+    kept = {"validation": {"classes": {"bright": {"speck_px": 4, "necks": True}}}}
+    manifest = package.manifest.model_copy(update={"metrics": package.manifest.metrics | kept})
+    package = replace(package, manifest=manifest)
     caplog.set_level("INFO", "trainer.quantise")
     made = export_int8(package, dataset, tmp_path / "made", ("spots", "1"), tiles=8)
     assert [t.escape_target for t in made.manifest.thresholds.values()] == [None, None]
+    assert partings_of(made.classes, made.manifest.metrics) == (Parting(), Parting(4, True))
     assert "was not seen to keep the escape target of dark" in caplog.text
     training = len(dataset.validation(seed=package.manifest.seed)[0])
     assert f"8 tiles, cut from {min(8, training)} of {training} training frames." in caplog.text
