@@ -38,6 +38,7 @@ from trainer.augment import Map
 from trainer.checkpoint import TrainedNetwork
 from trainer.cli.main import main as trainer_command
 from trainer.config import FitConfig
+from trainer.places import Places
 from trainer.sampler import TileSampler
 from trainer.stock import Picture, Stock
 from trainer.unet import UNet, UNetConfig, UpLevel
@@ -71,6 +72,7 @@ class ZeroTiles(TileSampler):
         super().__init__(stock, config)
         _nothing[:] = stock.normalisation[0]
         self._stock = replace(stock, pictures=tuple(map(_with_a_place_for_nothing, stock.pictures)))
+        self._places = Places(self._stock, config, self._crop)
 
 
 def _with_a_place_for_nothing(picture: Picture) -> Picture:

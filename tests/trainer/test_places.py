@@ -1,4 +1,4 @@
-"""Where crops are cut: all places of the training pictures are as likely, whatever picture they lie in."""
+"""Where crops are cut: all pictures are as likely, or all their places."""
 
 from __future__ import annotations
 
@@ -35,14 +35,18 @@ def drawn(*pictures: Picture, share: float, **settings: object) -> NDArray[np.fl
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
-def test_a_picture_is_drawn_as_often_as_it_holds_crops(share: float) -> None:
+def test_a_picture_is_drawn_as_often_as_it_holds_crops_where_places_are_to_be_even(share: float) -> None:
     """Sixteen crops, four, and less than one, which counts for one."""
-    found = drawn(picture(80, 1), picture(40, 1), picture(10, 1), share=share)
+    pictures = picture(80, 1), picture(40, 1), picture(10, 1)
+    assert drawn(*pictures, share=share) == pytest.approx([1 / 3] * 3, abs=0.03)
+    found = drawn(*pictures, share=share, even_places=True)
     assert found == pytest.approx([16 / 21, 4 / 21, 1 / 21], abs=0.03)
 
 
 def test_the_class_comes_first_and_then_the_picture_by_its_size() -> None:
-    found = drawn(picture(80, 1), picture(40, 1), picture(40, 2), picture(80), share=1.0)
+    pictures = picture(80, 1), picture(40, 1), picture(40, 2), picture(80)
+    assert drawn(*pictures, share=1.0) == pytest.approx([0.25, 0.25, 0.5, 0.0], abs=0.03)
+    found = drawn(*pictures, share=1.0, even_places=True)
     assert found == pytest.approx([0.4, 0.1, 0.5, 0.0], abs=0.03)
 
 

@@ -98,6 +98,11 @@ _LEARNING = (
         help="Turn tiles by 90 degrees as well: right where damage runs in any direction.  [default: no]",
     ),
     click.option(
+        "--even-places/--no-even-places", default=None,
+        help="Train on all places of your pictures as often, not on all pictures: right where large pictures"
+        " show what small ones do not.  [default: no]",
+    ),
+    click.option(
         "--learning-rate", type=click.FloatRange(min=0, min_open=True),
         help="Highest learning rate; lower it when the loss explodes.  [default: 0.008; strong"
         " 0.004; paper 0.001; with --init 0.0003]",
