@@ -155,9 +155,9 @@ class FitConfig(BaseModel):
     even_places: bool = False
     """Draw all places of the training pictures as often, not all pictures: right where pictures of several
     sizes show different things, of which the large ones would hardly be learned. Nuclei of dsb2018_nuclei
-    on a bright ground are 5 % of the pictures and a third of the pixels: average precision on held-back frames
-    after 500 steps 0.68 and 0.72 (two seeds), without 0.59 and 0.63. Pictures of magnetic_tile show the same
-    things in all sizes: IoU of the defects 0.08 and 0.08, without 0.11 and 0.10."""
+    on a bright ground are 5 % of the pictures and a third of the pixels: average precision on frames held
+    back after 500 steps 0.68 and 0.72 (two seeds), without 0.59 and 0.63. Pictures of magnetic_tile show the
+    same things in all sizes: IoU of the defects 0.08 and 0.08, without 0.11 and 0.10."""
     even_folders: bool = False
     """Draw the folder first, so that a few flagged frames weigh as much as the old data."""
     validation: float = Field(0.15, gt=0, lt=1)
